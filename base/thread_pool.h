@@ -1,0 +1,86 @@
+// A fixed set of worker threads, and a scheduler that runs tasks on them at given times.
+#pragma once
+
+#include <cstdint>
+#include <deque>
+#include <functional>
+#include <map>
+#include <set>
+#include <string>
+#include <thread>
+#include <unordered_map>
+#include <utility>
+#include <vector>
+
+#include "base/clock.h"
+#include "base/mutex.h"
+
+namespace tidewright::base {
+
+// Runs tasks on a fixed number of threads, first in, first out. Thread-safe. Tasks must not throw.
+class ThreadPool {
+ public:
+  // Starts `threads` (at least 1) workers; `name` (at most 15 bytes) shows in debuggers.
+  ThreadPool(std::string name, int threads);
+  ~ThreadPool();  // Stop().
+  ThreadPool(const ThreadPool&) = delete;
+  ThreadPool& operator=(const ThreadPool&) = delete;
+
+  // Queues `task`. Returns false, and drops the task, after Stop().
+  bool Submit(std::function<void()> task);
+
+  // Refuses new tasks, runs what is queued, joins the workers. Idempotent; must not be called from a worker.
+  void Stop();
+
+ private:
+  void Work();
+
+  const std::string name_;
+  Mutex mu_;
+  CondVar wake_;
+  std::deque<std::function<void()>> queue_ GUARDED_BY(mu_);
+  bool stopping_ GUARDED_BY(mu_) = false;
+  std::vector<std::thread> workers_;  // Written by the constructor and Stop() only.
+};
+
+// Runs tasks at given clock times on a ThreadPool: one thread and one ordered queue for any number of periodic jobs.
+// Thread-safe. Borrows `clock` and `pool`, which must outlive it.
+class Scheduler {
+ public:
+  using TaskId = uint64_t;
+
+  Scheduler(Clock& clock, ThreadPool& pool);
+  ~Scheduler();  // Stop().
+  Scheduler(const Scheduler&) = delete;
+  Scheduler& operator=(const Scheduler&) = delete;
+
+  // Runs `task` once, when the clock reaches `when_ms` (at once if that has passed). After Stop() the task is dropped.
+  TaskId At(int64_t when_ms, std::function<void()> task);
+
+  // Forgets a task; if it is running, waits for it to end. Returns true if the task had not started.
+  // Must not be called by the task itself.
+  bool Cancel(TaskId id);
+
+  // Drops the tasks that have not started, waits for the running ones. Idempotent. The pool must still be running.
+  void Stop();
+
+  Clock& clock() { return clock_; }
+
+ private:
+  void Run();
+  void Dispatch(TaskId id) REQUIRES_LOCK(mu_);
+
+  Clock& clock_;
+  ThreadPool& pool_;
+  Mutex mu_;
+  CondVar idle_;
+  std::set<std::pair<int64_t, TaskId>> due_ GUARDED_BY(mu_);
+  std::unordered_map<TaskId, std::pair<int64_t, std::function<void()>>> tasks_ GUARDED_BY(mu_);
+  std::set<TaskId> running_ GUARDED_BY(mu_);
+  TaskId next_id_ GUARDED_BY(mu_) = 1;
+  bool stopped_ GUARDED_BY(mu_) = false;
+  StopSignal* sleeping_ GUARDED_BY(mu_) = nullptr;
+  std::thread thread_;  // Written by the constructor and Stop() only.
+};
+
+}  // namespace tidewright::base

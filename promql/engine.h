@@ -1,0 +1,52 @@
+// QueryEngine: evaluates PromQL. Everything above (adapter, rules, scaler, web) sees only this interface.
+#pragma once
+
+#include <cstdint>
+#include <memory>
+#include <string>
+#include <vector>
+
+#include "base/metrics.h"
+#include "base/status.h"
+#include "promql/value.h"
+#include "tsdb/querier.h"
+
+namespace tidewright::promql {
+
+struct EngineOptions {
+  int64_t lookback_ms = 5 * 60 * 1000;
+  int64_t default_subquery_step_ms = 60 * 1000;
+  size_t max_samples = 50'000'000;  // Points held in memory by one query.
+  int64_t timeout_ms = 120'000;
+};
+
+// Thread-safe. Errors: kInvalidArgument (parse error with "line:column: what was expected", or an evaluation error such
+// as a many-to-many match), kResourceExhausted (max_samples), kDeadlineExceeded, kUnavailable (storage or remote).
+class QueryEngine {
+ public:
+  virtual ~QueryEngine() = default;
+
+  // Evaluates at one time (ms since the epoch).
+  virtual base::Result<QueryResult> Instant(const std::string& expr, int64_t time_ms) = 0;
+  // Evaluates at start, start + step, ... <= end. The value is a Matrix. step_ms > 0.
+  virtual base::Result<QueryResult> Range(const std::string& expr, int64_t start_ms, int64_t end_ms,
+                                          int64_t step_ms) = 0;
+  // Label sets of the series that match any of the selectors and have samples in the time range.
+  virtual base::Result<std::vector<Labels>> Series(const std::vector<Matchers>& selectors, int64_t start_ms,
+                                                   int64_t end_ms) = 0;
+  virtual base::Result<std::vector<std::string>> LabelNames(const Matchers& matchers, int64_t start_ms,
+                                                            int64_t end_ms) = 0;
+  virtual base::Result<std::vector<std::string>> LabelValues(const std::string& name, const Matchers& matchers,
+                                                             int64_t start_ms, int64_t end_ms) = 0;
+};
+
+// The embedded engine. Borrows `storage` and `metrics` (may be null), which must outlive it.
+std::unique_ptr<QueryEngine> NewEmbeddedEngine(tsdb::Queryable& storage, const EngineOptions& options,
+                                               base::MetricRegistry* metrics);
+
+// Checks an expression without evaluating it, for configuration: kInvalidArgument with position and reason.
+base::Status CheckExpression(const std::string& expr);
+// Parses a selector such as up{job=~"a|b"}; kInvalidArgument with position and reason.
+base::Result<Matchers> ParseSelector(const std::string& selector);
+
+}  // namespace tidewright::promql

@@ -1,0 +1,147 @@
+// Decide: how many replicas a workload should have, as a pure function.
+//
+// Everything that matters goes in (spec, signal values, history, state, now); a Decision with its reasons comes out. No
+// I/O, no clock, no threads: live control, dry run and replay call the same function, and what it returns is what
+// `kubectl describe`, the API and the web page show. ScaledObjects and HorizontalPodAutoscalers are both brought into
+// this form.
+//
+// Sources: the HPA controller's algorithm (Kubernetes documentation "Algorithm details", autoscaling/v2) and KEDA's
+// ScaledObject semantics; docs/decisions.md states the formulas.
+#pragma once
+
+#include <cstdint>
+#include <optional>
+#include <string>
+#include <vector>
+
+namespace tidewright::scaler {
+
+// One rule of autoscaling/v2 behavior.
+struct ScalingPolicy {
+  enum class Type { kPods, kPercent };
+  Type type = Type::kPods;
+  int32_t value = 0;
+  int32_t period_s = 15;
+};
+
+enum class SelectPolicy { kMax, kMin, kDisabled };
+
+// How fast replicas may move in one direction.
+struct ScalingRules {
+  int32_t stabilization_s = 0;
+  SelectPolicy select = SelectPolicy::kMax;
+  std::vector<ScalingPolicy> policies;
+  double tolerance = 0.1;
+};
+
+// The defaults of autoscaling/v2: up at most 4 pods or 100 % per 15 s without delay; down 100 % per 15 s after 300 s.
+ScalingRules DefaultScaleUp();
+ScalingRules DefaultScaleDown();
+
+// What a workload's replicas follow.
+struct ScaleSpec {
+  int32_t min_replicas = 1;
+  int32_t max_replicas = 1;
+  // ScaledObjects: replicas while no trigger is active; unset keeps min_replicas. 0 when min_replicas is 0.
+  std::optional<int32_t> idle_replicas;
+  int64_t cooldown_ms = 0;          // How long after the last activity before going to idle_replicas.
+  int64_t initial_cooldown_ms = 0;  // The same after creation while never active.
+  ScalingRules scale_up;
+  ScalingRules scale_down;
+  bool pause_scale_in = false;
+  bool pause_scale_out = false;
+  bool force_activation = false;
+};
+
+// How a signal's value turns into replicas.
+enum class TargetType {
+  kAverageValue,  // ceil(value / target): a total shared by all replicas (queue length, total rate, cron).
+  kValue,         // ceil(value / target * ready pods): a value that more replicas bring down (a latency).
+  kPerPod,        // Average over pods against the target (HPA type Pods, Resource averageValue).
+  kUtilization,   // Sum over pods as a percentage of their requests (HPA type Resource).
+};
+
+// How one pod stands with regard to one signal; filled for kPerPod and kUtilization only.
+struct PodSample {
+  enum class State { kReady, kUnready, kMissing };  // kMissing: running, but no value.
+  std::string name;
+  State state = State::kReady;
+  int64_t value_milli = 0;
+  int64_t request_milli = 0;  // kUtilization.
+};
+
+// One trigger or metric, as read at one time. Exactly one of error and the values is meaningful.
+struct Signal {
+  std::string name;         // "redis orders", "Pods http_requests_per_second": for reasons.
+  std::string error;        // Not empty: it could not be read; it never scales anything down.
+  TargetType type = TargetType::kAverageValue;
+  int64_t value_milli = 0;  // kAverageValue, kValue.
+  int64_t target_milli = 0;  // > 0. kUtilization: percent * 1000.
+  bool counts_for_activity = false;  // ScaledObject triggers: takes part in waking up from idle.
+  int64_t activation_milli = 0;      // Active when value > activation (strictly).
+  bool exact = false;                // No tolerance: a cron window asks for a number, not for a load.
+  std::vector<PodSample> pods;
+  std::string detail;  // Shown with the reason: "list orders = 42", "window 08:00-18:00 Europe/Rome is open".
+};
+
+// Something that happened in the past.
+struct Recommendation {
+  int64_t t_ms = 0;
+  int32_t replicas = 0;
+};
+struct ScaleEvent {
+  int64_t t_ms = 0;
+  int32_t change = 0;  // Positive: added. Negative: removed.
+};
+
+// What the function remembers between calls. The caller keeps it and passes it back; Decide() returns the next one.
+struct History {
+  std::vector<Recommendation> recommendations;  // Oldest first, pruned to the longest window.
+  std::vector<ScaleEvent> events;
+  std::optional<int64_t> last_active_ms;
+  int64_t created_ms = 0;
+};
+
+// The workload right now.
+struct CurrentState {
+  int32_t spec_replicas = 0;    // What it was told last.
+  int32_t status_replicas = 0;  // What exists.
+  int32_t ready_replicas = 0;
+};
+
+struct DecisionInput {
+  ScaleSpec spec;
+  std::vector<Signal> signals;
+  History history;
+  CurrentState current;
+  int64_t now_ms = 0;
+};
+
+// One step of the reasoning, in order. `stage` is a fixed word: "signal", "combine", "activity", "stabilize", "policy",
+// "limit", "hold". `replicas` is the number after this step.
+struct Step {
+  std::string stage;
+  std::string signal;  // Which signal, for stage "signal".
+  int32_t replicas = 0;
+  std::string text;    // A sentence for people.
+};
+
+enum class Limiting { kNone, kMin, kMax, kStabilized, kUpPolicy, kDownPolicy };
+
+struct Decision {
+  int32_t replicas = 0;      // What the workload should be set to.
+  bool hold = false;         // Nothing may be changed: `why` says which input is missing.
+  bool active = false;       // Some trigger is active (ScaledObjects).
+  bool any_error = false;
+  bool all_failed = false;
+  Limiting limiting = Limiting::kNone;
+  std::string why;           // One line: the deciding signal and what bounded it.
+  std::string deciding_signal;
+  std::vector<Step> steps;
+  std::vector<std::optional<int32_t>> proposals;  // Per signal; empty where it failed.
+  History history;           // Pass to the next call. The caller adds a ScaleEvent once the write succeeded.
+};
+
+Decision Decide(const DecisionInput& input);
+
+}  // namespace tidewright::scaler

@@ -1,0 +1,64 @@
+// Querier: the only way samples leave the store.
+#pragma once
+
+#include <cstdint>
+#include <map>
+#include <memory>
+#include <string>
+#include <vector>
+
+#include "base/status.h"
+#include "tsdb/appender.h"
+#include "tsdb/labels.h"
+
+namespace tidewright::tsdb {
+
+// Walks the samples of one series in time order. Not thread-safe; valid while its Querier lives.
+class SampleIterator {
+ public:
+  virtual ~SampleIterator() = default;
+  // Moves to the next sample (the first one initially). False at the end.
+  virtual bool Next() = 0;
+  // Moves to the first sample at or after `t`, never backwards. False if there is none.
+  virtual bool Seek(int64_t t) = 0;
+  virtual Sample At() const = 0;
+};
+
+// One selected series. Valid while its Querier lives.
+class Series {
+ public:
+  virtual ~Series() = default;
+  virtual const Labels& labels() const = 0;
+  // May be called several times; each iterator starts at the Querier's mint.
+  virtual std::unique_ptr<SampleIterator> Iterator() const = 0;
+};
+
+// What the caller is going to do with the samples; a hint, never a contract. Times in ms.
+struct SelectHints {
+  int64_t start = 0;
+  int64_t end = 0;
+  int64_t step = 0;
+  bool no_samples = false;  // Only labels are wanted.
+};
+
+// A consistent view of the store between mint and maxt (inclusive, ms). Not thread-safe; must not outlive the store.
+class Querier {
+ public:
+  virtual ~Querier() = default;
+  // The series that match every matcher, sorted by labels, that have samples in the time range (best effort).
+  virtual base::Result<std::vector<std::unique_ptr<Series>>> Select(const SelectHints& hints,
+                                                                    const Matchers& matchers) = 0;
+  // Sorted; restricted to series that match.
+  virtual base::Result<std::vector<std::string>> LabelNames(const Matchers& matchers) = 0;
+  virtual base::Result<std::vector<std::string>> LabelValues(const std::string& name, const Matchers& matchers) = 0;
+};
+
+// Where Queriers come from. Thread-safe.
+class Queryable {
+ public:
+  virtual ~Queryable() = default;
+  virtual base::Result<std::unique_ptr<Querier>> NewQuerier(int64_t mint, int64_t maxt) = 0;
+  virtual std::map<std::string, Metadata> AllMetadata() const { return {}; }
+};
+
+}  // namespace tidewright::tsdb
