@@ -341,9 +341,9 @@ bool ObjectReader::Optional(std::string_view key, std::map<std::string, std::str
   for (const auto& [name, value] : node->members) {
     bool typed = value.line == 0 && value.plain && value.kind == Node::Kind::kScalar;
     if (value.kind == Node::Kind::kList || value.kind == Node::Kind::kMap || typed) {
-      errors_.Add(value.line, PathOf(key) + "." + name,
-                  (typed ? value.text + " is not a text; put it in quotes"
-                         : "is " + KindName(value) + "; a text is expected"));
+      errors_.Add(
+          value.line, PathOf(key) + "." + name,
+          (typed ? value.text + " is not a text; put it in quotes" : "is " + KindName(value) + "; a text is expected"));
       ok = false;
       continue;
     }

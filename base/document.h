@@ -30,10 +30,10 @@ struct Node {
   enum class Kind { kNull, kScalar, kList, kMap };
 
   Kind kind = Kind::kNull;
-  std::string text;    // Scalars: the spelling, without quotes.
-  bool plain = true;   // Scalars: not quoted, so `true` and `5` may be a bool and a number.
-  int line = 0;        // 1-based; 0 when the source has no lines (a Kubernetes object).
-  std::vector<Node> items;                            // Lists.
+  std::string text;         // Scalars: the spelling, without quotes.
+  bool plain = true;        // Scalars: not quoted, so `true` and `5` may be a bool and a number.
+  int line = 0;             // 1-based; 0 when the source has no lines (a Kubernetes object).
+  std::vector<Node> items;  // Lists.
   std::vector<std::pair<std::string, Node>> members;  // Maps, in order.
 
   bool IsNull() const { return kind == Kind::kNull; }
@@ -53,8 +53,8 @@ Node NodeFromJson(const Json& value);
 // YAML 1.2 core schema: plain scalars become null, bool or number where they read as one.
 Json NodeToJson(const Node& node);
 
-// Reads the members of one mapping. Errors are collected in the shared ErrorList; after reading everything call Finish()
-// once on each reader, which reports members that nobody asked for (with the nearest known name as a hint).
+// Reads the members of one mapping. Errors are collected in the shared ErrorList; after reading everything call
+// Finish() once on each reader, which reports members that nobody asked for (with the nearest known name as a hint).
 // Not thread-safe; borrows the Node and the ErrorList for its lifetime.
 class ErrorList;
 
@@ -69,8 +69,8 @@ class ObjectReader {
   std::string PathOf(std::string_view key) const;
 
   // Reads `key` into `out` if it is present and not null; returns whether it was. A value of the wrong type is an error
-  // and leaves `out` unchanged. Strings accept plain numbers and bools by their spelling, as YAML users expect, when the
-  // source is YAML; quoted text is never a number or bool.
+  // and leaves `out` unchanged. Strings accept plain numbers and bools by their spelling, as YAML users expect, when
+  // the source is YAML; quoted text is never a number or bool.
   bool Optional(std::string_view key, std::string* out);
   bool Optional(std::string_view key, bool* out);
   bool Optional(std::string_view key, int32_t* out);

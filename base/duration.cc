@@ -17,8 +17,12 @@ struct Unit {
   int64_t ms;
 };
 
-constexpr std::array kUnits = {Unit{"y", 365LL * 86400000}, Unit{"w", 7LL * 86400000}, Unit{"d", 86400000},
-                               Unit{"h", 3600000},          Unit{"m", 60000},          Unit{"s", 1000},
+constexpr std::array kUnits = {Unit{"y", 365LL * 86400000},
+                               Unit{"w", 7LL * 86400000},
+                               Unit{"d", 86400000},
+                               Unit{"h", 3600000},
+                               Unit{"m", 60000},
+                               Unit{"s", 1000},
                                Unit{"ms", 1}};
 
 bool IsDigit(char c) { return c >= '0' && c <= '9'; }

@@ -15,9 +15,9 @@ struct Duration {
   friend bool operator==(Duration a, Duration b) { return a.ms == b.ms; }
 };
 
-// Parses Prometheus' duration syntax: whole numbers with units y w d h m s ms in that order, each at most once; a bare 0
-// is allowed. A year is 365 days, a week 7 days. Negative and overflowing durations are errors.
-// Source: Prometheus configuration documentation; cases in conformance/text-formats/durations.json.
+// Parses Prometheus' duration syntax: whole numbers with units y w d h m s ms in that order, each at most once; a bare
+// 0 is allowed. A year is 365 days, a week 7 days. Negative and overflowing durations are errors. Source: Prometheus
+// configuration documentation; cases in conformance/text-formats/durations.json.
 Result<Duration> ParseDuration(std::string_view text);
 
 // Prometheus' canonical spelling: "1h30m", "0s"; weeks and years only when exact.

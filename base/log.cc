@@ -63,8 +63,7 @@ void AppendValue(std::string& out, std::string_view value) {
 
 }  // namespace
 
-void Log(LogLevel level, std::string_view component, std::string_view message,
-         std::initializer_list<LogField> fields) {
+void Log(LogLevel level, std::string_view component, std::string_view message, std::initializer_list<LogField> fields) {
   auto& logger = Logger();
   if (!logger->should_log(ToSpdlog(level))) return;
   std::string line = "component=";

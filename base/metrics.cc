@@ -50,9 +50,8 @@ void AppendSample(std::string& out, const std::string& name, const std::string& 
 
 bool IncludesAll(const std::string& rendered, const std::vector<std::string>& parts) {
   std::string delimited = "," + rendered + ",";
-  return std::all_of(parts.begin(), parts.end(), [&](const std::string& part) {
-    return delimited.find("," + part + ",") != std::string::npos;
-  });
+  return std::all_of(parts.begin(), parts.end(),
+                     [&](const std::string& part) { return delimited.find("," + part + ",") != std::string::npos; });
 }
 
 }  // namespace

@@ -85,7 +85,8 @@ class MetricRegistry {
   std::vector<std::function<void()>> collectors_ GUARDED_BY(mu_);
 };
 
-// The shortest decimal text that reads back as the same double, spelled as Prometheus does: "1.5", "+Inf", "NaN", "1e+21".
+// The shortest decimal text that reads back as the same double, spelled as Prometheus does: "1.5", "+Inf", "NaN",
+// "1e+21".
 std::string FormatDouble(double value);
 
 }  // namespace tidewright::base

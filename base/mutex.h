@@ -1,7 +1,8 @@
 // Mutex, MutexLock and CondVar with Clang's thread-safety annotations.
 //
-// libstdc++'s mutexes carry no annotations, so these thin wrappers exist. Members that a lock guards say GUARDED_BY(mu_);
-// private methods that expect it say REQUIRES_LOCK(mu_); the `clang` preset checks both with -Wthread-safety.
+// libstdc++'s mutexes carry no annotations, so these thin wrappers exist. Members that a lock guards say
+// GUARDED_BY(mu_); private methods that expect it say REQUIRES_LOCK(mu_); the `clang` preset checks both with
+// -Wthread-safety.
 #pragma once
 
 #include <chrono>

@@ -21,7 +21,7 @@ struct Suffix {
   int exponent;  // Of 10 for decimal suffixes, of 2 for binary ones.
 };
 
-constexpr std::array kDecimal = {Suffix{"E", 18}, Suffix{"P", 15}, Suffix{"T", 12}, Suffix{"G", 9}, Suffix{"M", 6},
+constexpr std::array kDecimal = {Suffix{"E", 18}, Suffix{"P", 15}, Suffix{"T", 12}, Suffix{"G", 9},  Suffix{"M", 6},
                                  Suffix{"k", 3},  Suffix{"", 0},   Suffix{"m", -3}, Suffix{"u", -6}, Suffix{"n", -9}};
 constexpr std::array kBinary = {Suffix{"Ei", 60}, Suffix{"Pi", 50}, Suffix{"Ti", 40}, Suffix{"Gi", 30},
                                 Suffix{"Mi", 20}, Suffix{"Ki", 10}, Suffix{"", 0}};
@@ -80,12 +80,11 @@ bool TakeDecimal(std::string_view* text, Decimal* out) {
     }
     if (c < '0' || c > '9') break;
     ++digits;
-    if (out->fraction >= 30 && point) {
+    if (point && (out->fraction >= 20 || out->digits >= kMax / 10)) {
       out->inexact = out->inexact || c != '0';
       continue;
     }
-    if (out->digits >= kMax / 10) return false;
-    out->digits = out->digits * 10 + (c - '0');
+    out->digits = out->digits >= kMax / 10 ? kMax : out->digits * 10 + (c - '0');
     if (point) ++out->fraction;
   }
   text->remove_prefix(i);

@@ -88,7 +88,7 @@ Status DataLossError(std::string message);
 template <typename T>
 class [[nodiscard]] Result {
  public:
-  Result(T value) : value_(std::move(value)) {}  // NOLINT: implicit so that `return value;` works.
+  Result(T value) : value_(std::move(value)) {}         // NOLINT: implicit so that `return value;` works.
   Result(Status status) : status_(std::move(status)) {  // NOLINT: implicit so that `return error;` works.
     assert(!status_.ok());
     if (status_.ok()) status_ = InternalError("a Result was built from an OK status");
@@ -126,11 +126,11 @@ class [[nodiscard]] Result {
 #define TW_CONCAT(a, b) TW_CONCAT_INNER(a, b)
 
 // Returns the status of `expr` from the enclosing function unless it is OK.
-#define TW_RETURN_IF_ERROR(expr)                       \
-  do {                                                 \
-    if (auto tw_status = (expr); !tw_status.ok()) {    \
-      return tw_status;                                \
-    }                                                  \
+#define TW_RETURN_IF_ERROR(expr)                    \
+  do {                                              \
+    if (auto tw_status = (expr); !tw_status.ok()) { \
+      return tw_status;                             \
+    }                                               \
   } while (false)
 
 // Declares or assigns `lhs` from the Result `expr`, or returns its status.

@@ -134,7 +134,7 @@ bool IsValidUtf8(std::string_view text) {
 }
 
 bool ParseInt64(std::string_view text, int64_t* value) {
-  if (!text.empty() && text.front() == '+') text.remove_prefix(1);
+  if (text.size() > 1 && text[0] == '+' && text[1] != '-') text.remove_prefix(1);
   auto [end, error] = std::from_chars(text.data(), text.data() + text.size(), *value);
   return error == std::errc() && end == text.data() + text.size() && !text.empty();
 }

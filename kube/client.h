@@ -30,9 +30,10 @@ struct Resource {
 namespace resources {
 extern const Resource kPods, kNodes, kServices, kEndpoints, kNamespaces, kConfigMaps, kSecrets, kEvents;
 extern const Resource kDeployments, kStatefulSets, kReplicaSets;
-extern const Resource kHorizontalPodAutoscalers;  // autoscaling/v2
+extern const Resource kHorizontalPodAutoscalers;                // autoscaling/v2
 extern const Resource kScaledObjects, kTriggerAuthentications;  // tidewright.dev/v1alpha1
-extern const Resource kLeases, kApiServices, kCustomResourceDefinitions, kTokenReviews, kSubjectAccessReviews, kIngresses;
+extern const Resource kLeases, kApiServices, kCustomResourceDefinitions, kTokenReviews, kSubjectAccessReviews,
+    kIngresses;
 }  // namespace resources
 
 enum class PatchType { kMerge, kJson, kStrategic };

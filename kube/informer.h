@@ -25,8 +25,9 @@ struct InformerOptions {
 enum class EventType { kAdded, kModified, kDeleted };
 using EventHandler = std::function<void(EventType type, const std::shared_ptr<const base::Json>& object)>;
 
-// Lists, then watches, and starts over on 410 Gone or a broken connection with a jittered backoff of 0.1 s to 30 s. While
-// the API server is away the last known objects stay. Thread-safe. Borrows client and clock, which must outlive it.
+// Lists, then watches, and starts over on 410 Gone or a broken connection with a jittered backoff of 0.1 s to 30 s.
+// While the API server is away the last known objects stay. Thread-safe. Borrows client and clock, which must outlive
+// it.
 class Informer {
  public:
   Informer(Client& client, base::Clock& clock, Resource resource, InformerOptions options = {});

@@ -118,8 +118,8 @@ bool Satisfies(const Requirement& requirement, const std::map<std::string, std::
   auto it = labels.find(requirement.key);
   bool has = it != labels.end();
   auto among = [&] {
-    return has && std::find(requirement.values.begin(), requirement.values.end(), it->second) !=
-                      requirement.values.end();
+    return has &&
+           std::find(requirement.values.begin(), requirement.values.end(), it->second) != requirement.values.end();
   };
   int64_t value = 0;
   int64_t bound = 0;

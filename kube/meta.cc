@@ -84,26 +84,25 @@ void RecordEvent(Client& client, const base::Json& object, std::string_view type
                  std::string_view message, std::string_view component, int64_t now_ms) {
   std::string ns = NamespaceOf(object).empty() ? "default" : NamespaceOf(object);
   std::string time = base::FormatTime(now_ms);
-  base::Json event = {
-      {"apiVersion", "v1"},
-      {"kind", "Event"},
-      {"metadata", {{"generateName", NameOf(object) + "."}, {"namespace", ns}}},
-      {"involvedObject",
-       {{"apiVersion", base::FindString(object, {"apiVersion"})},
-        {"kind", base::FindString(object, {"kind"})},
-        {"namespace", NamespaceOf(object)},
-        {"name", NameOf(object)},
-        {"uid", UidOf(object)},
-        {"resourceVersion", ResourceVersionOf(object)}}},
-      {"type", type},
-      {"reason", reason},
-      {"message", message},
-      {"source", {{"component", component}}},
-      {"reportingComponent", component},
-      {"reportingInstance", component},
-      {"firstTimestamp", time},
-      {"lastTimestamp", time},
-      {"count", 1}};
+  base::Json event = {{"apiVersion", "v1"},
+                      {"kind", "Event"},
+                      {"metadata", {{"generateName", NameOf(object) + "."}, {"namespace", ns}}},
+                      {"involvedObject",
+                       {{"apiVersion", base::FindString(object, {"apiVersion"})},
+                        {"kind", base::FindString(object, {"kind"})},
+                        {"namespace", NamespaceOf(object)},
+                        {"name", NameOf(object)},
+                        {"uid", UidOf(object)},
+                        {"resourceVersion", ResourceVersionOf(object)}}},
+                      {"type", type},
+                      {"reason", reason},
+                      {"message", message},
+                      {"source", {{"component", component}}},
+                      {"reportingComponent", component},
+                      {"reportingInstance", component},
+                      {"firstTimestamp", time},
+                      {"lastTimestamp", time},
+                      {"count", 1}};
   auto created = client.Create(resources::kEvents, ns, event);
   if (created.ok()) return;
   base::LogWarn("kube", "event not recorded",

@@ -46,7 +46,7 @@ class LabelSelector {
   bool Matches(const std::map<std::string, std::string>& labels) const;
   bool empty() const { return requirements_.empty(); }
   const std::vector<Requirement>& requirements() const { return requirements_; }  // Sorted by key.
-  std::string ToString() const;  // The query-parameter form.
+  std::string ToString() const;                                                   // The query-parameter form.
 
  private:
   std::vector<Requirement> requirements_;

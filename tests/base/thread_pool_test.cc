@@ -1,0 +1,106 @@
+#include "base/thread_pool.h"
+
+#include <gtest/gtest.h>
+
+#include <atomic>
+#include <future>
+#include <vector>
+
+namespace tidewright::base {
+namespace {
+
+TEST(ThreadPoolTest, RunsEverythingQueuedBeforeStop) {
+  std::atomic<int> ran = 0;
+  ThreadPool pool("test", 3);
+  for (int i = 0; i < 100; ++i) ASSERT_TRUE(pool.Submit([&] { ++ran; }));
+  pool.Stop();
+  EXPECT_EQ(ran, 100);
+  EXPECT_FALSE(pool.Submit([&] { ++ran; }));
+  pool.Stop();
+}
+
+TEST(SchedulerTest, RunsTasksInTheOrderOfTheirTimes) {
+  FakeClock clock(0);
+  ThreadPool pool("test", 1);
+  Scheduler scheduler(clock, pool);
+  std::vector<int> order;
+  std::promise<void> done;
+  scheduler.At(300, [&] {
+    order.push_back(3);
+    done.set_value();
+  });
+  scheduler.At(100, [&] { order.push_back(1); });
+  scheduler.At(200, [&] { order.push_back(2); });
+  clock.Advance(300);
+  done.get_future().wait();
+  EXPECT_EQ(order, (std::vector<int>{1, 2, 3}));
+}
+
+TEST(SchedulerTest, CancelledTaskDoesNotRun) {
+  FakeClock clock(0);
+  ThreadPool pool("test", 1);
+  Scheduler scheduler(clock, pool);
+  std::atomic<bool> ran = false;
+  std::promise<void> later;
+  auto id = scheduler.At(100, [&] { ran = true; });
+  scheduler.At(200, [&] { later.set_value(); });
+  EXPECT_TRUE(scheduler.Cancel(id));
+  clock.Advance(500);
+  later.get_future().wait();
+  EXPECT_FALSE(ran);
+  EXPECT_FALSE(scheduler.Cancel(id));
+}
+
+TEST(SchedulerTest, CancelWaitsForARunningTask) {
+  FakeClock clock(0);
+  ThreadPool pool("test", 1);
+  Scheduler scheduler(clock, pool);
+  std::promise<void> started;
+  std::promise<void> go_on;
+  std::atomic<bool> ended = false;
+  auto id = scheduler.At(0, [&] {
+    started.set_value();
+    go_on.get_future().wait();
+    ended = true;
+  });
+  started.get_future().wait();
+  std::thread canceller([&] {
+    EXPECT_FALSE(scheduler.Cancel(id));
+    EXPECT_TRUE(ended);
+  });
+  go_on.set_value();
+  canceller.join();
+}
+
+TEST(SchedulerTest, TasksMayScheduleThemselvesAgainUntilStop) {
+  FakeClock clock(0);
+  ThreadPool pool("test", 2);
+  Scheduler scheduler(clock, pool);
+  std::atomic<int> runs = 0;
+  std::promise<void> thrice;
+  std::function<void()> again = [&] {
+    if (++runs == 3) thrice.set_value();
+    scheduler.At(clock.NowMs(), again);
+  };
+  scheduler.At(0, again);
+  thrice.get_future().wait();
+  scheduler.Stop();
+  int after_stop = runs;
+  clock.Advance(1000);
+  EXPECT_EQ(runs, after_stop);
+}
+
+TEST(SchedulerTest, StartsAndStopsManyTimes) {
+  for (int i = 0; i < 100; ++i) {
+    FakeClock clock(0);
+    ThreadPool pool("test", 1);
+    Scheduler scheduler(clock, pool);
+    scheduler.At(0, [] {});
+    scheduler.At(1'000, [] {});
+    scheduler.Stop();
+    scheduler.Stop();
+  }
+}
+
+}  // namespace
+}  // namespace tidewright::base
