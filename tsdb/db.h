@@ -15,8 +15,8 @@ namespace tidewright::tsdb {
 
 struct DbOptions {
   int64_t retention_ms = 24LL * 3600 * 1000;  // Samples older than this are dropped by Truncate().
-  int64_t fsync_interval_ms = 5'000;          // The log is flushed to the kernel at each Commit, to the disk this often.
-  size_t max_series = 0;                      // 0: no limit.
+  int64_t fsync_interval_ms = 5'000;  // The log is flushed to the kernel at each Commit, to the disk this often.
+  size_t max_series = 0;              // 0: no limit.
 };
 
 struct DbStats {

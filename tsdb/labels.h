@@ -10,10 +10,6 @@
 
 #include "base/status.h"
 
-namespace re2 {
-class RE2;
-}
-
 namespace tidewright::tsdb {
 
 inline constexpr std::string_view kMetricName = "__name__";
@@ -104,12 +100,19 @@ class Matcher {
   bool MatchesEmpty() const { return Matches(""); }
   std::string ToString() const;  // name=~"value"
 
+  // For an index. When the values that satisfy the expression itself (without the negation of kNotEqual and kNotRegex)
+  // are a finite set that the expression spells out, such as "a|b", that set, sorted; else nullptr.
+  const std::vector<std::string>* Literals() const;
+  // A prefix that every value satisfying the expression itself has; "" when none is known.
+  std::string_view Prefix() const;
+
  private:
+  struct Pattern;
   Matcher() = default;
   Type type_ = Type::kEqual;
   std::string name_;
   std::string value_;
-  std::shared_ptr<const re2::RE2> regex_;  // Shared by copies; RE2 is thread-safe.
+  std::shared_ptr<const Pattern> pattern_;  // Of regular expressions; shared by copies.
 };
 
 using Matchers = std::vector<Matcher>;

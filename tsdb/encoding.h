@@ -1,0 +1,47 @@
+// The byte-level pieces that the on-disk formats share: big-endian integers, varints, strings, CRC-32C.
+#pragma once
+
+#include <cstdint>
+#include <string>
+#include <string_view>
+
+namespace tidewright::tsdb {
+
+void PutU8(std::string* out, uint8_t value);
+void PutU16(std::string* out, uint16_t value);  // Big-endian, as the next two.
+void PutU32(std::string* out, uint32_t value);
+void PutU64(std::string* out, uint64_t value);
+void PutUvarint(std::string* out, uint64_t value);        // LEB128, least significant group first.
+void PutVarint(std::string* out, int64_t value);          // Zigzag, then LEB128.
+void PutString(std::string* out, std::string_view text);  // Length as uvarint, then the bytes.
+
+// Reads what the functions above wrote. After the first read past the end, or of an overlong varint, ok() is false and
+// every further read gives 0 or "". Borrows the bytes. Not thread-safe.
+class ByteReader {
+ public:
+  explicit ByteReader(std::string_view bytes) : rest_(bytes) {}
+
+  uint8_t U8();
+  uint16_t U16();
+  uint32_t U32();
+  uint64_t U64();
+  uint64_t Uvarint();
+  int64_t Varint();
+  std::string_view String();
+  std::string_view Bytes(uint64_t size);
+
+  bool ok() const { return ok_; }
+  bool empty() const { return rest_.empty(); }
+  size_t remaining() const { return rest_.size(); }
+
+ private:
+  uint64_t BigEndian(size_t size);
+
+  std::string_view rest_;
+  bool ok_ = true;
+};
+
+// CRC-32C (Castagnoli), reflected, initial value and final xor 0xffffffff.
+uint32_t Crc32c(std::string_view bytes);
+
+}  // namespace tidewright::tsdb
