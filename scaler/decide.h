@@ -48,6 +48,9 @@ struct ScaleSpec {
   int64_t initial_cooldown_ms = 0;  // The same after creation while never active.
   ScalingRules scale_up;
   ScalingRules scale_down;
+  // HorizontalPodAutoscalers without spec.behavior: scale_down.stabilization_s and the tolerances apply, the policies
+  // do not; instead one step up ends at max(2 * current, 4).
+  bool no_behavior = false;
   bool pause_scale_in = false;
   bool pause_scale_out = false;
   bool force_activation = false;
@@ -72,11 +75,11 @@ struct PodSample {
 
 // One trigger or metric, as read at one time. Exactly one of error and the values is meaningful.
 struct Signal {
-  std::string name;         // "redis orders", "Pods http_requests_per_second": for reasons.
-  std::string error;        // Not empty: it could not be read; it never scales anything down.
+  std::string name;   // "redis orders", "Pods http_requests_per_second": for reasons.
+  std::string error;  // Not empty: it could not be read; it never scales anything down.
   TargetType type = TargetType::kAverageValue;
-  int64_t value_milli = 0;  // kAverageValue, kValue.
-  int64_t target_milli = 0;  // > 0. kUtilization: percent * 1000.
+  int64_t value_milli = 0;           // kAverageValue, kValue.
+  int64_t target_milli = 0;          // > 0. kUtilization: percent * 1000.
   bool counts_for_activity = false;  // ScaledObject triggers: takes part in waking up from idle.
   int64_t activation_milli = 0;      // Active when value > activation (strictly).
   bool exact = false;                // No tolerance: a cron window asks for a number, not for a load.
@@ -99,6 +102,9 @@ struct History {
   std::vector<Recommendation> recommendations;  // Oldest first, pruned to the longest window.
   std::vector<ScaleEvent> events;
   std::optional<int64_t> last_active_ms;
+  // When it was last unknown whether a trigger is active (a failed read, a start of the controller). The cooldown runs
+  // from the later of the two: time during which nobody looked does not count.
+  std::optional<int64_t> last_unknown_ms;
   int64_t created_ms = 0;
 };
 
@@ -123,25 +129,43 @@ struct Step {
   std::string stage;
   std::string signal;  // Which signal, for stage "signal".
   int32_t replicas = 0;
-  std::string text;    // A sentence for people.
+  std::string text;  // A sentence for people.
+};
+
+// What one signal measured, as the status of an autoscaler shows it.
+struct Measured {
+  int64_t value_milli = 0;  // kValue: the value. kAverageValue: per existing replica. Pods: the average over pods.
+  int32_t utilization = 0;  // kUtilization: percent of the requests.
 };
 
 enum class Limiting { kNone, kMin, kMax, kStabilized, kUpPolicy, kDownPolicy };
 
 struct Decision {
-  int32_t replicas = 0;      // What the workload should be set to.
-  bool hold = false;         // Nothing may be changed: `why` says which input is missing.
-  bool active = false;       // Some trigger is active (ScaledObjects).
+  int32_t replicas = 0;  // What the workload should be set to.
+  bool hold = false;     // Nothing may be changed: `why` says which input is missing.
+  bool active = false;   // Some trigger is active (ScaledObjects).
   bool any_error = false;
   bool all_failed = false;
+  bool stabilized = false;  // The stabilization window changed the recommendation.
+  int32_t recommended = 0;  // What the signals asked for, before windows, policies and limits. Unset while `hold`.
   Limiting limiting = Limiting::kNone;
-  std::string why;           // One line: the deciding signal and what bounded it.
+  std::string why;  // One line: the deciding signal and what bounded it.
   std::string deciding_signal;
   std::vector<Step> steps;
   std::vector<std::optional<int32_t>> proposals;  // Per signal; empty where it failed.
-  History history;           // Pass to the next call. The caller adds a ScaleEvent once the write succeeded.
+  std::vector<Measured> measured;                 // Per signal; zero where it failed.
+  History history;  // Pass to the next call. The caller adds a ScaleEvent once the write succeeded.
 };
 
+// Signals that count for activity (or a forced activation) bring ScaledObject semantics: with idle_replicas set, or
+// min_replicas 0, the workload rests while nothing is active and wakes up directly to the number of replicas that its
+// signals ask for. Without them the function is the HPA controller's algorithm. Pure and thread-safe; linear in its
+// input.
 Decision Decide(const DecisionInput& input);
+
+// A milli-value as people write it: 42000 -> "42", 450 -> "0.45".
+std::string FormatMilli(int64_t milli);
+// "1 replica", "9 replicas".
+std::string FormatReplicas(int32_t replicas);
 
 }  // namespace tidewright::scaler
