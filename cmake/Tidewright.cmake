@@ -47,7 +47,7 @@ pkg_check_modules(SNAPPY REQUIRED IMPORTED_TARGET snappy)
 
 add_library(tidewright_options INTERFACE)
 target_include_directories(tidewright_options INTERFACE ${PROJECT_SOURCE_DIR})
-target_compile_options(tidewright_options INTERFACE -Wall -Wextra -Wshadow -Wnon-virtual-dtor -Werror=unused-result
+target_compile_options(tidewright_options INTERFACE -Wall -Wextra -Wshadow -Wnon-virtual-dtor -Wno-missing-field-initializers -Werror=unused-result
   -Werror=return-type $<$<CXX_COMPILER_ID:Clang>:-Wthread-safety -Werror=thread-safety>)
 if(TIDEWRIGHT_SANITIZE)
   target_compile_options(tidewright_options INTERFACE -fsanitize=${TIDEWRIGHT_SANITIZE} -fno-omit-frame-pointer
