@@ -1,0 +1,275 @@
+#include <set>
+
+#include "base/strings.h"
+#include "scrape/config_sections.h"
+
+namespace tidewright::scrape {
+namespace {
+
+void DecodeAlertmanager(base::ObjectReader& reader, DecodeContext& context) {
+  std::string scheme = "http", path_prefix, api_version = "v2";
+  base::Duration timeout;
+  reader.Optional("scheme", &scheme);
+  reader.Optional("path_prefix", &path_prefix);
+  reader.Optional("timeout", &timeout);
+  if (reader.Optional("api_version", &api_version)) OneOf(reader, "api_version", api_version, {"v2"});
+  for (auto key : {"sigv4"}) reader.Ignore(key);
+  DecodeHttpClient(reader, context);
+  ScrapeConfig discovery;
+  discovery.relabel_rules = DecodeRelabelRules(reader, "relabel_configs", context.scheme);
+  DecodeRelabelRules(reader, "alert_relabel_configs", context.scheme);
+  DecodeDiscovery(reader, context, &discovery);
+  for (const TargetGroup& group : discovery.static_groups) {
+    for (const tsdb::Labels& target : group.targets) {
+      std::string address(target.Get("__address__"));
+      if (discovery.relabel_rules.empty() && address.find('/') != std::string::npos) {
+        reader.Error("static_configs", base::Quoted(address) + " is not host:port; use scheme and path_prefix");
+      }
+    }
+  }
+}
+
+void DecodeAlerting(base::ObjectReader& reader, DecodeContext& context) {
+  DecodeRelabelRules(reader, "alert_relabel_configs", context.scheme);
+  bool any = false;
+  DecodeContext inner = context;
+  inner.warnings.clear();  // One warning about the whole section says more than many about its parts.
+  reader.Objects("alertmanagers", [&](base::ObjectReader& r) {
+    any = true;
+    DecodeAlertmanager(r, inner);
+  });
+  if (any) context.Warn(reader, "alertmanagers", "not supported yet; alerts are not sent");
+}
+
+void CheckRemoteUrl(base::ObjectReader& reader) {
+  std::string url;
+  if (!reader.Optional("url", &url) || url.empty()) return reader.Error("url", "is missing; name the remote endpoint");
+  if (url[0] == ':') reader.Error("url", base::Quoted(url) + " has no scheme; use for example https://host/path");
+}
+
+void CheckRemoteName(base::ObjectReader& reader, std::set<std::string>* names) {
+  std::string name;
+  if (reader.Optional("name", &name) && !name.empty() && !names->insert(name).second) {
+    reader.Error("name", base::Quoted(name) + " is used twice; names must be unique");
+  }
+}
+
+void CheckCustomHeaders(base::ObjectReader& reader) {
+  static const std::set<std::string> reserved = {"authorization",
+                                                 "host",
+                                                 "content-encoding",
+                                                 "content-length",
+                                                 "content-type",
+                                                 "user-agent",
+                                                 "connection",
+                                                 "keep-alive",
+                                                 "proxy-authenticate",
+                                                 "proxy-authorization",
+                                                 "www-authenticate",
+                                                 "accept-encoding",
+                                                 "x-prometheus-remote-write-version",
+                                                 "x-prometheus-remote-read-version",
+                                                 "x-amz-date",
+                                                 "x-amz-security-token",
+                                                 "x-amz-content-sha256"};
+  std::map<std::string, std::string> headers;
+  reader.Optional("headers", &headers);
+  for (const auto& [name, value] : headers) {
+    if (reserved.count(base::ToLower(name)) > 0) {
+      reader.Error("headers", base::Quoted(name) + " is reserved and may not be set here");
+    }
+  }
+}
+
+void DecodeQueue(base::ObjectReader& reader) {
+  int64_t capacity = 10000, max_shards = 50, min_shards = 1, samples = 2000;
+  base::Duration deadline{5000}, min_backoff{30}, max_backoff{5000}, age;
+  bool retry = false;
+  reader.Optional("capacity", &capacity);
+  reader.Optional("max_shards", &max_shards);
+  reader.Optional("min_shards", &min_shards);
+  reader.Optional("max_samples_per_send", &samples);
+  reader.Optional("batch_send_deadline", &deadline);
+  reader.Optional("min_backoff", &min_backoff);
+  reader.Optional("max_backoff", &max_backoff);
+  reader.Optional("retry_on_http_429", &retry);
+  reader.Optional("sample_age_limit", &age);
+  auto positive = [&](std::string_view key, int64_t value) {
+    if (value <= 0) reader.Error(key, std::to_string(value) + " must be 1 or more");
+  };
+  positive("capacity", capacity);
+  positive("max_shards", max_shards);
+  positive("min_shards", min_shards);
+  positive("max_samples_per_send", samples);
+  if (min_shards > max_shards) reader.Error("min_shards", "is greater than max_shards");
+  if (min_backoff.ms > max_backoff.ms) reader.Error("max_backoff", "is less than min_backoff");
+}
+
+void DecodeRemoteWrite(base::ObjectReader& reader, DecodeContext& context, std::set<std::string>* names) {
+  base::Duration timeout;
+  bool flag = false;
+  std::string message = "prometheus.WriteRequest";
+  CheckRemoteUrl(reader);
+  CheckRemoteName(reader, names);
+  CheckCustomHeaders(reader);
+  reader.Optional("remote_timeout", &timeout);
+  for (auto key : {"send_exemplars", "send_native_histograms", "round_robin_dns"}) reader.Optional(key, &flag);
+  if (reader.Optional("protobuf_message", &message)) {
+    OneOf(reader, "protobuf_message", message, {"prometheus.WriteRequest", "io.prometheus.write.v2.Request"});
+  }
+  DecodeRelabelRules(reader, "write_relabel_configs", context.scheme);
+  for (auto key : {"sigv4", "azuread", "google_iam"}) reader.Ignore(key);
+  DecodeHttpClient(reader, context);
+  reader.Object("queue_config", [](base::ObjectReader& r) { DecodeQueue(r); });
+  reader.Object("metadata_config", [](base::ObjectReader& r) {
+    bool send = true;
+    base::Duration interval;
+    int64_t samples = 0;
+    r.Optional("send", &send);
+    r.Optional("send_interval", &interval);
+    ReadCount(r, "max_samples_per_send", &samples);
+  });
+}
+
+void DecodeRemoteRead(base::ObjectReader& reader, DecodeContext& context, std::set<std::string>* names) {
+  base::Duration timeout;
+  int64_t limit = 0;
+  bool flag = false;
+  std::map<std::string, std::string> matchers;
+  CheckRemoteUrl(reader);
+  CheckRemoteName(reader, names);
+  CheckCustomHeaders(reader);
+  reader.Optional("remote_timeout", &timeout);
+  ReadCount(reader, "chunked_read_limit", &limit);
+  reader.Optional("read_recent", &flag);
+  reader.Optional("filter_external_labels", &flag);
+  reader.Optional("required_matchers", &matchers);
+  for (const auto& [name, value] : matchers) {
+    if (!IsValidLabelName(name, NameScheme::kUtf8)) {
+      reader.Error("required_matchers", base::Quoted(name) + " is not a valid label name");
+    }
+  }
+  DecodeHttpClient(reader, context);
+}
+
+void DecodeRetention(base::ObjectReader& reader, DecodeContext& context, Config* config) {
+  int64_t size = 0;
+  double percentage = 0;
+  reader.Optional("time", &config->retention);
+  ReadByteSize(reader, "size", &size);
+  reader.Optional("percentage", &percentage);
+  if (size < 0) reader.Error("size", "is negative; use 0 for no limit");
+  if (percentage < 0 || percentage > 100) reader.Error("percentage", "must be between 0 and 100");
+  if (size > 0) context.Warn(reader, "size", "not supported yet; only the retention time limits the storage");
+  if (percentage > 0)
+    context.Warn(reader, "percentage", "not supported yet; only the retention time limits the storage");
+}
+
+void DecodeStorage(base::ObjectReader& reader, DecodeContext& context, Config* config) {
+  reader.Object("tsdb", [&](base::ObjectReader& tsdb) {
+    base::Duration window;
+    double threshold = 0;
+    tsdb.Optional("out_of_order_time_window", &window);
+    tsdb.Ignore("outofordertimewindow");
+    tsdb.Optional("stale_series_compaction_threshold", &threshold);
+    if (window.ms > 0) {
+      context.Warn(tsdb, "out_of_order_time_window", "not supported yet; samples that are out of order are dropped");
+    }
+    tsdb.Object("chunk_encoding", [](base::ObjectReader& r) {
+      std::string floats;
+      if (r.Optional("floats", &floats)) OneOf(r, "floats", floats, {"xor", "xor2"});
+    });
+    tsdb.Object("retention", [&](base::ObjectReader& r) { DecodeRetention(r, context, config); });
+  });
+  reader.Object("exemplars", [](base::ObjectReader& r) {
+    int64_t count = 0;
+    r.Optional("max_exemplars", &count);
+  });
+}
+
+void DecodeTracing(base::ObjectReader& reader, DecodeContext& context) {
+  std::string endpoint, client_type = "grpc", compression;
+  double fraction = 0;
+  bool insecure = false;
+  base::Duration timeout;
+  if (!reader.Optional("endpoint", &endpoint) || endpoint.empty()) reader.Error("endpoint", "is missing; set it");
+  if (reader.Optional("client_type", &client_type)) OneOf(reader, "client_type", client_type, {"grpc", "http"});
+  if (reader.Optional("compression", &compression) && !compression.empty()) {
+    OneOf(reader, "compression", compression, {"gzip"});
+  }
+  reader.Optional("sampling_fraction", &fraction);
+  reader.Optional("insecure", &insecure);
+  reader.Optional("timeout", &timeout);
+  CheckCustomHeaders(reader);
+  HttpClientConfig tls;
+  reader.Object("tls_config", [&](base::ObjectReader& r) { DecodeTls(r, context, &tls); });
+}
+
+void ReadAttributes(base::ObjectReader& reader, const std::string& key, std::vector<std::string>* out) {
+  reader.Optional(key, out);
+  std::set<std::string> seen;
+  for (const std::string& attribute : *out) {
+    std::string name(base::TrimSpace(attribute));
+    if (name.empty()) reader.Error(key, "has an empty element; remove it");
+    if (!seen.insert(name).second) reader.Error(key, base::Quoted(name) + " is repeated; remove one");
+  }
+}
+
+void DecodeOtlp(base::ObjectReader& reader, const DecodeContext& context) {
+  std::vector<std::string> promoted, ignored;
+  bool all = false, flag = false;
+  std::string strategy;
+  ReadAttributes(reader, "promote_resource_attributes", &promoted);
+  ReadAttributes(reader, "ignore_resource_attributes", &ignored);
+  reader.Optional("promote_all_resource_attributes", &all);
+  for (auto key : {"keep_identifying_resource_attributes", "convert_histograms_to_nhcb", "promote_scope_metadata",
+                   "label_name_underscore_sanitization", "label_name_preserve_multiple_underscores"}) {
+    reader.Optional(key, &flag);
+  }
+  if (all && !promoted.empty()) {
+    reader.Error("promote_all_resource_attributes", "cannot be used with promote_resource_attributes");
+  }
+  if (!all && !ignored.empty()) {
+    reader.Error("ignore_resource_attributes", "needs promote_all_resource_attributes: true");
+  }
+  if (!reader.Optional("translation_strategy", &strategy)) return;
+  bool known = OneOf(reader, "translation_strategy", strategy,
+                     {"UnderscoreEscapingWithSuffixes", "UnderscoreEscapingWithoutSuffixes",
+                      "NoUTF8EscapingWithSuffixes", "NoTranslation"});
+  bool utf8 = strategy.substr(0, 2) == "No";
+  if (known && utf8 && context.scheme == NameScheme::kLegacy) {
+    reader.Error("translation_strategy", base::Quoted(strategy) + " needs metric_name_validation_scheme: utf8");
+  }
+}
+
+}  // namespace
+
+void DecodeOtherSections(base::ObjectReader& root, DecodeContext& context, Config* config) {
+  root.Object("alerting", [&](base::ObjectReader& r) { DecodeAlerting(r, context); });
+  DecodeContext quiet = context;
+  std::set<std::string> writers, readers;
+  bool writes = false, reads = false;
+  root.Objects("remote_write", [&](base::ObjectReader& r) {
+    writes = true;
+    DecodeRemoteWrite(r, quiet, &writers);
+  });
+  root.Objects("remote_read", [&](base::ObjectReader& r) {
+    reads = true;
+    DecodeRemoteRead(r, quiet, &readers);
+  });
+  if (writes) context.Warn(root, "remote_write", "not supported yet; samples are kept locally only");
+  if (reads) context.Warn(root, "remote_read", "not supported yet; queries read local samples only");
+  root.Object("storage", [&](base::ObjectReader& r) { DecodeStorage(r, context, config); });
+  if (root.Object("tracing", [&](base::ObjectReader& r) { DecodeTracing(r, quiet); })) {
+    context.Warn(root, "tracing", "not supported yet; no traces are sent");
+  }
+  if (root.Object("otlp", [&](base::ObjectReader& r) { DecodeOtlp(r, context); })) {
+    context.Warn(root, "otlp", "not supported yet; there is no OTLP receiver");
+  }
+  root.Object("runtime", [](base::ObjectReader& r) {
+    int64_t percentage = 0;
+    r.Optional("gogc", &percentage);
+  });
+}
+
+}  // namespace tidewright::scrape

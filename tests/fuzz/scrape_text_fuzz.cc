@@ -1,0 +1,27 @@
+// The text parsers: no crash, no hang, and the fast path agrees with the full parser.
+#include <cstdlib>
+
+#include "scrape/text_parser.h"
+
+extern "C" int LLVMFuzzerTestOneInput(const uint8_t* data, size_t size) {
+  using namespace tidewright::scrape;
+  if (size == 0) return 0;
+  TextFormat format = data[0] % 2 == 0 ? TextFormat::kPrometheus : TextFormat::kOpenMetrics;
+  std::string_view body(reinterpret_cast<const char*>(data) + 1, size - 1);
+  TextParser parser(body, format);
+  TextParser fast(body, format);
+  std::vector<tidewright::tsdb::Label> labels;
+  for (;;) {
+    Entry entry = parser.Next();
+    if (entry == Entry::kEnd || entry == Entry::kError) break;
+    if (entry != Entry::kSeries) {
+      if (fast.Next() != entry) std::abort();
+      continue;
+    }
+    labels.clear();
+    parser.AppendLabels(&labels);
+    if (!fast.NextIfSeries(parser.series()) && fast.Next() != Entry::kSeries) std::abort();
+    if (fast.series() != parser.series() || fast.has_timestamp() != parser.has_timestamp()) std::abort();
+  }
+  return 0;
+}
