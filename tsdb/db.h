@@ -14,9 +14,11 @@
 namespace tidewright::tsdb {
 
 struct DbOptions {
-  int64_t retention_ms = 24LL * 3600 * 1000;  // Samples older than this are dropped by Truncate().
+  int64_t retention_ms = 24LL * 3600 * 1000;  // Samples older than this are dropped by Maintain().
   int64_t fsync_interval_ms = 5'000;  // The log is flushed to the kernel at each Commit, to the disk this often.
   size_t max_series = 0;              // 0: no limit.
+  // Files of the log are finished at this size; two of them make a checkpoint worth while.
+  uint64_t wal_segment_bytes = 128 << 20;
 };
 
 struct DbStats {
