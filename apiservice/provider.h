@@ -1,4 +1,5 @@
-// What the aggregated API server serves from. The adapter implements these interfaces with PromQL; this folder knows none.
+// What the aggregated API server serves from. The adapter implements these interfaces with PromQL; this folder knows
+// none.
 #pragma once
 
 #include <cstdint>
@@ -40,8 +41,8 @@ struct CustomMetricValue {
   std::string ns;           // "" for cluster-wide objects.
   std::string name;
   std::string metric;
-  int64_t timestamp_ms = 0;            // Of the newest sample that went into the value.
-  std::optional<int64_t> window_s;     // Length of the rate window, when the query has one.
+  int64_t timestamp_ms = 0;         // Of the newest sample that went into the value.
+  std::optional<int64_t> window_s;  // Length of the rate window, when the query has one.
   base::Quantity value;
 };
 
@@ -76,8 +77,8 @@ struct NodeMetrics {
   ResourceUsage usage;
 };
 
-// All providers are thread-safe. kNotFound means there is no such metric or no value, with a message that says which rule
-// was tried and why it gave nothing; any other error is a failure to find out.
+// All providers are thread-safe. kNotFound means there is no such metric or no value, with a message that says which
+// rule was tried and why it gave nothing; any other error is a failure to find out.
 class CustomMetricsProvider {
  public:
   virtual ~CustomMetricsProvider() = default;
@@ -111,6 +112,13 @@ class ResourceMetricsProvider {
                                                      const kube::LabelSelector& selector) = 0;
   virtual base::Result<std::vector<NodeMetrics>> Nodes(const std::string& name,
                                                        const kube::LabelSelector& selector) = 0;
+};
+
+// Which APIs are served; a null member is an API that is not. Borrowed.
+struct Providers {
+  CustomMetricsProvider* custom = nullptr;
+  ExternalMetricsProvider* external = nullptr;
+  ResourceMetricsProvider* resource = nullptr;
 };
 
 }  // namespace tidewright::apiservice

@@ -1,0 +1,34 @@
+// The configuration of prometheus-adapter (rules, externalRules, resourceRules), read unchanged and strictly.
+#pragma once
+
+#include <memory>
+#include <optional>
+#include <string>
+#include <string_view>
+#include <vector>
+
+#include "adapter/rule.h"
+#include "base/status.h"
+
+namespace tidewright::adapter {
+
+// A checked configuration. Immutable.
+struct Config {
+  std::vector<std::shared_ptr<const Rule>> rules;
+  std::vector<std::shared_ptr<const Rule>> external_rules;
+  std::optional<ResourceRules> resource_rules;
+};
+
+// Reads YAML or JSON; also a ConfigMap object whose data holds the file (under config.yaml, or as its only key).
+// `origin` names the file in errors. kInvalidArgument lists every fault, one per line: file and line, field, value,
+// remedy. Series selectors are parsed, and each metricsQuery is rendered with example values and checked as PromQL.
+//
+// Stricter than prometheus-adapter in one point: name.as must not name a group that name.matches does not have.
+base::Result<Config> ParseConfig(std::string_view text, const std::string& origin);
+
+// The rules used when none are configured, as a configuration file: every series with a namespace label becomes a
+// custom metric of the objects that its other labels name (counters as 5-minute rates), and CPU and memory of pods and
+// nodes come from the kubelet's resource metrics.
+std::string DefaultConfigText();
+
+}  // namespace tidewright::adapter

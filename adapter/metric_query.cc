@@ -1,0 +1,104 @@
+#include "adapter/metric_query.h"
+
+#include <algorithm>
+#include <utility>
+
+#include "base/document.h"
+#include "base/duration.h"
+#include "base/strings.h"
+
+namespace tidewright::adapter {
+namespace {
+
+std::string EscapeRegex(const std::string& text) {
+  std::string out;
+  for (char c : text) {
+    if (std::string_view("\\.+*?()|[]{}^$").find(c) != std::string_view::npos) out += '\\';
+    out += c;
+  }
+  return out;
+}
+
+}  // namespace
+
+void MetricQuery::Add(const std::string& label, const char* op, const std::string& value, const std::string& raw) {
+  matchers_.push_back(label + op + GoQuote(value));
+  values_by_name_[label] = raw;
+}
+
+base::Status MetricQuery::AddSelector(const kube::LabelSelector& selector) {
+  using Op = kube::Requirement::Op;
+  for (const kube::Requirement& requirement : selector.requirements()) {
+    std::string joined = base::Join(requirement.values, "|");
+    bool many = requirement.values.size() > 1;
+    switch (requirement.op) {
+      case Op::kEquals: Add(requirement.key, many ? "=~" : "=", joined, joined); break;
+      case Op::kNotEquals: Add(requirement.key, many ? "!~" : "!=", joined, joined); break;
+      case Op::kIn: Add(requirement.key, "=~", joined, joined); break;
+      case Op::kNotIn: Add(requirement.key, "!~", joined, joined); break;
+      case Op::kExists: Add(requirement.key, "!=", "", ""); break;
+      case Op::kDoesNotExist: Add(requirement.key, "=", "", ""); break;
+      case Op::kGreaterThan:
+      case Op::kLessThan:
+        return base::InvalidArgumentError("the metric selector compares " + base::Quoted(requirement.key) +
+                                          " with > or <, which a label matcher cannot; use =, !=, in or notin");
+    }
+  }
+  return base::Status::Ok();
+}
+
+void MetricQuery::AddEqual(const std::string& label, const std::string& value) { Add(label, "=", value, value); }
+
+void MetricQuery::AddNames(const std::string& label, const std::vector<std::string>& names) {
+  if (names.size() == 1) return AddEqual(label, names[0]);
+  std::vector<std::string> escaped;
+  for (const std::string& name : names) escaped.push_back(EscapeRegex(name));
+  Add(label, "=~", base::Join(escaped, "|"), base::Join(names, "|"));
+}
+
+base::Result<std::string> MetricQuery::Render(const GoTemplate& query) const {
+  TemplateValue::Map values;
+  for (const auto& [label, value] : values_by_name_) values[label] = TemplateValue::String(value);
+  TemplateValue data = TemplateValue::Record({{"Series", TemplateValue::String(series_)},
+                                              {"LabelMatchers", TemplateValue::String(base::Join(matchers_, ","))},
+                                              {"LabelValuesByName", TemplateValue::FromMap(std::move(values))},
+                                              {"GroupBy", TemplateValue::String(base::Join(group_by_, ","))},
+                                              {"GroupBySlice", TemplateValue::Strings(group_by_)}});
+  TW_ASSIGN_OR_RETURN(std::string text, query.Execute(data));
+  if (base::TrimSpace(text).empty()) return base::InvalidArgumentError("metricsQuery renders to nothing");
+  return text;
+}
+
+std::optional<int64_t> WindowSeconds(const std::string& query) {
+  std::optional<int64_t> window;
+  char quote = 0;
+  for (size_t i = 0; i < query.size(); ++i) {
+    char c = query[i];
+    if (quote != 0) {
+      if (c == '\\' && quote != '`') ++i;
+      if (c == quote) quote = 0;
+      continue;
+    }
+    if (c == '"' || c == '\'' || c == '`') quote = c;
+    if (c != '[') continue;
+    size_t end = query.find_first_of(":]", i);
+    if (end == std::string::npos) break;
+    base::Result<base::Duration> range =
+        base::ParseDuration(base::TrimSpace(std::string_view(query).substr(i + 1, end - i - 1)));
+    if (range.ok() && range->ms >= 1000) window = std::max(window.value_or(0), range->ms / 1000);
+  }
+  return window;
+}
+
+base::Result<promql::Value> EvaluateQuery(promql::QueryEngine& engine, const std::string& title,
+                                          const std::string& query, int64_t now_ms) {
+  base::Result<promql::QueryResult> result = engine.Instant(query, now_ms);
+  if (result.ok()) return std::move(result->value);
+  base::Status status = result.status().Annotate(title + ": the query " + base::Quoted(query) + " failed");
+  if (status.code() == base::Code::kInvalidArgument || status.code() == base::Code::kNotFound) {
+    return base::InternalError(status.message());
+  }
+  return status;
+}
+
+}  // namespace tidewright::adapter

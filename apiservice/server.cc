@@ -1,0 +1,368 @@
+#include "apiservice/server.h"
+
+#include <optional>
+#include <utility>
+#include <vector>
+
+#include "apiservice/discovery.h"
+#include "apiservice/metrics_json.h"
+#include "apiservice/status_reply.h"
+#include "base/document.h"
+#include "base/json.h"
+#include "base/log.h"
+#include "base/strings.h"
+
+namespace tidewright::apiservice {
+
+// Hands announcements of the authenticator on for as long as the service lives.
+struct ApiService::ChangeRelay {
+  base::Mutex mu;
+  ApiService* service GUARDED_BY(mu) = nullptr;
+};
+
+namespace {
+
+constexpr char kDiscoveryV2Type[] = "application/json;g=apidiscovery.k8s.io;v=v2;as=APIGroupDiscoveryList";
+
+bool WantsIndent(const http::ServerRequest& request) {
+  std::string pretty = http::QueryValue(request.query, "pretty");
+  if (!pretty.empty()) return pretty == "1" || pretty == "true";
+  std::string agent = request.headers.Get("User-Agent");
+  return agent.rfind("curl", 0) == 0 || agent.rfind("Wget", 0) == 0 || agent.rfind("Mozilla/5.0", 0) == 0;
+}
+
+http::Response JsonReply(const http::ServerRequest& request, const base::Json& body) {
+  http::Response response;
+  response.headers.Set("Content-Type", "application/json");
+  response.body = base::DumpJson(body, WantsIndent(request) ? 2 : -1) + "\n";
+  return response;
+}
+
+http::Response TextReply(std::string text) {
+  http::Response response;
+  response.headers.Set("Content-Type", "text/plain; charset=utf-8");
+  response.headers.Set("X-Content-Type-Options", "nosniff");
+  response.body = std::move(text);
+  return response;
+}
+
+std::string AcceptOf(const http::ServerRequest& request) { return base::Join(request.headers.GetAll("Accept"), ","); }
+
+bool IsResourceMetrics(const Route& route) {
+  return route.kind == Route::Kind::kNodes || route.kind == Route::Kind::kPods;
+}
+
+base::Result<kube::LabelSelector> SelectorParam(const http::ServerRequest& request, const char* name) {
+  base::Result<kube::LabelSelector> selector = kube::LabelSelector::Parse(http::QueryValue(request.query, name));
+  if (!selector.ok()) {
+    return base::InvalidArgumentError(std::string("unable to parse ") + name + ": " + selector.status().message());
+  }
+  return selector;
+}
+
+// Field selectors can name the object and its namespace, nothing else.
+struct FieldSelector {
+  std::string name;
+  std::string ns;
+};
+
+base::Result<FieldSelector> FieldSelectorParam(const http::ServerRequest& request) {
+  FieldSelector result;
+  std::string text = http::QueryValue(request.query, "fieldSelector");
+  if (text.empty()) return result;
+  for (const std::string& term : base::Split(text, ',')) {
+    size_t eq = term.find('=');
+    std::string field = term.substr(0, eq);
+    std::string value = eq == std::string::npos ? "" : term.substr(eq + 1);
+    if (!value.empty() && value[0] == '=') value.erase(0, 1);
+    bool known = field == "metadata.name" || field == "metadata.namespace";
+    if (!known || value.empty()) {
+      return base::InvalidArgumentError(
+          "the fieldSelector " + base::Quoted(term) +
+          " is not supported; use metadata.name=<name> or metadata.namespace=<namespace>");
+    }
+    (field == "metadata.name" ? result.name : result.ns) = value;
+  }
+  return result;
+}
+
+// The name that a list request is narrowed to, where the path says one and a field selector another.
+base::Status CheckFieldName(const FieldSelector& fields, const std::string& path_name) {
+  if (fields.name.empty() || fields.name == path_name) return base::Status::Ok();
+  return base::InvalidArgumentError("the fieldSelector metadata.name=" + fields.name + " contradicts the name " +
+                                    base::Quoted(path_name) + " in the path");
+}
+
+const char* ApiOf(const Route& route) {
+  switch (route.kind) {
+    case Route::Kind::kCustom: return "custom";
+    case Route::Kind::kExternal: return "external";
+    case Route::Kind::kNodes:
+    case Route::Kind::kPods: return "resource";
+    case Route::Kind::kGroups:
+    case Route::Kind::kGroup:
+    case Route::Kind::kResources: return "discovery";
+    default: return "other";
+  }
+}
+
+}  // namespace
+
+ApiService::ApiService(ApiServiceOptions options, ProviderSource providers, Authenticator& authenticator,
+                       Authorizer& authorizer, base::Clock& clock, base::MetricRegistry& metrics)
+    : options_(std::move(options)),
+      providers_(std::move(providers)),
+      authenticator_(authenticator),
+      authorizer_(authorizer),
+      clock_(clock),
+      metrics_(metrics),
+      relay_(std::make_shared<ChangeRelay>()) {}
+
+ApiService::~ApiService() { Stop(); }
+
+base::Status ApiService::Start() {
+  TW_ASSIGN_OR_RETURN(certificate_, ServingCertificate::Create(options_.certificate, clock_));
+  http::ServerOptions server_options;
+  server_options.name = "apiservice";
+  server_options.worker_threads = options_.worker_threads;
+  server_options.tls = true;
+  TW_ASSIGN_OR_RETURN(server_, http::Server::Create(server_options, [this](const http::ServerRequest& request,
+                                                                           std::shared_ptr<http::Responder> responder) {
+                        responder->Reply(Handle(request));
+                      }));
+  {
+    base::MutexLock lock(tls_mu_);
+    client_ca_ = authenticator_.ClientCaPem();
+    http::KeyPair pair = certificate_->current();
+    TW_RETURN_IF_ERROR(server_->SetTls({pair.certificate_pem, pair.private_key_pem, client_ca_, false}));
+  }
+  {
+    base::MutexLock lock(relay_->mu);
+    relay_->service = this;
+  }
+  authenticator_.OnChange([relay = relay_] {
+    base::MutexLock lock(relay->mu);
+    if (relay->service == nullptr) return;
+    base::Status status = relay->service->Maintain();
+    if (!status.ok()) base::LogError("apiservice", "cannot use the changed client CAs", {{"error", status.ToString()}});
+  });
+  // What changed between reading the CAs and listening for changes.
+  TW_RETURN_IF_ERROR(Maintain());
+  TW_ASSIGN_OR_RETURN(port_, server_->Listen(options_.address, options_.port));
+  base::LogInfo("apiservice", "serving the metrics APIs",
+                {{"address", options_.address}, {"port", std::to_string(port_)}});
+  return base::Status::Ok();
+}
+
+void ApiService::Stop() {
+  {
+    base::MutexLock lock(relay_->mu);
+    relay_->service = nullptr;
+  }
+  if (server_ != nullptr) server_->Stop();
+}
+
+std::string ApiService::ca_bundle() const { return certificate_ == nullptr ? "" : certificate_->ca_bundle(); }
+
+base::Status ApiService::Maintain() {
+  base::MutexLock lock(tls_mu_);
+  if (server_ == nullptr) return base::Status::Ok();
+  TW_ASSIGN_OR_RETURN(bool renewed, certificate_->Refresh());
+  std::string client_ca = authenticator_.ClientCaPem();
+  if (!renewed && client_ca == client_ca_) return base::Status::Ok();
+  http::KeyPair pair = certificate_->current();
+  TW_RETURN_IF_ERROR(server_->SetTls({pair.certificate_pem, pair.private_key_pem, client_ca, false}));
+  client_ca_ = std::move(client_ca);
+  return base::Status::Ok();
+}
+
+http::Response ApiService::Handle(const http::ServerRequest& request) {
+  int64_t begin = base::MonotonicNanos();
+  Route route = ParseRoute(request.path);
+  http::Response response = route.kind == Route::Kind::kHealth ? Health(request) : Admit(request, route);
+  Count(route, response.status, begin);
+  return response;
+}
+
+void ApiService::Count(const Route& route, int code, int64_t begin_ns) {
+  metrics_
+      .GetCounter("tidewright_apiservice_requests_total", "Requests to the aggregated API server.",
+                  {{"api", ApiOf(route)}, {"code", std::to_string(code)}})
+      .Add();
+  metrics_
+      .GetHistogram("tidewright_apiservice_request_duration_seconds", "How long requests took to answer.",
+                    {0.001, 0.005, 0.025, 0.1, 0.5, 1, 5, 15}, {{"api", ApiOf(route)}})
+      .Observe(static_cast<double>(base::MonotonicNanos() - begin_ns) / 1e9);
+}
+
+void ApiService::Refused(const char* reason) {
+  metrics_
+      .GetCounter("tidewright_apiservice_requests_refused_total",
+                  "Requests refused before they were looked at, by reason.", {{"reason", reason}})
+      .Add();
+}
+
+http::Response ApiService::Admit(const http::ServerRequest& request, const Route& route) {
+  base::Result<UserInfo> user = authenticator_.Authenticate(request);
+  if (!user.ok()) {
+    Refused(user.status().code() == base::Code::kUnauthenticated ? "unauthenticated" : "authentication_unavailable");
+    return StatusReply(user.status());
+  }
+  base::Status allowed = authorizer_.Authorize(*user, AttributesOf(request.method, request.path));
+  if (!allowed.ok()) {
+    Refused(allowed.code() == base::Code::kPermissionDenied ? "forbidden" : "authorization_unavailable");
+    return StatusReply(allowed);
+  }
+  return Dispatch(request, route);
+}
+
+http::Response ApiService::Health(const http::ServerRequest& request) {
+  if (request.method != "GET" && request.method != "HEAD") return MethodNotAllowedReply(request.method);
+  if (request.path.rfind("/readyz", 0) == 0 && options_.ready) {
+    base::Status status = options_.ready();
+    if (!status.ok()) {
+      http::Response response = TextReply("not ready: " + status.message() + "\n");
+      response.status = 503;
+      return response;
+    }
+  }
+  return TextReply("ok");
+}
+
+http::Response ApiService::Dispatch(const http::ServerRequest& request, const Route& route) {
+  if (route.kind == Route::Kind::kBadPath) return StatusReply(base::InvalidArgumentError("invalid request path"));
+  Providers providers = providers_();
+  bool served = (route.group == kCustomGroup && providers.custom != nullptr) ||
+                (route.group == kExternalGroup && providers.external != nullptr) ||
+                (route.group == kResourceGroup && providers.resource != nullptr);
+  if (route.kind == Route::Kind::kNotFound || (!route.group.empty() && !served)) {
+    return StatusReply(base::NotFoundError("the server could not find the requested resource"));
+  }
+  bool watch = http::QueryValue(request.query, "watch") == "true" || http::QueryValue(request.query, "watch") == "1";
+  if ((request.method != "GET" && request.method != "HEAD") || watch) {
+    return MethodNotAllowedReply(watch ? "WATCH" : request.method);
+  }
+  if (route.kind == Route::Kind::kOwnMetrics) return TextReply(metrics_.Render());
+  if (route.kind == Route::Kind::kGroups) return Groups(request, providers);
+  std::optional<Form> special;
+  if (IsResourceMetrics(route)) special = Form::kTable;
+  if (!Negotiate(AcceptOf(request), special)) return NotAcceptableReply();
+  switch (route.kind) {
+    case Route::Kind::kGroup:
+      for (const ServedGroup& group : ServedGroups(providers)) {
+        if (group.group == route.group) return JsonReply(request, GroupJson(group));
+      }
+      break;
+    case Route::Kind::kResources:
+      return JsonReply(request, ResourceListJson(route.group, route.version, providers, options_.max_listed_metrics));
+    case Route::Kind::kCustom: return Custom(request, route, *providers.custom);
+    case Route::Kind::kExternal: return External(request, route, *providers.external);
+    case Route::Kind::kPods: return Pods(request, route, *providers.resource);
+    case Route::Kind::kNodes: return Nodes(request, route, *providers.resource);
+    default: break;
+  }
+  return JsonReply(request, {{"gitVersion", options_.version}, {"major", ""}, {"minor", ""}, {"platform", "linux"}});
+}
+
+http::Response ApiService::Groups(const http::ServerRequest& request, const Providers& providers) {
+  std::optional<Form> form = Negotiate(AcceptOf(request), Form::kDiscoveryV2);
+  if (!form) return NotAcceptableReply();
+  http::Response response;
+  if (*form == Form::kObject) {
+    response = JsonReply(request, GroupListJson(ServedGroups(providers)));
+    response.headers.Set("Vary", "Accept");
+    return response;
+  }
+  response = JsonReply(request, AggregatedDiscoveryJson(providers, options_.max_listed_metrics));
+  std::string tag = EntityTag(response.body);
+  response.headers.Set("Content-Type", kDiscoveryV2Type);
+  response.headers.Set("Vary", "Accept");
+  response.headers.Set("ETag", tag);
+  for (const std::string& known : base::Split(request.headers.Get("If-None-Match"), ',')) {
+    if (base::TrimSpace(known) != tag) continue;
+    response.status = 304;
+    response.body.clear();
+  }
+  return response;
+}
+
+http::Response ApiService::Custom(const http::ServerRequest& request, const Route& route,
+                                  CustomMetricsProvider& provider) {
+  base::Result<kube::LabelSelector> objects = SelectorParam(request, "labelSelector");
+  if (!objects.ok()) return StatusReply(objects.status());
+  base::Result<kube::LabelSelector> metric = SelectorParam(request, "metricLabelSelector");
+  if (!metric.ok()) return StatusReply(metric.status());
+  base::Result<FieldSelector> fields = FieldSelectorParam(request);
+  if (!fields.ok()) return StatusReply(fields.status());
+  if (base::Status status = CheckFieldName(*fields, route.name); !status.ok()) return StatusReply(status);
+  std::vector<CustomMetricValue> values;
+  if (route.name == "*") {
+    auto many = provider.GetBySelector(route.resource, route.ns, *objects, route.metric, *metric);
+    if (!many.ok()) return StatusReply(many.status());
+    values = *std::move(many);
+  } else {
+    auto one = provider.GetByName(route.resource, route.ns, route.name, route.metric, *metric);
+    if (!one.ok()) return StatusReply(one.status());
+    values.push_back(*std::move(one));
+  }
+  return JsonReply(request, CustomMetricsJson(route.version, values, *metric));
+}
+
+http::Response ApiService::External(const http::ServerRequest& request, const Route& route,
+                                    ExternalMetricsProvider& provider) {
+  base::Result<kube::LabelSelector> selector = SelectorParam(request, "labelSelector");
+  if (!selector.ok()) return StatusReply(selector.status());
+  auto values = provider.Get(route.ns, route.metric, *selector);
+  if (!values.ok()) return StatusReply(values.status());
+  return JsonReply(request, ExternalMetricsJson(*values));
+}
+
+http::Response ApiService::Pods(const http::ServerRequest& request, const Route& route,
+                                ResourceMetricsProvider& provider) {
+  base::Result<kube::LabelSelector> selector = SelectorParam(request, "labelSelector");
+  if (!selector.ok()) return StatusReply(selector.status());
+  base::Result<FieldSelector> fields = FieldSelectorParam(request);
+  if (!fields.ok()) return StatusReply(fields.status());
+  if (!route.name.empty()) {
+    if (base::Status status = CheckFieldName(*fields, route.name); !status.ok()) return StatusReply(status);
+  }
+  const std::string& ns = route.ns.empty() ? fields->ns : route.ns;
+  const std::string& name = route.name.empty() ? fields->name : route.name;
+  auto pods = provider.Pods(ns, name, *selector);
+  if (!pods.ok()) return StatusReply(pods.status());
+  bool other_namespace = !fields->ns.empty() && fields->ns != ns;
+  if (other_namespace) pods->clear();
+  bool table = Negotiate(AcceptOf(request), Form::kTable) == Form::kTable;
+  if (route.name.empty()) {
+    return JsonReply(request, table ? PodMetricsTable(*pods) : PodMetricsListJson(route.version, *pods));
+  }
+  if (pods->empty()) {
+    return StatusReply(base::NotFoundError("podmetrics.metrics.k8s.io " + base::Quoted(ns + "/" + route.name) +
+                                           " not found: no running pod of that name has both CPU and memory values"));
+  }
+  return JsonReply(request, table ? PodMetricsTable(*pods) : PodMetricsJson(route.version, pods->front()));
+}
+
+http::Response ApiService::Nodes(const http::ServerRequest& request, const Route& route,
+                                 ResourceMetricsProvider& provider) {
+  base::Result<kube::LabelSelector> selector = SelectorParam(request, "labelSelector");
+  if (!selector.ok()) return StatusReply(selector.status());
+  base::Result<FieldSelector> fields = FieldSelectorParam(request);
+  if (!fields.ok()) return StatusReply(fields.status());
+  if (!route.name.empty()) {
+    if (base::Status status = CheckFieldName(*fields, route.name); !status.ok()) return StatusReply(status);
+  }
+  auto nodes = provider.Nodes(route.name.empty() ? fields->name : route.name, *selector);
+  if (!nodes.ok()) return StatusReply(nodes.status());
+  bool table = Negotiate(AcceptOf(request), Form::kTable) == Form::kTable;
+  if (route.name.empty()) {
+    return JsonReply(request, table ? NodeMetricsTable(*nodes) : NodeMetricsListJson(route.version, *nodes));
+  }
+  if (nodes->empty()) {
+    return StatusReply(base::NotFoundError("nodemetrics.metrics.k8s.io " + base::Quoted(route.name) +
+                                           " not found: no node of that name has both CPU and memory values"));
+  }
+  return JsonReply(request, table ? NodeMetricsTable(*nodes) : NodeMetricsJson(route.version, nodes->front()));
+}
+
+}  // namespace tidewright::apiservice

@@ -1,0 +1,88 @@
+// ApiService: the aggregated API server behind custom.metrics.k8s.io, external.metrics.k8s.io and metrics.k8s.io.
+#pragma once
+
+#include <cstdint>
+#include <functional>
+#include <memory>
+#include <string>
+
+#include "apiservice/authn.h"
+#include "apiservice/authz.h"
+#include "apiservice/negotiation.h"
+#include "apiservice/provider.h"
+#include "apiservice/route.h"
+#include "apiservice/serving_certificate.h"
+#include "base/clock.h"
+#include "base/metrics.h"
+#include "base/mutex.h"
+#include "base/status.h"
+#include "http/server.h"
+
+namespace tidewright::apiservice {
+
+struct ApiServiceOptions {
+  std::string address = "0.0.0.0";
+  uint16_t port = 6443;  // 0 picks a free one.
+  int worker_threads = 8;
+  ServingCertificateOptions certificate;
+  std::string version = "v0.1.0";      // Of the program, for /version.
+  size_t max_listed_metrics = 10'000;  // Per discovery list; requests are not limited by it.
+  // Asked by /readyz; empty is always ready. Must be quick.
+  std::function<base::Status()> ready;
+};
+
+// Which providers to serve from; asked for each request, so that a reload of the rules can add and remove APIs.
+using ProviderSource = std::function<Providers()>;
+
+// Serves over TLS. Every request but health checks is authenticated and authorized. Discovery is answered from memory,
+// whatever the state of the store. Thread-safe. Borrows everything it is given.
+class ApiService {
+ public:
+  ApiService(ApiServiceOptions options, ProviderSource providers, Authenticator& authenticator, Authorizer& authorizer,
+             base::Clock& clock, base::MetricRegistry& metrics);
+  ~ApiService();  // Stop().
+
+  // Makes or reads the certificate and begins to listen.
+  base::Status Start();
+  void Stop();  // Idempotent.
+  uint16_t port() const { return port_; }
+  // What kube-apiserver should trust (PEM), for the registration. After Start().
+  std::string ca_bundle() const;
+
+  // Renews the certificate and takes changed files and client CAs into use; call about once a minute. Changes that the
+  // authenticator announces are taken at once.
+  base::Status Maintain();
+
+  // Answers one request, including authentication and authorization. Needs no Start().
+  http::Response Handle(const http::ServerRequest& request);
+
+ private:
+  http::Response Admit(const http::ServerRequest& request, const Route& route);
+  http::Response Health(const http::ServerRequest& request);
+  http::Response Dispatch(const http::ServerRequest& request, const Route& route);
+  http::Response Groups(const http::ServerRequest& request, const Providers& providers);
+  http::Response Custom(const http::ServerRequest& request, const Route& route, CustomMetricsProvider& provider);
+  http::Response External(const http::ServerRequest& request, const Route& route, ExternalMetricsProvider& provider);
+  http::Response Pods(const http::ServerRequest& request, const Route& route, ResourceMetricsProvider& provider);
+  http::Response Nodes(const http::ServerRequest& request, const Route& route, ResourceMetricsProvider& provider);
+  void Count(const Route& route, int code, int64_t begin_ns);
+  void Refused(const char* reason);
+
+  const ApiServiceOptions options_;
+  const ProviderSource providers_;
+  Authenticator& authenticator_;
+  Authorizer& authorizer_;
+  base::Clock& clock_;
+  base::MetricRegistry& metrics_;
+  uint16_t port_ = 0;
+
+  base::Mutex tls_mu_;                               // One SetTls at a time.
+  std::unique_ptr<ServingCertificate> certificate_;  // Written by Start() only.
+  std::string client_ca_ GUARDED_BY(tls_mu_);
+  // Where the authenticator's announcements arrive; outlives this object as long as the authenticator calls.
+  struct ChangeRelay;
+  std::shared_ptr<ChangeRelay> relay_;
+  std::unique_ptr<http::Server> server_;
+};
+
+}  // namespace tidewright::apiservice
