@@ -1,5 +1,5 @@
-// HTTP(S) client. One interface, two implementations: libcurl for every peer that we do not trust (scrape targets, query
-// engines, whatever a user configures), cpprestsdk for the Kubernetes API server. docs/architecture.md says why.
+// HTTP(S) client. One interface, two implementations: libcurl for every peer that we do not trust (scrape targets,
+// query engines, whatever a user configures), cpprestsdk for the Kubernetes API server. docs/architecture.md says why.
 #pragma once
 
 #include <cstdint>
@@ -19,14 +19,17 @@ struct ClientTls {
   std::string ca_pem;           // Trust exactly these certificates instead of the system's.
   std::string certificate_pem;  // Client certificate chain and its key; both or neither.
   std::string private_key_pem;
-  std::string server_name;      // Name to verify and to send as SNI instead of the URL's host.
+  std::string server_name;  // Name to verify and to send as SNI instead of the URL's host.
   bool insecure_skip_verify = false;
 };
 
 struct ClientOptions {
   ClientTls tls;
   std::string user_agent = "tidewright";
-  int max_connections_per_host = 0;  // 0: no limit.
+  int max_connections_per_host = 0;  // 0: no limit. libcurl only.
+  // libcurl only. "http://proxy:3128"; user info in it authenticates to the proxy.
+  std::string proxy_url;
+  bool proxy_from_environment = false;  // Otherwise http_proxy, https_proxy and no_proxy are ignored.
 };
 
 struct ClientRequest {
@@ -38,8 +41,10 @@ struct ClientRequest {
   int64_t total_timeout_ms = 30'000;  // 0: none (watches). Covers name resolution to the last byte.
   int64_t idle_timeout_ms = 0;        // No byte for this long ends the exchange; 0: none.
   size_t max_body_bytes = 64u << 20;  // A longer (decompressed) body is kResourceExhausted.
-  int max_redirects = 0;              // Credentials never follow a redirect to another host.
-  bool accept_gzip = true;            // Sends Accept-Encoding: gzip and inflates the reply.
+  // libcurl only. To another scheme, host or port neither the headers (but Accept and Content-Type) nor the client
+  // certificate follow; https never becomes http. Beyond the limit the 3xx reply itself is the result.
+  int max_redirects = 0;
+  bool accept_gzip = true;  // Sends Accept-Encoding: gzip and inflates the reply.
 };
 
 // Cancels one or more exchanges from any thread. Thread-safe. Must outlive the calls it was given to.
@@ -89,8 +94,8 @@ base::Result<std::unique_ptr<Client>> NewCurlClient(const ClientOptions& options
 // cpprestsdk: for the Kubernetes API server only. See InitializeCpprest.
 base::Result<std::unique_ptr<Client>> NewCpprestClient(const ClientOptions& options);
 
-// Sizes cpprestsdk's process-wide thread pool and keeps it from reading the system's CA bundle per connection. Call once
-// at the top of main(), before any thread starts. Later calls do nothing.
+// Sizes cpprestsdk's process-wide thread pool and keeps it from reading the system's CA bundle per connection. Call
+// once at the top of main(), before any thread starts. Later calls do nothing.
 void InitializeCpprest(int threads = 2);
 
 }  // namespace tidewright::http

@@ -15,11 +15,11 @@ namespace tidewright::http {
 
 // Who is at the other end, as far as the transport could verify it.
 struct Peer {
-  std::string address;  // "127.0.0.1:53412"
+  std::string address;                // "127.0.0.1:53412"
   bool certificate_verified = false;  // A client certificate chained to ServerTls::client_ca_pem.
   std::string common_name;            // Of the verified certificate, else "".
   std::vector<std::string> organizations;
-  std::string issuer_ca_sha256;       // Fingerprint (lower-case hex) of the root that the certificate chained to.
+  std::string issuer_ca_sha256;  // Fingerprint (lower-case hex) of the root that the certificate chained to.
 };
 
 struct ServerRequest {
@@ -59,27 +59,27 @@ using Handler = std::function<void(const ServerRequest& request, std::shared_ptr
 struct ServerTls {
   std::string certificate_pem;  // Chain and key that the server shows.
   std::string private_key_pem;
-  std::string client_ca_pem;    // Certificates accepted as roots of client certificates; "" asks for none.
+  std::string client_ca_pem;                // Certificates accepted as roots of client certificates; "" asks for none.
   bool require_client_certificate = false;  // false: asked for, verified if sent, optional.
 };
 
 struct ServerOptions {
-  std::string name = "http";    // For thread names, logs and metrics.
+  std::string name = "http";  // For thread names, logs and metrics.
   int io_threads = 1;
   int worker_threads = 4;
-  bool tls = false;             // Then SetTls() must be called before Listen().
+  bool tls = false;  // Then SetTls() must be called before Listen().
   size_t max_header_bytes = 16u << 10;
   size_t max_body_bytes = 4u << 20;
   size_t max_connections = 4096;
   size_t max_stream_queue_bytes = 4u << 20;
-  int64_t idle_timeout_ms = 120'000;     // Between requests of one connection.
-  int64_t request_timeout_ms = 10'000;   // For the handshake, and from a request's first byte to its last.
+  int64_t idle_timeout_ms = 120'000;    // Between requests of one connection.
+  int64_t request_timeout_ms = 10'000;  // For the handshake, and from a request's first byte to its last.
   int64_t write_timeout_ms = 30'000;
 };
 
-// Accepts connections on any number of addresses and answers them with one handler. Answers HEAD without a body, Expect:
-// 100-continue, several requests in turn on one connection; refuses what RFC 9112 calls malformed. Compresses replies of
-// 16 KiB and more when the client accepts gzip. Thread-safe.
+// Accepts connections on any number of addresses and answers them with one handler. Answers HEAD without a body,
+// Expect: 100-continue, several requests in turn on one connection; refuses what RFC 9112 calls malformed. Compresses
+// replies of 16 KiB and more when the client accepts gzip. Thread-safe.
 class Server {
  public:
   static base::Result<std::unique_ptr<Server>> Create(const ServerOptions& options, Handler handler);
