@@ -18,6 +18,12 @@ struct EngineOptions {
   int64_t default_subquery_step_ms = 60 * 1000;
   size_t max_samples = 50'000'000;  // Points held in memory by one query.
   int64_t timeout_ms = 120'000;
+
+  // Parts of the language that are experimental in Prometheus too, off as there.
+  bool experimental_functions = false;  // limitk, limit_ratio, sort_by_label, mad_over_time, info, ...
+  bool fill_modifiers = false;          // a + fill(0) b
+  bool extended_selectors = false;      // rate(x[5m] anchored), x smoothed
+  bool delayed_name_removal = false;    // Metric names are dropped from the final result only.
 };
 
 // Thread-safe. Errors: kInvalidArgument (parse error with "line:column: what was expected", or an evaluation error such
@@ -43,6 +49,9 @@ class QueryEngine {
 // The embedded engine. Borrows `storage` and `metrics` (may be null), which must outlive it.
 std::unique_ptr<QueryEngine> NewEmbeddedEngine(tsdb::Queryable& storage, const EngineOptions& options,
                                                base::MetricRegistry* metrics);
+
+// The canonical form of an expression on one line, or, with `pretty`, broken into lines where it is long.
+base::Result<std::string> FormatExpression(const std::string& expr, bool pretty);
 
 // Checks an expression without evaluating it, for configuration: kInvalidArgument with position and reason.
 base::Status CheckExpression(const std::string& expr);

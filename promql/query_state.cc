@@ -1,0 +1,206 @@
+#include "promql/query_state.h"
+
+#include <algorithm>
+#include <limits>
+
+#include "base/clock.h"
+#include "promql/duration.h"
+#include "promql/functions.h"
+#include "promql/lexer.h"
+
+namespace tidewright::promql {
+namespace {
+
+constexpr int64_t kMin = std::numeric_limits<int64_t>::min();
+constexpr int64_t kMax = std::numeric_limits<int64_t>::max();
+
+int64_t FloorToMultiple(int64_t value, int64_t step) {
+  int64_t remainder = value % step;
+  if (remainder < 0) remainder += step;
+  return SaturatingSub(value, remainder);
+}
+
+}  // namespace
+
+int64_t SaturatingAdd(int64_t a, int64_t b) {
+  int64_t sum;
+  if (!__builtin_add_overflow(a, b, &sum)) return sum;
+  return b > 0 ? kMax : kMin;
+}
+
+int64_t SaturatingSub(int64_t a, int64_t b) {
+  int64_t difference;
+  if (!__builtin_sub_overflow(a, b, &difference)) return difference;
+  return b < 0 ? kMax : kMin;
+}
+
+SubqueryTimes TimesOf(const Subquery& node, int64_t default_step_ms, int64_t min, int64_t max) {
+  if (node.shift.at != TimeShift::At::kNone) min = max = node.shift.at_ms;
+  SubqueryTimes times;
+  times.step = std::max<int64_t>(1, node.step_ms != 0 ? node.step_ms : default_step_ms);
+  int64_t after = SaturatingSub(SaturatingSub(min, node.shift.offset_ms), node.range_ms);
+  times.first = SaturatingAdd(FloorToMultiple(after, times.step), times.step);
+  times.last = SaturatingSub(max, node.shift.offset_ms);
+  return times;
+}
+
+QueryState::QueryState(std::string_view text, const EngineOptions& options, int64_t start_ms, int64_t end_ms,
+                       int64_t step_ms)
+    : text_(text),
+      options_(options),
+      start_ms_(start_ms),
+      end_ms_(end_ms),
+      step_ms_(step_ms),
+      deadline_nanos_(base::MonotonicNanos() + options.timeout_ms * 1'000'000) {}
+
+base::Status QueryState::Prepare(Expr& root) {
+  TW_RETURN_IF_ERROR(Resolve(root));
+  MarkInvariant(root);
+  return base::Status::Ok();
+}
+
+base::Status QueryState::ResolveInto(const std::unique_ptr<DurationExpr>& expr, bool positive, int64_t* ms) {
+  if (expr == nullptr) return base::Status::Ok();
+  DurationContext context{start_ms_ == end_ms_ ? 0 : step_ms_, end_ms_ - start_ms_};
+  auto resolved = ResolveDuration(*expr, context, positive);
+  if (!resolved.ok()) return resolved.status().Annotate(LineColumn(text_, expr->span.begin));
+  *ms = *resolved;
+  return base::Status::Ok();
+}
+
+base::Status QueryState::ResolveShift(TimeShift& shift) {
+  if (shift.at == TimeShift::At::kStart) shift.at_ms = start_ms_;
+  if (shift.at == TimeShift::At::kEnd) shift.at_ms = end_ms_;
+  return ResolveInto(shift.offset_expr, false, &shift.offset_ms);
+}
+
+base::Status QueryState::Resolve(Expr& expr) {
+  switch (expr.kind) {
+    case NodeKind::kVectorSelector: return ResolveShift(As<VectorSelector>(expr).shift);
+    case NodeKind::kMatrixSelector:
+      TW_RETURN_IF_ERROR(ResolveInto(As<MatrixSelector>(expr).range_expr, true, &As<MatrixSelector>(expr).range_ms));
+      break;
+    case NodeKind::kSubquery: {
+      auto& node = As<Subquery>(expr);
+      TW_RETURN_IF_ERROR(ResolveInto(node.range_expr, true, &node.range_ms));
+      TW_RETURN_IF_ERROR(ResolveInto(node.step_expr, true, &node.step_ms));
+      TW_RETURN_IF_ERROR(ResolveShift(node.shift));
+      break;
+    }
+    default: break;
+  }
+  base::Status status;
+  ForEachChild(expr, [&](Expr& child) {
+    if (status.ok()) status = Resolve(child);
+  });
+  return status;
+}
+
+bool QueryState::MarkInvariant(Expr& expr) {
+  bool children = true;
+  ForEachChild(expr, [&](Expr& child) { children = MarkInvariant(child) && children; });
+  switch (expr.kind) {
+    case NodeKind::kVectorSelector:
+      expr.step_invariant = As<VectorSelector>(expr).shift.at != TimeShift::At::kNone;
+      break;
+    case NodeKind::kSubquery: expr.step_invariant = As<Subquery>(expr).shift.at != TimeShift::At::kNone; break;
+    case NodeKind::kCall: expr.step_invariant = children && !As<Call>(expr).function->uses_time; break;
+    default: expr.step_invariant = children;
+  }
+  return expr.step_invariant;
+}
+
+void QueryState::CollectSelector(VectorSelector& selector, int64_t range_ms, TimeRange evaluated,
+                                 std::vector<Wanted>* wanted) const {
+  if (selector.labels_only) return;
+  const TimeShift& shift = selector.shift;
+  if (shift.at != TimeShift::At::kNone) evaluated = {shift.at_ms, shift.at_ms};
+  int64_t back = range_ms == 0 ? options_.lookback_ms : range_ms;
+  if (selector.extension != Extension::kNone && range_ms != 0) back = SaturatingAdd(back, options_.lookback_ms);
+  TimeRange times{SaturatingSub(SaturatingSub(evaluated.min, shift.offset_ms), back),
+                  SaturatingSub(evaluated.max, shift.offset_ms)};
+  if (selector.extension == Extension::kSmoothed) times.max = SaturatingAdd(times.max, options_.lookback_ms);
+  wanted->push_back({&selector, {SaturatingAdd(times.min, 1), times.max}});
+}
+
+void QueryState::Collect(Expr& expr, TimeRange evaluated, std::vector<Wanted>* wanted) const {
+  switch (expr.kind) {
+    case NodeKind::kVectorSelector: return CollectSelector(As<VectorSelector>(expr), 0, evaluated, wanted);
+    case NodeKind::kMatrixSelector: {
+      auto& node = As<MatrixSelector>(expr);
+      return CollectSelector(*node.selector, node.range_ms, evaluated, wanted);
+    }
+    case NodeKind::kSubquery: {
+      auto times = TimesOf(As<Subquery>(expr), options_.default_subquery_step_ms, evaluated.min, evaluated.max);
+      evaluated = {times.first, times.last};
+      break;
+    }
+    default: break;
+  }
+  ForEachChild(expr, [&](Expr& child) { Collect(child, evaluated, wanted); });
+}
+
+base::Status QueryState::Select(Expr& root, tsdb::Queryable& storage) {
+  std::vector<Wanted> wanted;
+  Collect(root, {start_ms_, end_ms_}, &wanted);
+  if (wanted.empty()) return base::Status::Ok();
+  times_ = wanted.front().times;
+  for (const Wanted& one : wanted) {
+    times_.min = std::min(times_.min, one.times.min);
+    times_.max = std::max(times_.max, one.times.max);
+  }
+  auto querier = storage.NewQuerier(times_.min, times_.max);
+  if (!querier.ok()) return querier.status().Annotate("open the storage for a query");
+  querier_ = *std::move(querier);
+  for (const Wanted& one : wanted) {
+    TW_RETURN_IF_ERROR(CheckDeadline());
+    tsdb::SelectHints hints{one.times.min, one.times.max, step_ms_, false};
+    auto series = querier_->Select(hints, one.selector->matchers);
+    if (!series.ok()) return series.status().Annotate("select the series of a query");
+    selected_[one.selector] = *std::move(series);
+  }
+  return base::Status::Ok();
+}
+
+base::Result<const QueryState::SeriesList*> QueryState::SelectMore(const Matchers& matchers) {
+  more_.push_back(std::make_unique<SeriesList>());
+  if (querier_ == nullptr) return more_.back().get();
+  TW_RETURN_IF_ERROR(CheckDeadline());
+  tsdb::SelectHints hints{times_.min, times_.max, step_ms_, false};
+  auto series = querier_->Select(hints, matchers);
+  if (!series.ok()) return series.status().Annotate("select the series of a query");
+  *more_.back() = *std::move(series);
+  return more_.back().get();
+}
+
+const QueryState::SeriesList& QueryState::SeriesOf(const VectorSelector& selector) const {
+  static const SeriesList kNone;
+  auto found = selected_.find(&selector);
+  return found == selected_.end() ? kNone : found->second;
+}
+
+base::Status QueryState::AddSamples(size_t count) {
+  samples_ += count;
+  if (samples_ > options_.max_samples) {
+    return base::ResourceExhaustedError(
+        "the query needs more than " + std::to_string(options_.max_samples) +
+        " samples in memory; narrow its selectors, shorten its range or widen its step");
+  }
+  return CheckDeadline();
+}
+
+base::Status QueryState::CheckDeadline() const {
+  if (base::MonotonicNanos() < deadline_nanos_) return base::Status::Ok();
+  return base::DeadlineExceededError("the query took longer than " + std::to_string(options_.timeout_ms) +
+                                     " ms; narrow its selectors, shorten its range or widen its step");
+}
+
+void QueryState::Warn(const Expr& at, const std::string& message) {
+  warnings_.insert("PromQL warning: " + message + " (" + LineColumn(text_, at.span.begin) + ")");
+}
+
+void QueryState::Info(const Expr& at, const std::string& message) {
+  infos_.insert("PromQL info: " + message + " (" + LineColumn(text_, at.span.begin) + ")");
+}
+
+}  // namespace tidewright::promql

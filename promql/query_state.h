@@ -1,0 +1,95 @@
+// What all evaluators of one query share: its series, limits and annotations.
+#pragma once
+
+#include <cstdint>
+#include <memory>
+#include <set>
+#include <string>
+#include <string_view>
+#include <unordered_map>
+#include <vector>
+
+#include "base/status.h"
+#include "promql/ast.h"
+#include "promql/engine.h"
+#include "tsdb/querier.h"
+
+namespace tidewright::promql {
+
+// Not thread-safe: one query runs on one thread.
+class QueryState {
+ public:
+  QueryState(std::string_view text, const EngineOptions& options, int64_t start_ms, int64_t end_ms, int64_t step_ms);
+
+  // Fills what only the query knows into the tree: durations, start() and end(), and which parts are the same at every
+  // step. Call once, before Select().
+  base::Status Prepare(Expr& root);
+  // Opens `storage` over the union of the times that the selectors need, and selects their series.
+  base::Status Select(Expr& root, tsdb::Queryable& storage);
+
+  using SeriesList = std::vector<std::unique_ptr<tsdb::Series>>;
+  const SeriesList& SeriesOf(const VectorSelector& selector) const;
+  // Series outside of the selectors of the tree, for info(). Of the same times as the tree's.
+  base::Result<const SeriesList*> SelectMore(const Matchers& matchers);
+
+  // Counts points that a query holds; kResourceExhausted at the limit, kDeadlineExceeded after the timeout.
+  base::Status AddSamples(size_t count);
+  void ReleaseSamples(size_t count) { samples_ -= count < samples_ ? count : samples_; }
+  // Cheap enough for every few hundred points.
+  base::Status CheckDeadline() const;
+
+  void Warn(const Expr& at, const std::string& message);
+  void Info(const Expr& at, const std::string& message);
+
+  const EngineOptions& options() const { return options_; }
+  std::string_view text() const { return text_; }
+  int64_t start_ms() const { return start_ms_; }
+  int64_t end_ms() const { return end_ms_; }
+  int64_t step_ms() const { return step_ms_; }
+  const std::set<std::string>& warnings() const { return warnings_; }
+  const std::set<std::string>& infos() const { return infos_; }
+
+ private:
+  // Evaluation times of an enclosing expression, and with a selector the sample times it needs, both inclusive.
+  struct TimeRange {
+    int64_t min = 0;
+    int64_t max = 0;
+  };
+  struct Wanted {
+    VectorSelector* selector;
+    TimeRange times;
+  };
+  base::Status Resolve(Expr& expr);
+  base::Status ResolveShift(TimeShift& shift);
+  base::Status ResolveInto(const std::unique_ptr<DurationExpr>& expr, bool positive, int64_t* ms);
+  static bool MarkInvariant(Expr& expr);
+  void Collect(Expr& expr, TimeRange evaluated, std::vector<Wanted>* wanted) const;
+  void CollectSelector(VectorSelector& selector, int64_t range_ms, TimeRange evaluated,
+                       std::vector<Wanted>* wanted) const;
+
+  std::string_view text_;
+  const EngineOptions& options_;
+  int64_t start_ms_, end_ms_, step_ms_;
+  int64_t deadline_nanos_;
+  size_t samples_ = 0;
+  TimeRange times_;  // Of the querier.
+  std::unique_ptr<tsdb::Querier> querier_;
+  std::unordered_map<const VectorSelector*, SeriesList> selected_;
+  std::vector<std::unique_ptr<SeriesList>> more_;
+  std::set<std::string> warnings_, infos_;
+};
+
+// Additions that stop at the ends of int64_t: queries may name any time.
+int64_t SaturatingAdd(int64_t a, int64_t b);
+int64_t SaturatingSub(int64_t a, int64_t b);
+
+// The range of evaluation times at which a subquery evaluates its expression for evaluations from `min` to `max`.
+// `first` is a multiple of the step.
+struct SubqueryTimes {
+  int64_t first = 0;
+  int64_t last = 0;
+  int64_t step = 1;
+};
+SubqueryTimes TimesOf(const Subquery& node, int64_t default_step_ms, int64_t min, int64_t max);
+
+}  // namespace tidewright::promql
