@@ -153,7 +153,7 @@ bool TextParser::NextIfSeries(std::string_view text) {
   }
   pos_ = after;
   series_ = body_.substr(start, text.size());
-  labels_.clear();
+  name_ = std::string_view();
   if ((open_metrics() ? ParseOpenMetricsSuffix() : ParsePrometheusSuffix()) == Entry::kSeries) return true;
   pos_ = start;  // Next() comes to the same error and reports it.
   done_ = false;
@@ -368,6 +368,13 @@ bool TextParser::ParseExemplar() {
 }
 
 void TextParser::AppendLabels(std::vector<tsdb::Label>* labels) const {
+  if (name_.data() == nullptr) {  // NextIfSeries() did not look at the labels.
+    const std::string line = std::string(series_) + " 0\n";
+    TextParser again(line, format_);
+    again.family_type_ = family_type_;
+    if (again.Next() == Entry::kSeries) again.AppendLabels(labels);
+    return;
+  }
   labels->push_back({std::string(tsdb::kMetricName), Unescaped(name_)});
   std::string_view float_label;
   if (family_type_ == tsdb::MetricType::kHistogram) float_label = "le";

@@ -52,8 +52,7 @@ class TextParser {
   double value() const { return value_; }
   bool has_timestamp() const { return has_timestamp_; }
   int64_t timestamp_ms() const { return timestamp_ms_; }
-  // kSeries: appends the labels in source order, metric name first, duplicates and empty values included. Not available
-  // after NextIfSeries().
+  // kSeries: appends the labels in source order, metric name first, duplicates and empty values included.
   void AppendLabels(std::vector<tsdb::Label>* labels) const;
 
   // kType, kHelp, kUnit: the metric family. Valid until the next call.

@@ -42,7 +42,7 @@ class Tally {
   void Count(bool passed, const std::string& label, const std::string& detail) {
     ++total_;
     passed_ += passed ? 1 : 0;
-    if (!passed && total_ - passed_ <= 40) std::cerr << name_ << " differs: " << label << ": " << detail << "\n";
+    if (!passed && total_ - passed_ <= 60) std::cerr << name_ << " differs: " << label << ": " << detail << "\n";
   }
   int passed() const { return passed_; }
   ~Tally() { std::cerr << "[ COUNT    ] " << name_ << ": " << passed_ << " of " << total_ << " pass\n"; }

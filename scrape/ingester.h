@@ -1,0 +1,102 @@
+// From the reply of one scrape to samples in the store: parsing, label rules, limits, staleness, report series.
+#pragma once
+
+#include <cstdint>
+#include <memory>
+#include <string>
+#include <string_view>
+#include <unordered_map>
+#include <vector>
+
+#include "base/status.h"
+#include "scrape/config.h"
+#include "scrape/series_cache.h"
+#include "scrape/text_parser.h"
+#include "tsdb/appender.h"
+#include "tsdb/labels.h"
+
+namespace tidewright::scrape {
+
+// What came of one scrape, for the report series, the API and the program's own metrics.
+struct ScrapeOutcome {
+  base::Status status;           // Why `up` is 0; OK when it is 1.
+  int64_t scraped = 0;           // scrape_samples_scraped.
+  int64_t post_relabel = 0;      // scrape_samples_post_metric_relabeling.
+  int64_t added = 0;             // scrape_series_added.
+  int64_t out_of_order = 0;      // Samples left out because the series has a newer one, or is too old or in the future.
+  int64_t duplicate = 0;         // Samples left out because the series has another value for the same time.
+  int64_t over_store_limit = 0;  // Samples left out because the store takes no more series.
+  int64_t body_bytes = 0;        // -1 when the body was larger than body_size_limit.
+};
+
+// Whether what is known about a target's series stays true when the job's configuration changes: nothing but timing,
+// sample_limit and HTTP settings differ.
+bool KeepsSeriesCache(const ScrapeConfig& before, const ScrapeConfig& after);
+
+// Knows what one target exposed last and appends what it exposes now. Each scrape is one batch of the store: a query
+// sees all of it or none. Not thread-safe. Borrows `appendable`, which must outlive it.
+class Ingester {
+ public:
+  Ingester(std::shared_ptr<const ScrapeConfig> config, tsdb::Labels target_labels, base::Duration timeout,
+           tsdb::Appendable& appendable);
+
+  // Appends a successful reply's body. Samples without a timestamp of their own get `t_ms`; those later than ten
+  // minutes after `now_ms` are left out. When the body is refused as a whole nothing of it is stored, every known
+  // series gets a staleness marker, and `up` is 0.
+  ScrapeOutcome Append(std::string_view body, std::string_view content_type, int64_t t_ms, int64_t now_ms,
+                       double duration_seconds);
+  // Appends the outcome of a scrape that brought no body.
+  ScrapeOutcome AppendFailure(const base::Status& status, int64_t t_ms, double duration_seconds);
+  // The target has gone: staleness markers for everything, the report series included.
+  void AppendEnd(int64_t t_ms);
+
+  // Takes over another configuration of the same job, which differs in nothing that decides on labels.
+  void SetConfig(std::shared_ptr<const ScrapeConfig> config, base::Duration timeout);
+
+  size_t cached_series() const { return cache_.size(); }
+
+ private:
+  struct Report {
+    std::string_view name;
+    tsdb::SeriesRef ref = 0;
+  };
+  // A sample at hand.
+  struct Sample {
+    int64_t t;
+    double value;
+    bool explicit_time;
+  };
+
+  base::Status AppendBody(std::string_view body, std::string_view content_type, int64_t t_ms, int64_t now_ms,
+                          tsdb::Appender& appender, ScrapeOutcome* outcome);
+  base::Status AppendSeries(TextParser& parser, uint32_t index, int64_t t_ms, tsdb::Appender& appender,
+                            ScrapeOutcome* outcome);
+  base::Status AppendNew(const TextParser& parser, const Sample& sample, tsdb::Appender& appender,
+                         ScrapeOutcome* outcome);
+  base::Status AppendKnown(const TextParser& parser, uint32_t index, const Sample& sample, tsdb::Appender& appender,
+                           ScrapeOutcome* outcome);
+  base::Status SeriesLabels(const TextParser& parser, tsdb::Labels* labels) const;
+  base::Status CheckLabels(const tsdb::Labels& labels) const;
+  base::Status Judge(const base::Status& append_status, ScrapeOutcome* outcome, bool* stored) const;
+  bool Over(int64_t samples) const { return config_->limits.samples > 0 && samples > config_->limits.samples; }
+  void AppendMarkers(const std::vector<tsdb::SeriesRef>& refs, int64_t t_ms, tsdb::Appender& appender);
+  void NoteMetadata(Entry entry, const TextParser& parser);
+  void FlushMetadata(tsdb::Appender& appender);
+  ScrapeOutcome Fail(const base::Status& status, ScrapeOutcome outcome, int64_t t_ms, double duration_seconds);
+  base::Status AppendReport(const ScrapeOutcome& outcome, int64_t t_ms, double duration_seconds,
+                            tsdb::Appender& appender);
+
+  std::shared_ptr<const ScrapeConfig> config_;
+  const tsdb::Labels target_labels_;
+  base::Duration timeout_;
+  tsdb::Appendable& appendable_;
+  SeriesCache cache_;
+  std::vector<Report> reports_;
+  int64_t latest_ms_ = 0;  // Samples after this are in the future.
+  // Hashes of the metadata already handed to the store, by family; the family at hand.
+  std::unordered_map<std::string, size_t> metadata_;
+  std::string family_;
+  tsdb::Metadata family_metadata_;
+};
+
+}  // namespace tidewright::scrape
