@@ -4,6 +4,7 @@
 
 #include <algorithm>
 #include <bit>
+#include <cstdio>
 #include <exception>
 #include <limits>
 #include <vector>
@@ -135,6 +136,20 @@ base::Result<Zone> Zone::Find(const std::string& name) {
     return base::UnavailableError("the system's time zone database cannot give " + base::Quoted(name) + ": " +
                                   error.what() + "; install the package tzdata");
   }
+}
+
+std::string Zone::Format(int64_t t_ms) const {
+  int64_t t = std::clamp(FloorDiv(t_ms, 1000), -kMaxSeconds, kMaxSeconds);
+  int64_t local = t + SpanAt(*zone_, t).offset;
+  date::local_days days{date::days(FloorDiv(local, kDay))};
+  date::year_month_day ymd{days};
+  constexpr const char* kWeekdays[] = {"Sun", "Mon", "Tue", "Wed", "Thu", "Fri", "Sat"};
+  int64_t minute = (local - FloorDiv(local, kDay) * kDay) / kMinute;
+  char text[64];
+  std::snprintf(text, sizeof(text), "%s %04d-%02u-%02u %02d:%02d ", kWeekdays[date::weekday(days).c_encoding()],
+                static_cast<int>(ymd.year()), static_cast<unsigned>(ymd.month()), static_cast<unsigned>(ymd.day()),
+                static_cast<int>(minute / 60), static_cast<int>(minute % 60));
+  return text + name_;
 }
 
 base::Result<Schedule> Schedule::Create(const Expression& expression, const Zone& zone, GapRule gap_rule) {

@@ -22,6 +22,8 @@ class Zone {
   static base::Result<Zone> Find(const std::string& name);
 
   const std::string& name() const { return name_; }
+  // Local time for people: "Mon 2026-11-23 18:00 Europe/Rome".
+  std::string Format(int64_t t_ms) const;
 
  private:
   friend class Schedule;

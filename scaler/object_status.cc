@@ -1,0 +1,75 @@
+#include "scaler/object_status.h"
+
+#include <utility>
+
+#include "base/json.h"
+#include "kube/meta.h"
+
+namespace tidewright::scaler {
+
+namespace {
+
+// What turns `before` into `now` as a merge patch: maps are merged, so members that are gone must be named.
+base::Json MergeValue(const base::Json& before, const base::Json& now) {
+  if (!before.is_object() || !now.is_object()) return now;
+  base::Json patch = now;
+  for (const auto& [key, value] : before.items()) {
+    if (!now.contains(key)) patch[key] = nullptr;
+  }
+  return patch;
+}
+
+}  // namespace
+
+ObjectStatus::ObjectStatus()
+    : object_(std::make_unique<base::Json>(base::Json::object())), written_(std::make_unique<base::Json>()) {
+  Reset(base::Json::object());
+}
+ObjectStatus::~ObjectStatus() = default;
+
+void ObjectStatus::Reset(const base::Json& object) {
+  const base::Json* status = base::Find(object, {"status"});
+  base::Json start = status != nullptr && status->is_object() ? *status : base::Json::object();
+  *written_ = start;
+  *object_ = base::Json::object();
+  (*object_)["status"] = std::move(start);
+}
+
+void ObjectStatus::Set(const std::string& key, base::Json value) { (*object_)["status"][key] = std::move(value); }
+
+const base::Json* ObjectStatus::Find(const std::string& key) const { return base::Find(*object_, {"status", key}); }
+
+bool ObjectStatus::SetCondition(const std::string& type, const std::string& status, const std::string& reason,
+                                const std::string& message, int64_t generation, int64_t now_ms) {
+  std::string before_status;
+  std::string before_reason;
+  for (const base::Json& condition :
+       object_->value("status", base::Json::object()).value("conditions", base::Json::array())) {
+    if (base::FindString(condition, {"type"}) != type) continue;
+    before_status = base::FindString(condition, {"status"});
+    before_reason = base::FindString(condition, {"reason"});
+  }
+  kube::SetCondition(*object_, type, status, reason, message, now_ms);
+  for (base::Json& condition : (*object_)["status"]["conditions"]) {
+    if (base::FindString(condition, {"type"}) == type && generation > 0) condition["observedGeneration"] = generation;
+  }
+  return before_status != status || before_reason != reason;
+}
+
+base::Status ObjectStatus::Write(kube::Client& client, const kube::Resource& resource, const std::string& ns,
+                                 const std::string& name) {
+  const base::Json& now = (*object_)["status"];
+  base::Json patch = base::Json::object();
+  for (const auto& [key, value] : now.items()) {
+    const base::Json* before = base::Find(*written_, {key});
+    bool same = before == nullptr ? value.is_null() : *before == value;
+    if (!same) patch[key] = before == nullptr ? value : MergeValue(*before, value);
+  }
+  if (patch.empty()) return base::Status::Ok();
+  auto written = client.Patch(resource, ns, name, kube::PatchType::kMerge, {{"status", patch}}, "status");
+  if (!written.ok()) return written.status();
+  *written_ = now;
+  return base::Status::Ok();
+}
+
+}  // namespace tidewright::scaler

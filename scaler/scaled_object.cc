@@ -1,0 +1,259 @@
+#include "scaler/scaled_object.h"
+
+#include <algorithm>
+#include <utility>
+
+#include "base/duration.h"
+#include "base/json.h"
+#include "base/strings.h"
+#include "kube/meta.h"
+
+namespace tidewright::scaler {
+
+namespace {
+
+constexpr int64_t kMaxSeconds = 366 * 24 * 3600;
+constexpr size_t kMaxTriggers = 100;
+
+class Decoder {
+ public:
+  explicit Decoder(const base::Json& object)
+      : object_(object), errors_("ScaledObject " + kube::KeyOf(object)), tree_(base::NodeFromJson(object)) {}
+
+  base::Result<ScaledObject> Run() {
+    ReadMetadata();
+    base::ObjectReader top(tree_, "", errors_);
+    for (const char* key : {"apiVersion", "kind", "metadata", "status"}) top.Ignore(key);
+    if (!top.Object("spec", [this](base::ObjectReader& spec) { ReadSpec(spec); })) top.Missing("spec");
+    top.Finish();
+    for (size_t i = 0; i < out_.triggers.size(); ++i) {
+      CheckTrigger(out_.triggers[i], "spec.triggers[" + std::to_string(i) + "]", errors_);
+    }
+    TW_RETURN_IF_ERROR(errors_.ToStatus());
+    return std::move(out_);
+  }
+
+ private:
+  void ReadMetadata() {
+    out_.ns = kube::NamespaceOf(object_);
+    out_.name = kube::NameOf(object_);
+    out_.api_version = base::FindString(object_, {"apiVersion"});
+    out_.generation = base::FindInt(object_, {"metadata", "generation"});
+    auto created = base::ParseTime(base::FindString(object_, {"metadata", "creationTimestamp"}));
+    if (created.ok()) out_.created_ms = *created;
+    annotations_ = kube::AnnotationsOf(object_);
+    out_.paused = Flag("paused");
+    out_.scale.pause_scale_in = Flag("paused-scale-in");
+    out_.scale.pause_scale_out = Flag("paused-scale-out");
+    out_.scale.force_activation = Flag("force-activation");
+    std::string replicas = Annotation("paused-replicas");
+    if (!replicas.empty()) ReadPausedReplicas(replicas);
+  }
+
+  std::string Annotation(const std::string& key) const {
+    for (const char* prefix : kAnnotationPrefixes) {
+      auto it = annotations_.find(prefix + key);
+      if (it != annotations_.end()) return it->second;
+    }
+    return "";
+  }
+
+  // Present and not a spelling of false: whoever writes "yes" means it.
+  bool Flag(const std::string& key) const {
+    std::string value = Annotation(key);
+    for (const char* no : {"", "false", "False", "FALSE", "f", "F", "0"}) {
+      if (value == no) return false;
+    }
+    return true;
+  }
+
+  void ReadPausedReplicas(const std::string& text) {
+    int64_t replicas = 0;
+    out_.paused = true;
+    if (!base::ParseInt64(text, &replicas) || replicas < 0 || replicas > INT32_MAX) {
+      errors_.Add(0, "metadata.annotations.paused-replicas",
+                  base::Quoted(text) + " is not a number of replicas; use for example \"2\"");
+      return;
+    }
+    out_.paused_replicas = static_cast<int32_t>(replicas);
+  }
+
+  void ReadSpec(base::ObjectReader& spec) {
+    if (!spec.Object("scaleTargetRef", [this](base::ObjectReader& ref) { ReadTarget(ref); })) {
+      spec.Missing("scaleTargetRef");
+    }
+    ReadTimes(spec);
+    ReadLimits(spec);
+    spec.Object("fallback", [this](base::ObjectReader& fallback) { ReadFallback(fallback); });
+    Behavior behavior;
+    spec.Object("advanced", [&](base::ObjectReader& advanced) { ReadAdvanced(advanced, &behavior); });
+    out_.scale.scale_up = behavior.up;
+    out_.scale.scale_down = behavior.down;
+    out_.has_down_window = behavior.has_down_window;
+    spec.Objects("triggers", [this](base::ObjectReader& trigger) { ReadTrigger(trigger); });
+    if (out_.triggers.empty() && errors_.empty()) {
+      spec.Error("triggers", "is empty; name at least one trigger, for example {type: cron, metadata: {...}}");
+    }
+    RelaxExactDownscale();
+  }
+
+  // A calendar has no noise that a window would have to smooth: if only cron decides, the end of a window counts at
+  // once.
+  void RelaxExactDownscale() {
+    bool only_cron = std::all_of(out_.triggers.begin(), out_.triggers.end(),
+                                 [](const TriggerSpec& trigger) { return trigger.type == "cron"; });
+    if (only_cron && !out_.has_down_window) out_.scale.scale_down.stabilization_s = 0;
+  }
+
+  void ReadTarget(base::ObjectReader& ref) {
+    ref.Optional("apiVersion", &out_.target_api_version);
+    ref.Optional("kind", &out_.target_kind);
+    ref.Optional("envSourceContainerName", &out_.env_container);
+    if (ref.Required("name", &out_.target_name) && out_.target_name.empty()) {
+      ref.Error("name", "is empty; name the workload to scale");
+    }
+  }
+
+  void ReadSeconds(base::ObjectReader& spec, const char* key, int64_t min, int64_t* ms) {
+    int64_t seconds = 0;
+    if (!spec.Optional(key, &seconds)) return;
+    if (seconds < min || seconds > kMaxSeconds) {
+      spec.Error(key, std::to_string(seconds) + " is out of range; use " + std::to_string(min) + " to " +
+                          std::to_string(kMaxSeconds) + " seconds");
+      return;
+    }
+    *ms = seconds * 1000;
+  }
+
+  void ReadTimes(base::ObjectReader& spec) {
+    out_.scale.cooldown_ms = 300'000;
+    ReadSeconds(spec, "pollingInterval", 1, &out_.polling_interval_ms);
+    ReadSeconds(spec, "cooldownPeriod", 0, &out_.scale.cooldown_ms);
+    ReadSeconds(spec, "initialCooldownPeriod", 0, &out_.scale.initial_cooldown_ms);
+  }
+
+  static bool ReadCount(base::ObjectReader& reader, const char* key, int32_t min, int32_t* out) {
+    int32_t value = 0;
+    if (!reader.Optional(key, &value)) return false;
+    if (value < min) {
+      reader.Error(key, std::to_string(value) + " is below " + std::to_string(min) + "; use " + std::to_string(min) +
+                            " or more");
+      return false;
+    }
+    *out = value;
+    return true;
+  }
+
+  void ReadLimits(base::ObjectReader& spec) {
+    ScaleSpec& scale = out_.scale;
+    scale.min_replicas = 0;
+    scale.max_replicas = 100;
+    ReadCount(spec, "minReplicaCount", 0, &scale.min_replicas);
+    ReadCount(spec, "maxReplicaCount", 1, &scale.max_replicas);
+    int32_t idle = 0;
+    if (ReadCount(spec, "idleReplicaCount", 0, &idle)) scale.idle_replicas = idle;
+    if (scale.min_replicas > scale.max_replicas) {
+      spec.Error("minReplicaCount", std::to_string(scale.min_replicas) + " is greater than maxReplicaCount " +
+                                        std::to_string(scale.max_replicas) + "; lower it or raise maxReplicaCount");
+    }
+    if (scale.idle_replicas && *scale.idle_replicas >= scale.min_replicas) {
+      spec.Error("idleReplicaCount", std::to_string(idle) + " is not less than minReplicaCount " +
+                                         std::to_string(scale.min_replicas) + "; lower it or remove it");
+    }
+  }
+
+  void ReadFallback(base::ObjectReader& reader) {
+    Fallback fallback;
+    for (const char* key : {"failureThreshold", "replicas"}) {
+      if (!reader.Has(key)) reader.Missing(key);
+    }
+    ReadCount(reader, "failureThreshold", 0, &fallback.failure_threshold);
+    ReadCount(reader, "replicas", 0, &fallback.replicas);
+    std::string behavior = "static";
+    reader.Optional("behavior", &behavior);
+    constexpr std::pair<const char*, Fallback::Behavior> kBehaviors[] = {
+        {"static", Fallback::Behavior::kStatic},
+        {"currentReplicas", Fallback::Behavior::kCurrent},
+        {"currentReplicasIfHigher", Fallback::Behavior::kCurrentIfHigher},
+        {"currentReplicasIfLower", Fallback::Behavior::kCurrentIfLower}};
+    bool known = false;
+    for (const auto& [name, value] : kBehaviors) {
+      if (behavior == name) fallback.behavior = value;
+      known = known || behavior == name;
+    }
+    if (!known) {
+      reader.Error("behavior", base::Quoted(behavior) + " is not supported; use static, currentReplicas, " +
+                                   "currentReplicasIfHigher or currentReplicasIfLower");
+    }
+    out_.fallback = fallback;
+  }
+
+  void ReadAdvanced(base::ObjectReader& advanced, Behavior* behavior) {
+    advanced.Optional("restoreToOriginalReplicaCount", &out_.restore_on_delete);
+    advanced.Object("horizontalPodAutoscalerConfig", [behavior](base::ObjectReader& config) {
+      config.Ignore("name");  // There is no HorizontalPodAutoscaler in between: Tidewright scales by itself.
+      config.Object("behavior", [behavior](base::ObjectReader& reader) { ReadBehavior(reader, behavior); });
+    });
+    if (advanced.Raw("scalingModifiers") != nullptr) {
+      advanced.Error("scalingModifiers", "is not supported by this version of Tidewright; let the triggers' maximum " +
+                                             std::string("decide, or combine them in one PromQL query"));
+    }
+  }
+
+  void ReadTrigger(base::ObjectReader& reader) {
+    TriggerSpec trigger;
+    trigger.index = static_cast<int>(out_.triggers.size());
+    if (out_.triggers.size() >= kMaxTriggers) {
+      reader.IgnoreRest();
+      return reader.Error("type", "is more than the " + std::to_string(kMaxTriggers) + "th trigger; split the object");
+    }
+    reader.Required("type", &trigger.type);
+    reader.Optional("name", &trigger.name);
+    if (!reader.Has("metadata")) reader.Missing("metadata");
+    reader.Optional("metadata", &trigger.metadata);
+    for (const TriggerSpec& other : out_.triggers) {
+      if (trigger.name.empty() || other.name != trigger.name) continue;
+      reader.Error("name", base::Quoted(trigger.name) + " is the name of another trigger; names must be unique");
+    }
+    ReadMetricType(reader, &trigger);
+    bool cached = false;
+    if (reader.Optional("useCachedMetrics", &cached) && cached && trigger.type == "cron") {
+      reader.Error("useCachedMetrics", "makes no sense for cron; remove it");
+    }
+    reader.Object("authenticationRef", [&trigger](base::ObjectReader& ref) { ReadAuthentication(ref, &trigger); });
+    out_.triggers.push_back(std::move(trigger));
+  }
+
+  static void ReadMetricType(base::ObjectReader& reader, TriggerSpec* trigger) {
+    std::string type = "AverageValue";
+    reader.Optional("metricType", &type);
+    if (type == "Value") trigger->target_type = TargetType::kValue;
+    if (type == "AverageValue" || type == "Value") return;
+    reader.Error("metricType", base::Quoted(type) +
+                                   (type == "Utilization" ? " is for cpu and memory only" : " is unknown") +
+                                   "; use AverageValue or Value");
+  }
+
+  static void ReadAuthentication(base::ObjectReader& ref, TriggerSpec* trigger) {
+    ref.Required("name", &trigger->authentication);
+    std::string kind = "TriggerAuthentication";
+    ref.Optional("kind", &kind);
+    if (kind == "ClusterTriggerAuthentication") {
+      ref.Error("kind", "ClusterTriggerAuthentication is not supported by this version; use a TriggerAuthentication");
+    } else if (kind != "TriggerAuthentication") {
+      ref.Error("kind", base::Quoted(kind) + " is not a kind of authentication; use TriggerAuthentication");
+    }
+  }
+
+  const base::Json& object_;
+  base::ErrorList errors_;
+  const base::Node tree_;
+  std::map<std::string, std::string> annotations_;
+  ScaledObject out_;
+};
+
+}  // namespace
+
+base::Result<ScaledObject> DecodeScaledObject(const base::Json& object) { return Decoder(object).Run(); }
+
+}  // namespace tidewright::scaler

@@ -1,0 +1,383 @@
+#include "scaler/scaled_workload.h"
+
+#include <algorithm>
+#include <utility>
+
+#include "base/duration.h"
+#include "base/json.h"
+#include "base/log.h"
+#include "base/strings.h"
+#include "kube/meta.h"
+
+namespace tidewright::scaler {
+
+namespace {
+
+constexpr char kComponent[] = "tidewright-scaler";
+constexpr char kFinalizer[] = "tidewright.dev/scaledobject";
+constexpr int64_t kRetryMs = 10'000;
+constexpr size_t kMaxConditionText = 1000;
+
+std::string Cut(const std::string& text) {
+  return text.size() <= kMaxConditionText ? text : text.substr(0, kMaxConditionText) + "...";
+}
+
+// What a change of the object must touch to matter here: not the status, which is our own.
+std::string SpecText(const base::Json& object) {
+  base::Json relevant = base::Json::object();
+  for (const char* member : {"spec", "apiVersion"}) {
+    if (const base::Json* found = base::Find(object, {member})) relevant[member] = *found;
+  }
+  if (const base::Json* found = base::Find(object, {"metadata", "annotations"})) relevant["annotations"] = *found;
+  return base::DumpJson(relevant);
+}
+
+}  // namespace
+
+ScaledWorkload::ScaledWorkload(WorkloadContext context, kube::Resource resource)
+    : context_(std::move(context)), resource_(std::move(resource)) {}
+ScaledWorkload::~ScaledWorkload() = default;
+
+std::string ScaledWorkload::Owner() const { return "ScaledObject." + resource_.group + " " + kube::KeyOf(*object_); }
+
+std::optional<int64_t> ScaledWorkload::Reconcile(const std::shared_ptr<const base::Json>& object) {
+  if (object == nullptr) {
+    Forget();
+    return std::nullopt;
+  }
+  Adopt(object);
+  if (kube::IsBeingDeleted(*object_)) return Finalize();
+  if (!decoded_->ok()) {
+    context_.targets->Release(Owner());
+    return Refuse("ScaledObjectCheckFailed", decoded_->status().message(), std::nullopt);
+  }
+  base::Status claim = ClaimTarget();
+  if (!claim.ok()) return Refuse("ScaleTargetConflict", claim.message(), spec_.polling_interval_ms);
+  base::Status prepared = Prepare();
+  if (!prepared.ok()) return Refuse("ErrorGettingCurrentReplicas", prepared.message(), spec_.polling_interval_ms);
+  return spec_.paused ? KeepPaused() : Follow();
+}
+
+void ScaledWorkload::Adopt(const std::shared_ptr<const base::Json>& object) {
+  object_ = object;
+  if (uid_ != kube::UidOf(*object)) {
+    uid_ = kube::UidOf(*object);
+    status_.Reset(*object);
+    StartOver();
+  }
+  std::string text = SpecText(*object);
+  if (decoded_ && text == spec_text_) return;
+  spec_text_ = std::move(text);
+  decoded_ = DecodeScaledObject(*object);
+  if (!decoded_->ok()) return;
+  spec_ = **decoded_;
+  target_resource_.reset();
+  sources_.clear();
+  sources_.resize(spec_.triggers.size());
+}
+
+// A new object, or a new process: what is not in the object's status is unknown.
+void ScaledWorkload::StartOver() {
+  history_ = History();
+  auto created = base::ParseTime(base::FindString(*object_, {"metadata", "creationTimestamp"}));
+  history_.created_ms = created.ok() ? *created : Now();
+  decoded_.reset();
+  written_active_ms_.reset();
+  reported_problem_.clear();
+  auto active = base::ParseTime(base::FindString(*object_, {"status", "lastActiveTime"}));
+  if (active.ok()) {
+    history_.last_active_ms = *active;
+    written_active_ms_ = *active;
+    history_.last_unknown_ms = Now();
+  }
+  first_pass_ = true;
+}
+
+void ScaledWorkload::Forget() {
+  if (object_ == nullptr) return;
+  context_.targets->Release(Owner());
+  context_.board->Remove("ScaledObject", kube::NamespaceOf(*object_), kube::NameOf(*object_));
+  object_.reset();
+  uid_.reset();
+}
+
+// The object cannot be acted upon: say so and leave the target alone.
+ScaledWorkload::Delay ScaledWorkload::Refuse(const std::string& reason, const std::string& message, Delay retry) {
+  Condition("Ready", "False", reason, message);
+  Condition("Active", "Unknown", "UnknownState", "The object is not followed; see condition Ready.");
+  if (reported_problem_ != message) Event(EventType::kWarning, reason, message);
+  reported_problem_ = message;
+  history_.last_unknown_ms = Now();
+  WriteStatus();
+  WorkloadStatus shown = BaseStatus();
+  shown.held = true;
+  shown.why = "held: " + message;
+  ShowOnBoard(std::move(shown));
+  return retry;
+}
+
+base::Status ScaledWorkload::ClaimTarget() {
+  TW_RETURN_IF_ERROR(context_.targets->Claim(spec_.TargetKey(), Owner(), spec_.created_ms));
+  if (target_resource_) return base::Status::Ok();
+  return RefuseOtherAutoscalers();
+}
+
+// Looked at whenever the spec changes, as an admission check would.
+base::Status ScaledWorkload::RefuseOtherAutoscalers() {
+  auto list = context_.client->List(kube::resources::kHorizontalPodAutoscalers, spec_.ns);
+  if (!list.ok()) return base::Status::Ok();  // Without permission to look there is nothing to find.
+  const base::Json* items = base::Find(*list, {"items"});
+  if (items == nullptr || !items->is_array()) return base::Status::Ok();
+  for (const base::Json& hpa : *items) {
+    bool same = base::FindString(hpa, {"spec", "scaleTargetRef", "kind"}) == spec_.target_kind &&
+                base::FindString(hpa, {"spec", "scaleTargetRef", "name"}) == spec_.target_name;
+    if (!same) continue;
+    return base::AlreadyExistsError(spec_.TargetKey() + " is already scaled by HorizontalPodAutoscaler " +
+                                    kube::KeyOf(hpa) + "; delete one of the two or give it another target");
+  }
+  return base::Status::Ok();
+}
+
+base::Status ScaledWorkload::Prepare() {
+  const std::string what = spec_.target_kind + " " + spec_.ns + "/" + spec_.target_name;
+  if (!target_resource_) {
+    auto resource = kube::ResolveResource(*context_.client, spec_.target_api_version, spec_.target_kind);
+    if (!resource.ok()) return resource.status().Annotate("spec.scaleTargetRef");
+    target_resource_ = *resource;
+  }
+  auto target = ReadTarget(*context_.client, *target_resource_, spec_.ns, spec_.target_name);
+  if (!target.ok()) return target.status().Annotate("read " + what);
+  target_ = std::move(*target);
+  if (status_.Find("originalReplicaCount") == nullptr) {
+    status_.Set("originalReplicaCount", target_.replicas.spec_replicas);
+  }
+  status_.Set("scaleTargetKind", target_resource_->ApiVersion() + "." + target_resource_->kind);
+  status_.Set("scaleTargetGVKR", {{"group", target_resource_->group},
+                                  {"version", target_resource_->version},
+                                  {"kind", target_resource_->kind},
+                                  {"resource", target_resource_->plural}});
+  if (spec_.restore_on_delete) return PatchFinalizers(true);
+  return base::Status::Ok();
+}
+
+base::Status ScaledWorkload::PatchFinalizers(bool present) {
+  base::Json finalizers = base::Json::array();
+  const base::Json* before = base::Find(*object_, {"metadata", "finalizers"});
+  bool found = false;
+  for (const base::Json& finalizer : before != nullptr && before->is_array() ? *before : base::Json::array()) {
+    bool ours = finalizer == kFinalizer;
+    found = found || ours;
+    if (!ours) finalizers.push_back(finalizer);
+  }
+  if (found == present) return base::Status::Ok();
+  if (present) finalizers.push_back(kFinalizer);
+  base::Json patch = {
+      {"metadata", {{"finalizers", finalizers}, {"resourceVersion", kube::ResourceVersionOf(*object_)}}}};
+  auto patched = context_.client->Patch(resource_, kube::NamespaceOf(*object_), kube::NameOf(*object_),
+                                        kube::PatchType::kMerge, patch);
+  // The informer's copy may be a moment old; the next pass sees the newer one.
+  if (patched.ok() || patched.status().code() == base::Code::kAborted ||
+      patched.status().code() == base::Code::kNotFound) {
+    return base::Status::Ok();
+  }
+  return patched.status().Annotate("finalizer");
+}
+
+ScaledWorkload::Delay ScaledWorkload::Finalize() {
+  context_.targets->Release(Owner());
+  const base::Json* original = status_.Find("originalReplicaCount");
+  bool restore = decoded_->ok() && spec_.restore_on_delete && original != nullptr && original->is_number_integer();
+  base::Status done;
+  if (restore) {
+    auto resource = kube::ResolveResource(*context_.client, spec_.target_api_version, spec_.target_kind);
+    done = resource.ok()
+               ? kube::SetScale(*context_.client, *resource, spec_.ns, spec_.target_name, original->get<int32_t>())
+               : resource.status();
+    if (done.code() == base::Code::kNotFound) done = base::Status::Ok();  // Nothing is left to restore.
+  }
+  if (done.ok()) done = PatchFinalizers(false);
+  if (done.ok()) return std::nullopt;
+  base::LogWarn("scaler", "cannot finish a deleted ScaledObject, trying again",
+                {{"object", kube::KeyOf(*object_)}, {"error", done.ToString()}});
+  return kRetryMs;
+}
+
+ScaledWorkload::Delay ScaledWorkload::KeepPaused() {
+  history_.last_unknown_ms = Now();
+  std::string why = "paused by annotation";
+  if (spec_.paused_replicas) {
+    const base::Json* done = status_.Find("pausedReplicaCount");
+    bool reached = done != nullptr && *done == *spec_.paused_replicas;
+    why += " at " + FormatReplicas(*spec_.paused_replicas);
+    if (!reached && ScaleTo(*spec_.paused_replicas, why, "ScaledObjectPaused").ok()) {
+      status_.Set("pausedReplicaCount", *spec_.paused_replicas);
+    }
+  }
+  Condition("Ready", "True", "ScaledObjectReady", "The object is valid and its target was found.");
+  Condition("Active", "Unknown", "UnknownState", "The triggers are not read while the object is paused.");
+  ReportPause();
+  WriteStatus();
+  WorkloadStatus shown = BaseStatus();
+  shown.why = why;
+  shown.paused = true;
+  ShowOnBoard(std::move(shown));
+  return spec_.polling_interval_ms;
+}
+
+ScaledWorkload::Delay ScaledWorkload::Follow() {
+  if (status_.Find("pausedReplicaCount") != nullptr) status_.Set("pausedReplicaCount", nullptr);
+  DecisionInput input = InputFor(ReadTriggers());
+  Decision decision = Decide(input);
+  history_ = decision.history;
+  first_pass_ = false;
+  Act(decision);
+  Report(input, decision);
+  return spec_.polling_interval_ms;
+}
+
+base::Result<std::map<std::string, std::string>> ScaledWorkload::Parameters(const TriggerSpec& trigger) {
+  if (trigger.authentication.empty()) return std::map<std::string, std::string>();
+  kube::Resource resource = kube::resources::kTriggerAuthentications;
+  resource.group = resource_.group;
+  return ReadAuthentication(*context_.client, resource, spec_.ns, trigger.authentication, *target_.object,
+                            spec_.env_container);
+}
+
+void ScaledWorkload::BuildTrigger(size_t index) {
+  Source& source = sources_[index];
+  const TriggerSpec& trigger = spec_.triggers[index];
+  TriggerSecrets secrets;
+  auto parameters = Parameters(trigger);
+  if (!parameters.ok()) {
+    source.error = parameters.status().Annotate("authenticationRef").message();
+    return;
+  }
+  secrets.parameters = std::move(*parameters);
+  secrets.env = [this](const std::string& variable) {
+    return LookUpEnv(*context_.client, spec_.ns, *target_.object, spec_.env_container, variable);
+  };
+  auto built = NewTrigger(trigger, secrets, context_.triggers);
+  source.error = built.ok() ? "" : built.status().message();
+  if (!built.ok()) return;
+  source.trigger = std::move(*built);
+  source.info = source.trigger->info();
+}
+
+Signal ScaledWorkload::ReadTrigger(size_t index) {
+  Source& source = sources_[index];
+  Signal signal;
+  if (source.trigger == nullptr) BuildTrigger(index);
+  base::Result<Reading> reading =
+      source.trigger == nullptr ? base::Result<Reading>(base::UnavailableError(source.error)) : source.trigger->Read();
+  const TriggerInfo& info = source.info;
+  const TriggerSpec& trigger = spec_.triggers[index];
+  signal.name = info.name.empty() ? (trigger.name.empty() ? trigger.type : trigger.name) : info.name;
+  signal.type = trigger.target_type;
+  signal.target_milli = info.target_milli;
+  signal.counts_for_activity = true;
+  signal.activation_milli = info.activation_milli;
+  signal.exact = info.exact;
+  if (reading.ok()) {
+    source.failures = 0;
+    source.in_fallback = false;
+    signal.value_milli = reading->value_milli;
+    signal.detail = reading->detail;
+    return signal;
+  }
+  signal.error = Cut(reading.status().message());
+  source.failures = std::min(source.failures + 1, INT32_MAX - 1);
+  source.trigger.reset();  // Built anew next time, so that changed secrets and addresses are taken up.
+  context_.board->CountTriggerError(spec_.ns, spec_.name, {signal.name, trigger.type, {}, 0, {}, false, "", ""});
+  ApplyFallback(index, &signal);
+  return signal;
+}
+
+// After too many failures in a row the trigger asks for the fallback's number, whatever its own target type is.
+void ScaledWorkload::ApplyFallback(size_t index, Signal* signal) {
+  Source& source = sources_[index];
+  source.in_fallback = spec_.fallback && source.failures > spec_.fallback->failure_threshold;
+  if (!source.in_fallback) return;
+  const Fallback& fallback = *spec_.fallback;
+  int32_t current = target_.replicas.spec_replicas;
+  int32_t replicas = fallback.replicas;
+  if (fallback.behavior == Fallback::Behavior::kCurrent) replicas = current;
+  if (fallback.behavior == Fallback::Behavior::kCurrentIfHigher) replicas = std::max(current, replicas);
+  if (fallback.behavior == Fallback::Behavior::kCurrentIfLower) replicas = std::min(current, replicas);
+  signal->detail =
+      "fallback after " + std::to_string(fallback.failure_threshold + 1) + " failures (" + signal->error + ")";
+  signal->error.clear();
+  signal->type = TargetType::kAverageValue;
+  signal->exact = true;
+  signal->target_milli = 1000;
+  signal->value_milli = int64_t{replicas} * 1000;
+  signal->activation_milli = 0;
+}
+
+std::vector<Signal> ScaledWorkload::ReadTriggers() {
+  std::vector<Signal> signals;
+  for (size_t i = 0; i < sources_.size(); ++i) signals.push_back(ReadTrigger(i));
+  return signals;
+}
+
+DecisionInput ScaledWorkload::InputFor(std::vector<Signal> signals) {
+  DecisionInput input;
+  input.spec = spec_.scale;
+  input.signals = std::move(signals);
+  input.current = target_.replicas;
+  input.now_ms = Now();
+  // A new controller knows no recommendations: the present count stands for them, so that a restart is no scale-down.
+  if (first_pass_ && history_.recommendations.empty() && target_.replicas.spec_replicas > 0) {
+    history_.recommendations.push_back({input.now_ms, target_.replicas.spec_replicas});
+  }
+  input.history = history_;
+  return input;
+}
+
+base::Status ScaledWorkload::ScaleTo(int32_t replicas, const std::string& why, const char* reason) {
+  int32_t from = target_.replicas.spec_replicas;
+  if (replicas == from) return base::Status::Ok();
+  base::Status status = kube::SetScale(*context_.client, *target_resource_, spec_.ns, spec_.target_name, replicas);
+  std::string change = "Scaled " + spec_.target_kind + " " + spec_.ns + "/" + spec_.target_name + " from " +
+                       std::to_string(from) + " to " + std::to_string(replicas);
+  if (!status.ok()) {
+    Event(EventType::kWarning, from == 0 ? "KEDAScaleTargetActivationFailed" : "FailedRescale",
+          "Could not set " + FormatReplicas(replicas) + ": " + status.message());
+    return status;
+  }
+  target_.replicas.spec_replicas = replicas;
+  history_.events.push_back({Now(), replicas - from});
+  Event(EventType::kNormal, reason, change + ": " + why);
+  base::LogInfo("scaler", "scaled",
+                {{"object", kube::KeyOf(*object_)},
+                 {"from", std::to_string(from)},
+                 {"to", std::to_string(replicas)},
+                 {"why", why}});
+  scaled_ = ScaleRecord{Now(), from, replicas, why};
+  return status;
+}
+
+void ScaledWorkload::Act(const Decision& decision) {
+  int32_t from = target_.replicas.spec_replicas;
+  if (decision.hold || decision.replicas == from) return;
+  int32_t rest = spec_.scale.idle_replicas.value_or(0);
+  const char* reason = "SuccessfulRescale";
+  if (from <= rest && decision.replicas > from) reason = "KEDAScaleTargetActivated";
+  if (decision.replicas < from && decision.replicas <= rest) reason = "KEDAScaleTargetDeactivated";
+  base::Status scaled = ScaleTo(decision.replicas, decision.why, reason);
+  if (!scaled.ok()) {
+    base::LogWarn("scaler", "could not scale", {{"object", kube::KeyOf(*object_)}, {"error", scaled.ToString()}});
+  }
+}
+
+bool ScaledWorkload::Condition(const char* type, const char* status, const std::string& reason,
+                               const std::string& message) {
+  return status_.SetCondition(type, status, reason, Cut(message), base::FindInt(*object_, {"metadata", "generation"}),
+                              Now());
+}
+
+void ScaledWorkload::Event(EventType type, const std::string& reason, const std::string& message) {
+  kube::RecordEvent(*context_.client, *object_, type == EventType::kNormal ? "Normal" : "Warning", reason, Cut(message),
+                    kComponent, Now());
+}
+
+}  // namespace tidewright::scaler

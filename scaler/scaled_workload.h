@@ -1,0 +1,110 @@
+// ScaledWorkload: one ScaledObject and the workload that it scales, pass by pass. Private to the controller.
+#pragma once
+
+#include <cstdint>
+#include <functional>
+#include <map>
+#include <memory>
+#include <optional>
+#include <string>
+#include <vector>
+
+#include "base/clock.h"
+#include "base/json_fwd.h"
+#include "kube/client.h"
+#include "scaler/object_status.h"
+#include "scaler/scaled_object.h"
+#include "scaler/status_board.h"
+#include "scaler/target.h"
+#include "scaler/trigger.h"
+
+namespace tidewright::scaler {
+
+// What all ScaledWorkloads share. Borrows everything; all of it must outlive them.
+struct WorkloadContext {
+  kube::Client* client = nullptr;
+  TriggerContext triggers;  // control and calendar clocks included.
+  StatusBoard* board = nullptr;
+  TargetRegistry* targets = nullptr;
+};
+
+// Not thread-safe: the controller runs one pass at a time. Everything that goes wrong stays inside: it shows in the
+// object's conditions, in an event and on the board, and the target keeps its replicas.
+class ScaledWorkload {
+ public:
+  // `resource` is the group of the object: tidewright.dev or keda.sh.
+  ScaledWorkload(WorkloadContext context, kube::Resource resource);
+  ~ScaledWorkload();
+
+  // One pass over the object as last seen; null once it is gone. Returns in how many ms the next pass is due; none when
+  // only a change of the object can change anything.
+  std::optional<int64_t> Reconcile(const std::shared_ptr<const base::Json>& object);
+
+ private:
+  enum class EventType { kNormal, kWarning };
+  using Delay = std::optional<int64_t>;
+
+  int64_t Now() const { return context_.triggers.control->NowMs(); }
+  std::string Owner() const;
+  void Adopt(const std::shared_ptr<const base::Json>& object);
+  void StartOver();
+  void Forget();
+
+  Delay Refuse(const std::string& reason, const std::string& message, Delay retry);
+  base::Status ClaimTarget();
+  base::Status RefuseOtherAutoscalers();
+  Delay Finalize();
+  base::Status PatchFinalizers(bool present);
+  base::Status Prepare();
+  Delay KeepPaused();
+  Delay Follow();
+
+  base::Result<std::map<std::string, std::string>> Parameters(const TriggerSpec& trigger);
+  void BuildTrigger(size_t index);
+  Signal ReadTrigger(size_t index);
+  void ApplyFallback(size_t index, Signal* signal);
+  std::vector<Signal> ReadTriggers();
+  DecisionInput InputFor(std::vector<Signal> signals);
+
+  base::Status ScaleTo(int32_t replicas, const std::string& why, const char* reason);
+  void Act(const Decision& decision);
+  void Report(const DecisionInput& input, const Decision& decision);
+  void ReportTriggers(const DecisionInput& input);
+  void ReportReadiness(const DecisionInput& input, const Decision& decision);
+  void ReportActivity(const Decision& decision);
+  void ReportDecision(const Decision& decision);
+  void ReportPause();
+  void WriteStatus();
+  void ShowOnBoard(WorkloadStatus status);
+  WorkloadStatus BaseStatus() const;
+  bool Condition(const char* type, const char* status, const std::string& reason, const std::string& message);
+  void Event(EventType type, const std::string& reason, const std::string& message);
+
+  const WorkloadContext context_;
+  const kube::Resource resource_;
+
+  std::shared_ptr<const base::Json> object_;
+  std::optional<std::string> uid_;
+  std::string spec_text_;  // What was decoded last, to notice changes.
+  std::optional<base::Result<ScaledObject>> decoded_;
+  ScaledObject spec_;  // The last good one; valid while decoded_ is.
+  ObjectStatus status_;
+
+  std::optional<kube::Resource> target_resource_;
+  Target target_;
+  bool first_pass_ = true;
+  History history_;
+  struct Source {
+    std::unique_ptr<Trigger> trigger;  // Null while it cannot be built.
+    std::string error;                 // Why.
+    TriggerInfo info;                  // Of the last one that was built.
+    int32_t failures = 0;              // In a row.
+    bool in_fallback = false;
+  };
+  std::vector<Source> sources_;
+  std::optional<int64_t> written_active_ms_;
+  std::optional<ScaleRecord> scaled_;  // Done in this pass, not on the board yet.
+  std::string reported_problem_;       // The last problem that made an event.
+};
+
+}  // namespace tidewright::scaler

@@ -1,0 +1,184 @@
+// What a ScaledWorkload says about itself: conditions, status, events and its entry on the board.
+#include <algorithm>
+#include <utility>
+
+#include "base/duration.h"
+#include "base/json.h"
+#include "base/log.h"
+#include "base/strings.h"
+#include "kube/meta.h"
+#include "scaler/scaled_workload.h"
+
+namespace tidewright::scaler {
+
+namespace {
+
+// status.lastActiveTime moves at most this often while the object stays active: one write per poll and object is what
+// throttles peers at a few hundred objects, and after a restart the cooldown starts anew anyway.
+constexpr int64_t kActiveTimeStepMs = 300'000;
+
+base::Json StepsJson(const std::vector<Step>& steps) {
+  base::Json list = base::Json::array();
+  for (const Step& step : steps) {
+    base::Json entry = {{"stage", step.stage}, {"replicas", step.replicas}, {"text", step.text}};
+    if (!step.signal.empty()) entry["signal"] = step.signal;
+    list.push_back(std::move(entry));
+  }
+  return list;
+}
+
+std::string ErrorsOf(const std::vector<Signal>& signals) {
+  std::vector<std::string> errors;
+  for (const Signal& signal : signals) {
+    if (!signal.error.empty()) errors.push_back(signal.name + " cannot be read: " + signal.error);
+  }
+  return base::Join(errors, "; ");
+}
+
+}  // namespace
+
+void ScaledWorkload::Report(const DecisionInput& input, const Decision& decision) {
+  ReportTriggers(input);
+  ReportReadiness(input, decision);
+  ReportActivity(decision);
+  ReportPause();
+  ReportDecision(decision);
+  WriteStatus();
+  WorkloadStatus shown = BaseStatus();
+  std::vector<std::string> types;
+  for (const TriggerSpec& trigger : spec_.triggers) types.push_back(trigger.type);
+  shown.desired = decision.replicas;
+  shown.held = decision.hold;
+  shown.why = decision.why;
+  shown.steps = decision.steps;
+  shown.signals = SignalStatuses(input.signals, types, decision);
+  shown.decided_ms = input.now_ms;
+  ShowOnBoard(std::move(shown));
+}
+
+void ScaledWorkload::ReportTriggers(const DecisionInput& input) {
+  std::vector<std::string> types;
+  base::Json names = base::Json::array();
+  base::Json health = base::Json::object();
+  base::Json activity = base::Json::object();
+  // Counted no further than what matters, so that a long outage is not a stream of status writes.
+  int32_t most = spec_.fallback ? spec_.fallback->failure_threshold + 1 : 1;
+  for (size_t i = 0; i < sources_.size(); ++i) {
+    const std::string& type = spec_.triggers[i].type;
+    if (std::find(types.begin(), types.end(), type) == types.end()) types.push_back(type);
+    const Source& source = sources_[i];
+    if (source.info.metric_name.empty()) continue;
+    names.push_back(source.info.metric_name);
+    health[source.info.metric_name] = {{"numberOfFailures", std::min(source.failures, most)},
+                                       {"status", source.failures == 0 ? "Happy" : "Failing"}};
+    const Signal& signal = input.signals[i];
+    activity[source.info.metric_name] = {
+        {"isActive", signal.error.empty() && signal.value_milli > signal.activation_milli}};
+  }
+  status_.Set("triggersTypes", base::Join(types, ","));
+  status_.Set("externalMetricNames", std::move(names));
+  status_.Set("health", std::move(health));
+  status_.Set("triggersActivity", std::move(activity));
+}
+
+void ScaledWorkload::ReportReadiness(const DecisionInput& input, const Decision& decision) {
+  std::string errors = ErrorsOf(input.signals);
+  bool fallback = std::any_of(sources_.begin(), sources_.end(), [](const Source& s) { return s.in_fallback; });
+  bool changed = false;
+  if (decision.all_failed) {
+    changed = Condition("Ready", "False", "TriggerError", errors);
+  } else if (decision.any_error) {
+    changed = Condition("Ready", "Unknown", "PartialTriggerError", errors);
+  } else {
+    changed = Condition("Ready", "True", "ScaledObjectReady", "The object is valid and its triggers can be read.");
+  }
+  if (changed && errors.empty()) Event(EventType::kNormal, "ScaledObjectReady", "ScaledObject is ready for scaling");
+  if (changed && !errors.empty()) Event(EventType::kWarning, "KEDAScalerFailed", errors);
+  reported_problem_.clear();
+  if (fallback) {
+    if (Condition("Fallback", "True", "FallbackExists", "At least one trigger is replaced by the fallback.")) {
+      Event(EventType::kWarning, "ScaledObjectFallbackActivated", "A trigger fails; the fallback counts instead");
+    }
+  } else {
+    bool ended = Condition("Fallback", "False", "NoFallbackFound", "No fallback is in use.");
+    if (ended && spec_.fallback && !first_pass_ && decision.any_error) {
+      Event(EventType::kNormal, "ScaledObjectFallbackDeactivated", "The triggers can be read again");
+    }
+  }
+}
+
+void ScaledWorkload::ReportActivity(const Decision& decision) {
+  int32_t rest = spec_.scale.idle_replicas.value_or(0);
+  bool may_rest = spec_.scale.idle_replicas || spec_.scale.min_replicas == 0;
+  if (decision.active) {
+    Condition("Active", "True", "ScalerActive", "Scaling is performed because triggers are active.");
+  } else if (decision.any_error) {
+    Condition("Active", "Unknown", "UnknownState", "A trigger cannot be read; see condition Ready.");
+  } else if (may_rest && target_.replicas.spec_replicas > rest) {
+    Condition("Active", "False", "ScalerCooldown", "No trigger is active; waiting for the cooldown.");
+  } else {
+    Condition("Active", "False", "ScalerNotActive", "No trigger is active.");
+  }
+  if (!history_.last_active_ms) return;
+  bool ended = !decision.active && *history_.last_active_ms != written_active_ms_;
+  bool old = !written_active_ms_ || *history_.last_active_ms - *written_active_ms_ >= kActiveTimeStepMs;
+  if (!ended && !old) return;
+  written_active_ms_ = *history_.last_active_ms;
+  status_.Set("lastActiveTime", base::FormatTime(*history_.last_active_ms));
+}
+
+void ScaledWorkload::ReportPause() {
+  const ScaleSpec& scale = spec_.scale;
+  bool paused = spec_.paused || scale.pause_scale_in || scale.pause_scale_out;
+  std::string message = "Scaling is not paused.";
+  if (scale.pause_scale_in) message = "Scaling in is paused by annotation.";
+  if (scale.pause_scale_out) message = "Scaling out is paused by annotation.";
+  if (spec_.paused || (scale.pause_scale_in && scale.pause_scale_out)) message = "Scaling is paused by annotation.";
+  bool changed =
+      Condition("Paused", paused ? "True" : "False", paused ? "ScaledObjectPaused" : "ScaledObjectUnpaused", message);
+  if (changed && paused) Event(EventType::kNormal, "ScaledObjectPaused", message);
+}
+
+// The last decision that changed something: a new number, or the begin or end of a hold.
+void ScaledWorkload::ReportDecision(const Decision& decision) {
+  const base::Json* before = status_.Find("decision");
+  bool same = before != nullptr && before->is_object() &&
+              base::FindInt(*before, {"replicas"}, -1) == decision.replicas &&
+              base::FindString(*before, {"why"}).starts_with("held: ") == decision.hold;
+  if (same) return;
+  status_.Set("decision", {{"replicas", decision.replicas},
+                           {"why", decision.why},
+                           {"time", base::FormatTime(Now())},
+                           {"steps", StepsJson(decision.steps)}});
+}
+
+void ScaledWorkload::WriteStatus() {
+  base::Status written =
+      status_.Write(*context_.client, resource_, kube::NamespaceOf(*object_), kube::NameOf(*object_));
+  if (written.ok() || written.code() == base::Code::kNotFound) return;
+  base::LogWarn("scaler", "status not written, trying again at the next pass",
+                {{"object", kube::KeyOf(*object_)}, {"error", written.ToString()}});
+}
+
+WorkloadStatus ScaledWorkload::BaseStatus() const {
+  WorkloadStatus shown;
+  shown.controller = "ScaledObject";
+  shown.ns = kube::NamespaceOf(*object_);
+  shown.name = kube::NameOf(*object_);
+  shown.target_kind = base::FindString(*object_, {"spec", "scaleTargetRef", "kind"}, "Deployment");
+  shown.target_name = base::FindString(*object_, {"spec", "scaleTargetRef", "name"});
+  shown.current = shown.desired = target_.replicas.spec_replicas;
+  shown.ready = target_.replicas.ready_replicas;
+  shown.min = spec_.scale.min_replicas;
+  shown.max = spec_.scale.max_replicas;
+  return shown;
+}
+
+void ScaledWorkload::ShowOnBoard(WorkloadStatus status) {
+  status.conditions = ConditionsOf(status_.object());
+  context_.board->Update(std::move(status));
+  if (scaled_) context_.board->RecordScale("ScaledObject", spec_.ns, spec_.name, *scaled_);
+  scaled_.reset();
+}
+
+}  // namespace tidewright::scaler

@@ -1,0 +1,154 @@
+#include "scaler/status_board.h"
+
+#include <algorithm>
+#include <utility>
+
+#include "base/json.h"
+
+namespace tidewright::scaler {
+
+namespace {
+
+constexpr size_t kMaxScales = 20;
+constexpr char kReplicas[] = "tidewright_workload_replicas";
+constexpr char kDesired[] = "tidewright_workload_desired_replicas";
+constexpr char kReady[] = "tidewright_workload_ready_replicas";
+constexpr char kValue[] = "tidewright_trigger_value";
+constexpr char kTarget[] = "tidewright_trigger_target";
+constexpr char kErrors[] = "tidewright_trigger_errors_total";
+
+base::MetricLabels WorkloadLabels(const WorkloadStatus& status) {
+  return {{"namespace", status.ns},
+          {"workload", status.target_name},
+          {"controller", status.controller},
+          {"name", status.name}};
+}
+
+base::MetricLabels SignalLabels(const std::string& ns, const std::string& name, const SignalStatus& signal) {
+  return {{"namespace", ns}, {"name", name}, {"trigger", signal.name}, {"type", signal.type}};
+}
+
+bool SameSignals(const WorkloadStatus& a, const WorkloadStatus& b) {
+  return std::equal(a.signals.begin(), a.signals.end(), b.signals.begin(), b.signals.end(),
+                    [](const SignalStatus& x, const SignalStatus& y) { return x.name == y.name && x.type == y.type; });
+}
+
+}  // namespace
+
+void StatusBoard::Update(WorkloadStatus status) {
+  base::MutexLock lock(mu_);
+  WorkloadStatus& slot = workloads_[{status.ns, status.name, status.controller}];
+  if (!SameSignals(slot, status)) DropSignalMetrics(slot);
+  status.scales = std::move(slot.scales);
+  slot = std::move(status);
+  SetMetrics(slot);
+}
+
+void StatusBoard::SetMetrics(const WorkloadStatus& status) {
+  base::MetricLabels labels = WorkloadLabels(status);
+  metrics_.GetGauge(kReplicas, "Replicas that the workload is set to.", labels).Set(status.current);
+  metrics_.GetGauge(kDesired, "Replicas that the last decision asked for.", labels).Set(status.desired);
+  metrics_.GetGauge(kReady, "Replicas that are ready.", labels).Set(status.ready);
+  for (const SignalStatus& signal : status.signals) {
+    base::MetricLabels of_signal = SignalLabels(status.ns, status.name, signal);
+    metrics_.GetGauge(kTarget, "Target of a trigger or metric.", of_signal)
+        .Set(static_cast<double>(signal.target_milli) / 1000);
+    if (signal.value_milli) {
+      metrics_.GetGauge(kValue, "Last value of a trigger or metric; absent while it cannot be read.", of_signal)
+          .Set(static_cast<double>(*signal.value_milli) / 1000);
+    } else {
+      metrics_.Remove(kValue, of_signal);
+    }
+  }
+}
+
+void StatusBoard::DropSignalMetrics(const WorkloadStatus& status) {
+  for (const SignalStatus& signal : status.signals) {
+    for (const char* family : {kValue, kTarget, kErrors}) {
+      metrics_.Remove(family, SignalLabels(status.ns, status.name, signal));
+    }
+  }
+}
+
+void StatusBoard::RecordScale(const std::string& controller, const std::string& ns, const std::string& name,
+                              const ScaleRecord& record) {
+  base::MutexLock lock(mu_);
+  auto it = workloads_.find({ns, name, controller});
+  if (it == workloads_.end()) return;
+  std::vector<ScaleRecord>& scales = it->second.scales;
+  scales.push_back(record);
+  if (scales.size() > kMaxScales) scales.erase(scales.begin());
+  const char* direction = record.to > record.from ? "up" : "down";
+  metrics_
+      .GetCounter("tidewright_scale_total", "Changes of replica counts.",
+                  {{"namespace", ns}, {"workload", it->second.target_name}, {"direction", direction}})
+      .Add();
+}
+
+void StatusBoard::CountTriggerError(const std::string& ns, const std::string& name, const SignalStatus& signal) {
+  base::MutexLock lock(mu_);
+  metrics_.GetCounter(kErrors, "Failed readings of a trigger or metric.", SignalLabels(ns, name, signal)).Add();
+}
+
+void StatusBoard::Remove(const std::string& controller, const std::string& ns, const std::string& name) {
+  base::MutexLock lock(mu_);
+  auto it = workloads_.find({ns, name, controller});
+  if (it == workloads_.end()) return;
+  DropSignalMetrics(it->second);
+  for (const char* family : {kReplicas, kDesired, kReady}) metrics_.Remove(family, WorkloadLabels(it->second));
+  workloads_.erase(it);
+}
+
+std::vector<WorkloadStatus> StatusBoard::Snapshot() const {
+  base::MutexLock lock(mu_);
+  std::vector<WorkloadStatus> all;
+  all.reserve(workloads_.size());
+  for (const auto& [key, status] : workloads_) all.push_back(status);
+  return all;
+}
+
+std::optional<WorkloadStatus> StatusBoard::Get(const std::string& controller, const std::string& ns,
+                                               const std::string& name) const {
+  base::MutexLock lock(mu_);
+  auto it = workloads_.find({ns, name, controller});
+  return it == workloads_.end() ? std::nullopt : std::optional(it->second);
+}
+
+std::vector<SignalStatus> SignalStatuses(const std::vector<Signal>& signals, const std::vector<std::string>& types,
+                                         const Decision& decision) {
+  std::vector<SignalStatus> statuses;
+  for (size_t i = 0; i < signals.size(); ++i) {
+    const Signal& signal = signals[i];
+    SignalStatus status;
+    status.name = signal.name;
+    status.type = i < types.size() ? types[i] : "";
+    status.target_milli = signal.target_milli;
+    status.error = signal.error;
+    status.detail = signal.detail;
+    if (i < decision.proposals.size()) status.proposal = decision.proposals[i];
+    if (status.proposal) {
+      const Measured& measured = decision.measured[i];
+      bool total = signal.type == TargetType::kAverageValue || signal.type == TargetType::kValue;
+      bool percent = signal.type == TargetType::kUtilization;
+      status.value_milli =
+          total ? signal.value_milli : (percent ? int64_t{measured.utilization} * 1000 : measured.value_milli);
+      status.active = signal.counts_for_activity && signal.value_milli > signal.activation_milli;
+    }
+    statuses.push_back(std::move(status));
+  }
+  return statuses;
+}
+
+std::vector<ConditionStatus> ConditionsOf(const base::Json& object) {
+  std::vector<ConditionStatus> conditions;
+  const base::Json* list = base::Find(object, {"status", "conditions"});
+  if (list == nullptr || !list->is_array()) return conditions;
+  for (const base::Json& condition : *list) {
+    conditions.push_back({base::FindString(condition, {"type"}), base::FindString(condition, {"status"}),
+                          base::FindString(condition, {"reason"}), base::FindString(condition, {"message"}),
+                          base::FindString(condition, {"lastTransitionTime"})});
+  }
+  return conditions;
+}
+
+}  // namespace tidewright::scaler

@@ -1,0 +1,101 @@
+// StatusBoard: what every autoscaled workload looks like right now, for the web page, the terminal, the API and
+// /metrics.
+#pragma once
+
+#include <cstdint>
+#include <map>
+#include <optional>
+#include <string>
+#include <tuple>
+#include <vector>
+
+#include "base/json_fwd.h"
+#include "base/metrics.h"
+#include "base/mutex.h"
+#include "scaler/decide.h"
+
+namespace tidewright::scaler {
+
+// One trigger or metric as last read.
+struct SignalStatus {
+  std::string name;
+  std::string type;                    // "redis", "cron", "Pods", "External", ...
+  std::optional<int64_t> value_milli;  // Empty while it cannot be read.
+  int64_t target_milli = 0;            // Utilization: percent * 1000.
+  std::optional<int32_t> proposal;     // Replicas that it asks for.
+  bool active = false;                 // Counts for activity and is above its activation threshold.
+  std::string error;
+  std::string detail;
+};
+
+struct ConditionStatus {
+  std::string type, status, reason, message;
+  std::string since;  // RFC 3339, as in the object.
+};
+
+// One change of the replica count.
+struct ScaleRecord {
+  int64_t t_ms = 0;
+  int32_t from = 0;
+  int32_t to = 0;
+  std::string why;
+};
+
+// One workload. `controller` and `ns` and `name` identify the autoscaler object.
+struct WorkloadStatus {
+  std::string controller;  // "ScaledObject" or "HorizontalPodAutoscaler"
+  std::string ns, name;
+  std::string target_kind, target_name;
+  int32_t current = 0, desired = 0, ready = 0;
+  int32_t min = 0, max = 0;
+  bool held = false;  // Nothing may change: `why` says what is missing.
+  bool paused = false;
+  std::string why;
+  std::vector<Step> steps;
+  std::vector<SignalStatus> signals;
+  std::vector<ConditionStatus> conditions;
+  std::vector<ScaleRecord> scales;  // Oldest first, the last 20; kept by the board.
+  int64_t decided_ms = 0;           // 0: no decision yet.
+};
+
+// Thread-safe. Also keeps these metrics, one series per workload (or trigger), gone with the workload:
+//   tidewright_workload_replicas, tidewright_workload_desired_replicas, tidewright_workload_ready_replicas
+//       {namespace, workload, controller, name}
+//   tidewright_trigger_value, tidewright_trigger_target {namespace, name, trigger, type}; no value while unreadable
+//   tidewright_trigger_errors_total {namespace, name, trigger, type}
+//   tidewright_scale_total {namespace, workload, direction}; direction is up or down
+// Borrows the registry.
+class StatusBoard {
+ public:
+  explicit StatusBoard(base::MetricRegistry& metrics) : metrics_(metrics) {}
+
+  // Replaces a workload's entry; `status.scales` is ignored.
+  void Update(WorkloadStatus status);
+  void RecordScale(const std::string& controller, const std::string& ns, const std::string& name,
+                   const ScaleRecord& record);
+  void CountTriggerError(const std::string& ns, const std::string& name, const SignalStatus& signal);
+  void Remove(const std::string& controller, const std::string& ns, const std::string& name);
+
+  // Sorted by namespace, name and controller.
+  std::vector<WorkloadStatus> Snapshot() const;
+  std::optional<WorkloadStatus> Get(const std::string& controller, const std::string& ns,
+                                    const std::string& name) const;
+
+ private:
+  using Key = std::tuple<std::string, std::string, std::string>;  // Namespace, name, controller.
+  void SetMetrics(const WorkloadStatus& status) REQUIRES_LOCK(mu_);
+  void DropSignalMetrics(const WorkloadStatus& status) REQUIRES_LOCK(mu_);
+
+  base::MetricRegistry& metrics_;
+  mutable base::Mutex mu_;
+  std::map<Key, WorkloadStatus> workloads_ GUARDED_BY(mu_);
+};
+
+// The signals of a status from what was decided. `types` gives one word per signal.
+std::vector<SignalStatus> SignalStatuses(const std::vector<Signal>& signals, const std::vector<std::string>& types,
+                                         const Decision& decision);
+
+// status.conditions of an object.
+std::vector<ConditionStatus> ConditionsOf(const base::Json& object);
+
+}  // namespace tidewright::scaler

@@ -1,0 +1,60 @@
+// The workload that an autoscaler scales: its replicas, its containers' environment, and who may scale it.
+#pragma once
+
+#include <map>
+#include <memory>
+#include <string>
+#include <utility>
+
+#include "base/json_fwd.h"
+#include "base/mutex.h"
+#include "base/status.h"
+#include "kube/client.h"
+#include "scaler/decide.h"
+
+namespace tidewright::scaler {
+
+// A workload as read at one time.
+struct Target {
+  CurrentState replicas;
+  std::shared_ptr<const base::Json> object;  // The workload itself.
+};
+
+// Reads a workload. Deployments, StatefulSets and ReplicaSets say everything themselves; any other kind is asked
+// through its scale subresource, and counts status.readyReplicas if it has that, else all replicas, as ready.
+base::Result<Target> ReadTarget(kube::Client& client, const kube::Resource& resource, const std::string& ns,
+                                const std::string& name);
+
+// The value of an environment variable of a workload's container ("" is the first one): literal values, with $(NAME)
+// expanded, and references to secrets and config maps. kNotFound says what is missing; values never appear in errors.
+base::Result<std::string> LookUpEnv(kube::Client& client, const std::string& ns, const base::Json& workload,
+                                    const std::string& container, const std::string& variable);
+
+// The parameters of a TriggerAuthentication: secretTargetRef, configMapTargetRef and env. Other sources are
+// kUnimplemented, by name.
+base::Result<std::map<std::string, std::string>> ReadAuthentication(kube::Client& client,
+                                                                    const kube::Resource& resource,
+                                                                    const std::string& ns, const std::string& name,
+                                                                    const base::Json& workload,
+                                                                    const std::string& container);
+
+// Who scales what: one owner per target, the older object wins. Thread-safe.
+class TargetRegistry {
+ public:
+  // Claims `target` ("Deployment.apps/v1 shop/web") for `owner` ("ScaledObject shop/web"), which gives up any other
+  // target. kAlreadyExists names the owner in the way. An owner that an older one displaced notices on its next
+  // Claim().
+  base::Status Claim(const std::string& target, const std::string& owner, int64_t created_ms);
+  void Release(const std::string& owner);
+
+ private:
+  struct Holder {
+    std::string owner;
+    int64_t created_ms = 0;
+  };
+  base::Mutex mu_;
+  std::map<std::string, Holder> holders_ GUARDED_BY(mu_);       // By target.
+  std::map<std::string, std::string> targets_ GUARDED_BY(mu_);  // By owner.
+};
+
+}  // namespace tidewright::scaler

@@ -1,0 +1,97 @@
+// Triggers: where a ScaledObject's signals come from.
+#pragma once
+
+#include <cstdint>
+#include <functional>
+#include <map>
+#include <memory>
+#include <string>
+#include <vector>
+
+#include "base/clock.h"
+#include "base/document.h"
+#include "base/status.h"
+#include "http/client.h"
+#include "promql/engine.h"
+#include "scaler/decide.h"
+
+namespace tidewright::scaler {
+
+// One entry of spec.triggers. The metadata's values are texts, as in the manifest.
+struct TriggerSpec {
+  int index = 0;     // Position in spec.triggers: part of the metric's name.
+  std::string type;  // "cron"
+  std::string name;  // Optional, unique in the object.
+  std::map<std::string, std::string> metadata;
+  TargetType target_type = TargetType::kAverageValue;  // metricType: AverageValue or Value.
+  std::string authentication;                          // authenticationRef.name, or "".
+};
+
+// What one reading said.
+struct Reading {
+  int64_t value_milli = 0;
+  std::string detail;  // "list orders = 42", "window is open until Mon 2026-11-23 18:00 Europe/Rome"
+};
+
+// What a trigger is, apart from its value.
+struct TriggerInfo {
+  std::string type;         // "redis"
+  std::string name;         // For reasons: "redis orders".
+  std::string metric_name;  // As KEDA names it: "s0-redis-orders".
+  TargetType target_type = TargetType::kAverageValue;
+  int64_t target_milli = 0;
+  int64_t activation_milli = 0;
+  bool exact = false;  // A number of replicas rather than a load.
+};
+
+// A source of one value. Not thread-safe: one reading at a time. Keeps its connection between readings and renews it
+// after a failure. Error texts say what could not be read and why, and never contain a secret.
+class Trigger {
+ public:
+  explicit Trigger(TriggerInfo info) : info_(std::move(info)) {}
+  virtual ~Trigger() = default;
+
+  const TriggerInfo& info() const { return info_; }
+
+  // Blocks for a few seconds at most (each trigger has its timeout). Any failure is an error, never a value.
+  virtual base::Result<Reading> Read() = 0;
+
+ private:
+  const TriggerInfo info_;
+};
+
+// What triggers read with. Borrows everything; all of it must outlive the triggers.
+struct TriggerContext {
+  base::Clock* control = nullptr;         // The time of samples.
+  base::Clock* calendar = nullptr;        // The time of cron windows; in the sandbox it runs faster.
+  promql::QueryEngine* engine = nullptr;  // The embedded store, for prometheus triggers without serverAddress.
+  http::Client* http = nullptr;           // For prometheus triggers with one.
+  // Maps a host name to what to connect to instead; empty is the identity. The sandbox uses it for service names.
+  std::function<std::string(const std::string& host)> resolve_host;
+
+  std::string Resolve(const std::string& host) const { return resolve_host ? resolve_host(host) : host; }
+};
+
+// Where the values of secrets come from: the environment of the target's container for <key>FromEnv, and the parameters
+// of an authenticationRef. Called on creation only.
+struct TriggerSecrets {
+  std::function<base::Result<std::string>(const std::string& variable)> env;
+  std::map<std::string, std::string> parameters;
+};
+
+// Checks a trigger as far as its manifest goes: type, keys, values. Errors go to `errors` below `path`
+// ("spec.triggers[0]"), each with the value and the remedy.
+void CheckTrigger(const TriggerSpec& spec, const std::string& path, base::ErrorList& errors);
+
+// Builds a trigger of a checked spec. kInvalidArgument when a value from the environment or from an authenticationRef
+// is not what the key needs; other codes are the lookup's. Connects to nothing yet.
+base::Result<std::unique_ptr<Trigger>> NewTrigger(const TriggerSpec& spec, const TriggerSecrets& secrets,
+                                                  const TriggerContext& context);
+
+// The trigger types that this build reads, sorted.
+std::vector<std::string> TriggerTypes();
+
+// "s<index>-<type>-<text>" with the characters that a metric name may not have replaced, as KEDA does.
+std::string MetricName(int index, const std::string& text);
+
+}  // namespace tidewright::scaler

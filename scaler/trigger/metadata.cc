@@ -1,0 +1,129 @@
+#include "scaler/trigger/metadata.h"
+
+#include <cmath>
+
+#include "base/duration.h"
+#include "base/strings.h"
+
+namespace tidewright::scaler::trigger {
+
+namespace {
+
+constexpr char kFromEnv[] = "FromEnv";
+// Milli-units of larger numbers would not fit; no threshold is that large.
+constexpr double kMaxNumber = 1e12;
+
+}  // namespace
+
+MetadataReader::MetadataReader(const TriggerSpec& spec, const TriggerSecrets* secrets, std::string path,
+                               base::ErrorList& errors)
+    : spec_(spec), secrets_(secrets), path_(std::move(path)), errors_(errors) {}
+
+std::optional<std::string> MetadataReader::FromEnv(const std::string& key) {
+  auto variable = spec_.metadata.find(key + kFromEnv);
+  if (variable == spec_.metadata.end() || secrets_ == nullptr) return std::nullopt;
+  auto value = secrets_->env(variable->second);
+  if (!value.ok()) {
+    Error(key + kFromEnv, value.status().message());
+    return std::nullopt;
+  }
+  std::string trimmed(base::TrimSpace(*value));
+  if (trimmed.empty()) {
+    Error(key + kFromEnv, "the variable " + base::Quoted(variable->second) + " is empty; give it a value");
+    return std::nullopt;
+  }
+  return trimmed;
+}
+
+std::optional<std::string> MetadataReader::Take(const char* key, Need need, From from) {
+  const std::string env_key = std::string(key) + kFromEnv;
+  known_.emplace_back(key);
+  if (from != From::kMetadata) known_.push_back(env_key);
+  auto plain = spec_.metadata.find(key);
+  if (plain != spec_.metadata.end() && !base::TrimSpace(plain->second).empty()) {
+    if (from != From::kSecret) return std::string(base::TrimSpace(plain->second));
+    Error(key, "must not stand in the manifest; use " + env_key + " or an authenticationRef");
+    return std::nullopt;
+  }
+  bool by_env = from != From::kMetadata && spec_.metadata.count(env_key) > 0;
+  if (by_env) return FromEnv(key);
+  if (from != From::kMetadata && secrets_ != nullptr) {
+    auto parameter = secrets_->parameters.find(key);
+    if (parameter != secrets_->parameters.end() && !base::TrimSpace(parameter->second).empty()) {
+      return std::string(base::TrimSpace(parameter->second));
+    }
+  }
+  bool may_come_later = from != From::kMetadata && secrets_ == nullptr && !spec_.authentication.empty();
+  if (need == Need::kRequired && !may_come_later) Error(key, "is missing; it is required");
+  return std::nullopt;
+}
+
+void MetadataReader::Unsupported(const char* key) {
+  for (const std::string& spelling : {std::string(key), std::string(key) + kFromEnv}) {
+    known_.push_back(spelling);
+    if (spec_.metadata.count(spelling) > 0) {
+      Error(spelling, "is not supported by this version of Tidewright; remove it");
+    }
+  }
+}
+
+void MetadataReader::Error(const std::string& key, const std::string& message) {
+  errors_.Add(0, path_ + ".metadata." + key, message);
+}
+
+void MetadataReader::Finish() {
+  for (const auto& [key, value] : spec_.metadata) {
+    bool known = false;
+    for (const std::string& name : known_) known = known || name == key;
+    if (known) continue;
+    std::string nearest = base::NearestName(key, known_);
+    Error(key, "is not a setting of the " + spec_.type + " trigger; " +
+                   (nearest.empty() ? "remove it" : "did you mean " + base::Quoted(nearest) + "?"));
+  }
+}
+
+base::Status ParseMilli(const std::string& value, int64_t* milli) {
+  double number = 0;
+  if (!base::ParseDouble(value, &number) || !std::isfinite(number)) {
+    return base::InvalidArgumentError(base::Quoted(value) + " is not a number; use for example 5 or 0.5");
+  }
+  if (std::fabs(number) > kMaxNumber) {
+    return base::InvalidArgumentError(base::Quoted(value) + " is too large; use a number up to 1e12");
+  }
+  *milli = std::llround(number * 1000);
+  if (*milli == 0 && number != 0) {
+    return base::InvalidArgumentError(base::Quoted(value) +
+                                      " is smaller than 0.001, the smallest step; scale the query");
+  }
+  return base::Status::Ok();
+}
+
+base::Status ParsePositiveMilli(const std::string& value, int64_t* milli) {
+  TW_RETURN_IF_ERROR(ParseMilli(value, milli));
+  if (*milli > 0) return base::Status::Ok();
+  return base::InvalidArgumentError(base::Quoted(value) + " is not positive; use a number greater than 0");
+}
+
+base::Status ParseWhole(const std::string& value, int64_t min, int64_t max, int64_t* out) {
+  if (base::ParseInt64(value, out) && *out >= min && *out <= max) return base::Status::Ok();
+  return base::InvalidArgumentError(base::Quoted(value) + " is not a whole number from " + std::to_string(min) +
+                                    " to " + std::to_string(max));
+}
+
+base::Status ParseFlag(const std::string& value, bool* out) {
+  *out = value == "true";
+  if (*out || value == "false") return base::Status::Ok();
+  return base::InvalidArgumentError(base::Quoted(value) + " is not a truth value; use \"true\" or \"false\"");
+}
+
+base::Status ParseTimeoutMs(const std::string& value, int64_t* ms) {
+  if (!base::ParseInt64(value, ms)) {
+    auto parsed = base::ParseGoDuration(value);
+    if (!parsed.ok()) return parsed.status();
+    *ms = parsed->ms;
+  }
+  if (*ms >= 1 && *ms <= 300'000) return base::Status::Ok();
+  return base::InvalidArgumentError(base::Quoted(value) + " is out of range; use 1ms to 5m, for example 3s");
+}
+
+}  // namespace tidewright::scaler::trigger

@@ -1,0 +1,82 @@
+// Trigger metadata by table: one declarative list of fields per trigger type says what there is, what is required,
+// where values may come from and how each is parsed. Unknown keys are errors, because a misspelt threshold that is
+// ignored silently is a workload that does not scale. Private to scaler/trigger.
+#pragma once
+
+#include <map>
+#include <optional>
+#include <string>
+#include <vector>
+
+#include "base/document.h"
+#include "base/status.h"
+#include "scaler/trigger.h"
+
+namespace tidewright::scaler::trigger {
+
+enum class Need { kRequired, kOptional };
+
+enum class From {
+  kMetadata,  // The manifest only.
+  kAny,       // The manifest, <key>FromEnv, or a parameter of authenticationRef.
+  kSecret,    // <key>FromEnv or a parameter of authenticationRef: never in plain text.
+};
+
+// One field. `parse` gets the trimmed value (not empty) and returns a message such as
+// "\"abc\" is not a number; use for example 5"; nullptr marks a key of KEDA's that this build does not implement.
+template <typename Config>
+struct Field {
+  const char* key;
+  Need need;
+  From from;
+  base::Status (*parse)(const std::string& value, Config& config);
+};
+
+// Hands out values of one trigger's metadata and remembers which keys are known.
+class MetadataReader {
+ public:
+  // `secrets` null: only what the manifest says can be checked.
+  MetadataReader(const TriggerSpec& spec, const TriggerSecrets* secrets, std::string path, base::ErrorList& errors);
+
+  // The value of a field, if it has one now. Reports a required one that is missing.
+  std::optional<std::string> Take(const char* key, Need need, From from);
+  void Unsupported(const char* key);
+  void Error(const std::string& key, const std::string& message);
+  // Reports keys that no field knows, with the nearest name.
+  void Finish();
+
+ private:
+  std::optional<std::string> FromEnv(const std::string& key);
+
+  const TriggerSpec& spec_;
+  const TriggerSecrets* secrets_;
+  const std::string path_;
+  base::ErrorList& errors_;
+  std::vector<std::string> known_;
+};
+
+template <typename Config, size_t kCount>
+Config ReadMetadata(const Field<Config> (&table)[kCount], MetadataReader& reader) {
+  Config config;
+  for (const Field<Config>& field : table) {
+    if (field.parse == nullptr) {
+      reader.Unsupported(field.key);
+      continue;
+    }
+    std::optional<std::string> value = reader.Take(field.key, field.need, field.from);
+    if (!value) continue;
+    base::Status status = field.parse(*value, config);
+    if (!status.ok()) reader.Error(field.key, status.message());
+  }
+  return config;
+}
+
+// Parsers for fields. Numbers become milli-units; a positive number below 0.001 is an error because it would vanish.
+base::Status ParseMilli(const std::string& value, int64_t* milli);
+base::Status ParsePositiveMilli(const std::string& value, int64_t* milli);
+base::Status ParseWhole(const std::string& value, int64_t min, int64_t max, int64_t* out);
+base::Status ParseFlag(const std::string& value, bool* out);
+// Go's duration syntax, or a bare number of milliseconds, as KEDA reads them; 1 ms to 5 min.
+base::Status ParseTimeoutMs(const std::string& value, int64_t* ms);
+
+}  // namespace tidewright::scaler::trigger

@@ -1,0 +1,250 @@
+// The prometheus trigger: the value of a PromQL query, asked of the embedded store or of a Prometheus-compatible
+// server.
+#include <algorithm>
+#include <cmath>
+#include <optional>
+#include <utility>
+#include <variant>
+
+#include "base/duration.h"
+#include "base/json.h"
+#include "base/metrics.h"
+#include "base/strings.h"
+#include "http/message.h"
+#include "scaler/trigger/types.h"
+
+namespace tidewright::scaler::trigger {
+
+namespace {
+
+constexpr size_t kMaxBodyBytes = 1 << 20;
+constexpr size_t kShownQuery = 60;
+
+struct PrometheusConfig {
+  std::string server;  // "": the embedded store.
+  std::string query;
+  int64_t target_milli = 0;
+  int64_t activation_milli = 0;
+  std::string ns;
+  http::QueryParams parameters;
+  http::Headers headers;
+  bool ignore_null = true;
+  bool unsafe_tls = false;
+  int64_t timeout_ms = 3000;
+};
+
+// "a=b,c=d"
+template <typename Add>
+base::Status ParsePairs(const std::string& value, const Add& add) {
+  for (const std::string& part : base::Split(value, ',')) {
+    size_t equals = part.find('=');
+    std::string_view name = base::TrimSpace(std::string_view(part).substr(0, equals));
+    if (equals == std::string::npos || name.empty()) {
+      return base::InvalidArgumentError(base::Quoted(part) + " is not of the form name=value");
+    }
+    add(std::string(name), std::string(base::TrimSpace(part.substr(equals + 1))));
+  }
+  return base::Status::Ok();
+}
+
+base::Status ParseServer(const std::string& value, std::string* server) {
+  auto url = http::Url::Parse(value);
+  if (!url.ok()) return url.status();
+  *server = value;
+  while (server->ends_with('/')) server->pop_back();
+  return base::Status::Ok();
+}
+
+constexpr Field<PrometheusConfig> kFields[] = {
+    {"serverAddress", Need::kOptional, From::kAny,
+     [](const std::string& value, PrometheusConfig& config) { return ParseServer(value, &config.server); }},
+    {"query", Need::kRequired, From::kMetadata,
+     [](const std::string& value, PrometheusConfig& config) {
+       config.query = value;
+       return base::Status::Ok();
+     }},
+    {"threshold", Need::kRequired, From::kMetadata,
+     [](const std::string& value, PrometheusConfig& config) {
+       return ParsePositiveMilli(value, &config.target_milli);
+     }},
+    {"activationThreshold", Need::kOptional, From::kMetadata,
+     [](const std::string& value, PrometheusConfig& config) { return ParseMilli(value, &config.activation_milli); }},
+    {"namespace", Need::kOptional, From::kMetadata,
+     [](const std::string& value, PrometheusConfig& config) {
+       config.ns = value;
+       return base::Status::Ok();
+     }},
+    {"queryParameters", Need::kOptional, From::kMetadata,
+     [](const std::string& value, PrometheusConfig& config) {
+       return ParsePairs(value, [&](std::string name, std::string text) {
+         config.parameters.emplace_back(std::move(name), std::move(text));
+       });
+     }},
+    {"customHeaders", Need::kOptional, From::kAny,
+     [](const std::string& value, PrometheusConfig& config) {
+       return ParsePairs(
+           value, [&](std::string name, std::string text) { config.headers.Add(std::move(name), std::move(text)); });
+     }},
+    {"ignoreNullValues", Need::kOptional, From::kMetadata,
+     [](const std::string& value, PrometheusConfig& config) { return ParseFlag(value, &config.ignore_null); }},
+    {"unsafeSsl", Need::kOptional, From::kMetadata,
+     [](const std::string& value, PrometheusConfig& config) { return ParseFlag(value, &config.unsafe_tls); }},
+    {"timeout", Need::kOptional, From::kMetadata,
+     [](const std::string& value, PrometheusConfig& config) { return ParseTimeoutMs(value, &config.timeout_ms); }},
+    {"authModes", Need::kOptional, From::kAny, nullptr},
+    {"authMode", Need::kOptional, From::kAny, nullptr},
+    {"awsRegion", Need::kOptional, From::kAny, nullptr},
+    {"identityOwner", Need::kOptional, From::kAny, nullptr},
+};
+
+// The one number of a result: none for an empty vector.
+base::Result<std::optional<double>> OneValue(const promql::Value& value) {
+  if (const auto* scalar = std::get_if<promql::Scalar>(&value)) return std::optional(scalar->point.v);
+  const auto* vector = std::get_if<promql::Vector>(&value);
+  if (vector == nullptr) return base::FailedPreconditionError("the query gives no number; end it in an instant vector");
+  if (vector->size() > 1) {
+    return base::FailedPreconditionError("the query gives " + std::to_string(vector->size()) +
+                                         " series; aggregate them, for example with sum()");
+  }
+  return vector->empty() ? std::optional<double>() : std::optional((*vector)[0].point.v);
+}
+
+base::Result<double> SampleValue(const base::Json& pair) {
+  double value = 0;
+  bool valid = pair.is_array() && pair.size() == 2 && pair[1].is_string() &&
+               base::ParseDouble(pair[1].get_ref<const std::string&>(), &value);
+  if (!valid) return base::UnavailableError("the reply is not what a Prometheus server sends");
+  return value;
+}
+
+base::Result<std::optional<double>> ParseReply(const std::string& body) {
+  TW_ASSIGN_OR_RETURN(base::Json reply, base::ParseJson(body));
+  const base::Json* result = base::Find(reply, {"data", "result"});
+  std::string type = base::FindString(reply, {"data", "resultType"});
+  if (result == nullptr || !result->is_array()) {
+    return base::UnavailableError("the reply is not what a Prometheus server sends");
+  }
+  if (type == "scalar") {
+    TW_ASSIGN_OR_RETURN(double value, SampleValue(*result));
+    return std::optional(value);
+  }
+  if (type != "vector") return base::FailedPreconditionError("the query gives a " + type + " instead of a vector");
+  if (result->empty()) return std::optional<double>();
+  if (result->size() > 1) {
+    return base::FailedPreconditionError("the query gives " + std::to_string(result->size()) +
+                                         " series; aggregate them, for example with sum()");
+  }
+  const base::Json* pair = base::Find((*result)[0], {"value"});
+  if (pair == nullptr) return base::UnavailableError("the reply is not what a Prometheus server sends");
+  TW_ASSIGN_OR_RETURN(double value, SampleValue(*pair));
+  return std::optional(value);
+}
+
+class PrometheusTrigger : public Trigger {
+ public:
+  PrometheusTrigger(TriggerInfo info, PrometheusConfig config, const TriggerContext& context)
+      : Trigger(std::move(info)), config_(std::move(config)), context_(context) {}
+
+  base::Result<Reading> Read() override {
+    base::Result<std::optional<double>> value = config_.server.empty() ? Embedded() : Remote();
+    if (!value.ok()) return value.status();
+    if (!*value) {
+      if (config_.ignore_null) return Reading{0, "the query has no result, which counts as 0"};
+      return base::FailedPreconditionError("the query has no result (ignoreNullValues is false)");
+    }
+    double number = **value;
+    // No number, or one without bound, says nothing about how many replicas are needed.
+    if (!std::isfinite(number)) {
+      return base::FailedPreconditionError("the query gives " + base::FormatDouble(number) +
+                                           ", which is not a number to scale by");
+    }
+    return Reading{ToMilli(number), "query = " + base::FormatDouble(number)};
+  }
+
+ private:
+  // Rounded, but never a positive value to zero: it would be inactive. Below zero there is no load.
+  static int64_t ToMilli(double value) {
+    if (value <= 0) return 0;
+    if (value > 9e14) return int64_t{900'000'000'000'000'000};
+    return std::max<int64_t>(1, std::llround(value * 1000));
+  }
+
+  base::Result<std::optional<double>> Embedded() {
+    if (context_.engine == nullptr) return base::FailedPreconditionError("no serverAddress, and no embedded store");
+    auto result = context_.engine->Instant(config_.query, context_.control->NowMs());
+    if (!result.ok()) return result.status();
+    return OneValue(result->value);
+  }
+
+  base::Result<std::optional<double>> Remote() {
+    http::ClientRequest request;
+    request.url = QueryUrl();
+    request.headers = config_.headers;
+    request.connect_timeout_ms = config_.timeout_ms;
+    request.total_timeout_ms = config_.timeout_ms;
+    request.max_body_bytes = kMaxBodyBytes;
+    TW_ASSIGN_OR_RETURN(http::Client * client, ClientFor());
+    auto response = client->Send(request);
+    if (!response.ok()) return response.status();
+    if (response->status / 100 != 2) return Refused(*response);
+    return ParseReply(response->body);
+  }
+
+  static base::Status Refused(const http::Response& response) {
+    auto body = base::ParseJson(response.body);
+    std::string reason = body.ok() ? base::FindString(*body, {"error"}) : "";
+    return base::UnavailableError("the server answered " + std::to_string(response.status) +
+                                  (reason.empty() ? "" : ": " + reason.substr(0, 300)));
+  }
+
+  base::Result<http::Client*> ClientFor() {
+    if (!config_.unsafe_tls) return context_.http;
+    if (unverified_ == nullptr) {
+      http::ClientOptions options;
+      options.tls.insecure_skip_verify = true;
+      TW_ASSIGN_OR_RETURN(unverified_, http::NewCurlClient(options));
+    }
+    return unverified_.get();
+  }
+
+  std::string QueryUrl() const {
+    std::string url = config_.server;
+    if (auto parsed = http::Url::Parse(url); parsed.ok() && context_.resolve_host) {
+      size_t at = url.find(parsed->host);
+      if (at != std::string::npos) url.replace(at, parsed->host.size(), context_.Resolve(parsed->host));
+    }
+    url += "/api/v1/query?query=" + http::PercentEncode(config_.query) +
+           "&time=" + http::PercentEncode(base::FormatTime(context_.control->NowMs()));
+    if (!config_.ns.empty()) url += "&namespace=" + http::PercentEncode(config_.ns);
+    for (const auto& [name, value] : config_.parameters) {
+      url += "&" + http::PercentEncode(name) + "=" + http::PercentEncode(value);
+    }
+    return url;
+  }
+
+  const PrometheusConfig config_;
+  const TriggerContext context_;
+  std::unique_ptr<http::Client> unverified_;
+};
+
+}  // namespace
+
+std::unique_ptr<Trigger> MakePrometheus(const TriggerSpec& spec, MetadataReader& reader,
+                                        const TriggerContext* context) {
+  PrometheusConfig config = ReadMetadata(kFields, reader);
+  // A foreign server may know functions that we do not: only queries to ourselves can be checked here.
+  bool embedded = spec.metadata.count("serverAddress") == 0 && spec.metadata.count("serverAddressFromEnv") == 0 &&
+                  spec.authentication.empty();
+  if (embedded && !config.query.empty()) {
+    base::Status status = promql::CheckExpression(config.query);
+    if (!status.ok()) reader.Error("query", base::Quoted(config.query) + ": " + status.message());
+  }
+  if (context == nullptr) return nullptr;
+  std::string shown = config.query.size() > kShownQuery ? config.query.substr(0, kShownQuery) + "..." : config.query;
+  TriggerInfo info = InfoOf(spec, shown, "prometheus");
+  info.target_milli = config.target_milli;
+  info.activation_milli = config.activation_milli;
+  return std::make_unique<PrometheusTrigger>(std::move(info), std::move(config), *context);
+}
+
+}  // namespace tidewright::scaler::trigger

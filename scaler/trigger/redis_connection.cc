@@ -1,0 +1,102 @@
+#include "scaler/trigger/redis_connection.h"
+
+#include <hiredis/hiredis.h>
+#include <poll.h>
+#include <sys/time.h>
+
+#include <cerrno>
+
+namespace tidewright::scaler::trigger {
+
+namespace {
+
+constexpr int kMaxReads = 16;
+constexpr size_t kMaxReplyBytes = 64 << 10;
+
+struct FreeReply {
+  void operator()(void* reply) const { freeReplyObject(reply); }
+};
+
+base::Result<RedisReply> Convert(const redisReply& reply) {
+  RedisReply result;
+  switch (reply.type) {
+    case REDIS_REPLY_INTEGER:
+      result.is_integer = true;
+      result.integer = reply.integer;
+      return result;
+    case REDIS_REPLY_STATUS:
+    case REDIS_REPLY_STRING: result.text.assign(reply.str, reply.len); return result;
+    case REDIS_REPLY_ERROR: return base::FailedPreconditionError(std::string(reply.str, reply.len).substr(0, 200));
+    default: return base::UnavailableError("the server sent a reply of an unexpected type");
+  }
+}
+
+}  // namespace
+
+base::Result<std::unique_ptr<RedisConnection>> RedisConnection::Open(const RedisAddress& address) {
+  timeval timeout{static_cast<time_t>(address.timeout_ms / 1000),
+                  static_cast<suseconds_t>(address.timeout_ms % 1000 * 1000)};
+  redisContext* context = redisConnectWithTimeout(address.host.c_str(), address.port, timeout);
+  if (context == nullptr) return base::ResourceExhaustedError("no memory for a connection");
+  std::unique_ptr<RedisConnection> connection(new RedisConnection(context));
+  if (context->err != 0) return connection->Failure();
+  if (redisSetTimeout(context, timeout) != REDIS_OK) return connection->Failure();
+  if (!address.password.empty()) {
+    std::vector<std::string> words = {"AUTH"};
+    if (!address.username.empty()) words.push_back(address.username);
+    words.push_back(address.password);
+    auto reply = connection->Command(words);
+    if (!reply.ok()) return reply.status().Annotate("AUTH");
+  }
+  if (address.database != 0) {
+    auto reply = connection->Command({"SELECT", std::to_string(address.database)});
+    if (!reply.ok()) return reply.status().Annotate("SELECT " + std::to_string(address.database));
+  }
+  return connection;
+}
+
+RedisConnection::~RedisConnection() { redisFree(context_); }
+
+bool RedisConnection::Idle() const {
+  pollfd waiting{context_->fd, POLLIN, 0};
+  return poll(&waiting, 1, 0) == 0;
+}
+
+base::Status RedisConnection::Failure() const {
+  bool late = context_->err == REDIS_ERR_IO && (errno == EAGAIN || errno == EWOULDBLOCK || errno == ETIMEDOUT);
+  std::string text = late ? "no answer within the timeout" : std::string(context_->errstr);
+  for (char& c : text) c = c >= 'A' && c <= 'Z' ? static_cast<char>(c - 'A' + 'a') : c;
+  return late ? base::DeadlineExceededError(text) : base::UnavailableError(text);
+}
+
+base::Status RedisConnection::Flush() {
+  int done = 0;
+  while (done == 0) {
+    if (redisBufferWrite(context_, &done) != REDIS_OK) return Failure();
+  }
+  return base::Status::Ok();
+}
+
+base::Result<RedisReply> RedisConnection::Command(const std::vector<std::string>& words) {
+  std::vector<const char*> argv;
+  std::vector<size_t> lengths;
+  for (const std::string& word : words) {
+    argv.push_back(word.data());
+    lengths.push_back(word.size());
+  }
+  if (redisAppendCommandArgv(context_, static_cast<int>(argv.size()), argv.data(), lengths.data()) != REDIS_OK) {
+    return Failure();
+  }
+  TW_RETURN_IF_ERROR(Flush());
+  for (int reads = 0; reads < kMaxReads && context_->reader->len <= kMaxReplyBytes; ++reads) {
+    if (redisBufferRead(context_) != REDIS_OK) return Failure();
+    void* raw = nullptr;
+    if (redisGetReplyFromReader(context_, &raw) != REDIS_OK) return Failure();
+    if (raw == nullptr) continue;
+    std::unique_ptr<void, FreeReply> owner(raw);
+    return Convert(*static_cast<redisReply*>(raw));
+  }
+  return base::ResourceExhaustedError("the reply is too long or comes in too many pieces");
+}
+
+}  // namespace tidewright::scaler::trigger
