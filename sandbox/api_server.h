@@ -58,6 +58,7 @@ class ApiServer {
   void Tick();
 
   Store& store() { return store_; }
+  const Store& store() const { return store_; }
   ResourceRegistry& registry() { return registry_; }
   Rest& rest() { return rest_; }
   size_t active_watches() const { return watches_.active(); }
