@@ -1,0 +1,235 @@
+#include <gtest/gtest.h>
+
+#include "apiservice/authn.h"
+#include "apiservice/authz.h"
+#include "apiservice/registration.h"
+#include "apiservice/serving_certificate.h"
+#include "base/json.h"
+#include "http/tls.h"
+#include "tests/apiservice/fake_kube_client.h"
+
+namespace tidewright::apiservice {
+namespace {
+
+using base::Json;
+using testing::FakeKubeClient;
+
+constexpr int64_t kNow = 1'795'251'600'000;
+
+class AuthTest : public ::testing::Test {
+ protected:
+  AuthTest() {
+    front_ca_ = *http::GenerateCa("front-proxy-ca", kNow);
+    client_ca_ = *http::GenerateCa("kubernetes", kNow);
+    config_map_ = {{"metadata", {{"name", "extension-apiserver-authentication"}, {"namespace", "kube-system"}}},
+                   {"data",
+                    {{"client-ca-file", client_ca_.certificate_pem},
+                     {"requestheader-client-ca-file", front_ca_.certificate_pem},
+                     {"requestheader-allowed-names", "[\"front-proxy-client\"]"},
+                     {"requestheader-username-headers", "[\"X-Remote-User\"]"},
+                     {"requestheader-group-headers", "[\"X-Remote-Group\"]"},
+                     {"requestheader-extra-headers-prefix", "[\"X-Remote-Extra-\"]"}}}};
+    authenticator_.SetConfig(*AuthenticationConfig::FromConfigMap(config_map_));
+  }
+  http::Peer PeerOf(const http::KeyPair& ca, const std::string& name) {
+    http::Peer peer;
+    peer.certificate_verified = true;
+    peer.common_name = name;
+    peer.organizations = {"ops"};
+    peer.issuer_ca_sha256 = (*http::CertificateFingerprints(ca.certificate_pem))[0];
+    return peer;
+  }
+  static http::ServerRequest RequestWith(http::Peer peer, http::Headers headers) {
+    http::ServerRequest request;
+    request.peer = std::move(peer);
+    request.headers = std::move(headers);
+    return request;
+  }
+
+  http::KeyPair front_ca_, client_ca_;
+  Json config_map_;
+  base::FakeClock clock_{kNow};
+  FakeKubeClient client_;
+  DelegatedAuthenticator authenticator_{client_, clock_};
+};
+
+TEST_F(AuthTest, BelievesIdentityHeadersOnlyFromTheFrontProxy) {
+  const http::Headers forged = {{"X-Remote-User", "system:kube-controller-manager"},
+                                {"X-Remote-Group", "system:masters"}};
+  struct Row {
+    std::string name;
+    http::Peer peer;
+    std::string user;  // "": refused.
+  };
+  http::Peer unverified = PeerOf(front_ca_, "front-proxy-client");
+  unverified.certificate_verified = false;
+  const std::vector<Row> rows = {
+      {"front proxy", PeerOf(front_ca_, "front-proxy-client"), "system:kube-controller-manager"},
+      {"no certificate", http::Peer(), ""},
+      {"certificate that was not verified", unverified, ""},
+      {"wrong common name", PeerOf(front_ca_, "intruder"), ""},
+      {"right name, but of the client CA", PeerOf(client_ca_, "front-proxy-client"), "front-proxy-client"},
+      {"unknown CA", PeerOf(*http::GenerateCa("other", kNow), "front-proxy-client"), ""},
+  };
+  for (const Row& row : rows) {
+    base::Result<UserInfo> user = authenticator_.Authenticate(RequestWith(row.peer, forged));
+    EXPECT_EQ(user.ok() ? user->name : "", row.user) << row.name;
+    if (!user.ok()) EXPECT_EQ(user.status().code(), base::Code::kUnauthenticated) << row.name;
+  }
+}
+
+TEST_F(AuthTest, ReadsGroupsAndExtraOfTheFrontProxy) {
+  base::Result<UserInfo> user = authenticator_.Authenticate(
+      RequestWith(PeerOf(front_ca_, "front-proxy-client"), {{"X-Remote-User", "jane"},
+                                                            {"x-remote-group", "a"},
+                                                            {"X-Remote-Group", "b"},
+                                                            {"X-Remote-Extra-Acme.com%2Fproject", "p"}}));
+  ASSERT_TRUE(user.ok());
+  EXPECT_EQ(user->groups, (std::vector<std::string>{"a", "b", "system:authenticated"}));
+  EXPECT_EQ(user->extra["acme.com/project"], std::vector<std::string>{"p"});
+}
+
+TEST_F(AuthTest, ClientCertificateGivesNameAndGroups) {
+  base::Result<UserInfo> user = authenticator_.Authenticate(RequestWith(PeerOf(client_ca_, "admin"), {}));
+  ASSERT_TRUE(user.ok());
+  EXPECT_EQ(user->name, "admin");
+  EXPECT_EQ(user->groups, (std::vector<std::string>{"ops", "system:authenticated"}));
+}
+
+TEST_F(AuthTest, ReviewsTokensAndKeepsTheAnswerForTenSeconds) {
+  int reviews = 0;
+  client_.on_create["TokenReview"] = [&](const Json& review) -> base::Result<Json> {
+    ++reviews;
+    std::string token = base::FindString(review, {"spec", "token"});
+    if (token == "outage") return base::UnavailableError("down");
+    Json reply = review;
+    reply["status"] = {{"authenticated", token == "good"}, {"user", {{"username", "sa"}, {"groups", {"g", "h"}}}}};
+    return reply;
+  };
+  auto ask = [&](const std::string& value) {
+    return authenticator_.Authenticate(RequestWith({}, {{"Authorization", value}}));
+  };
+  EXPECT_EQ(ask("Bearer good")->name, "sa");
+  EXPECT_EQ(ask("bearer good")->groups, (std::vector<std::string>{"g", "h", "system:authenticated"}));
+  EXPECT_EQ(reviews, 1);
+  EXPECT_EQ(ask("Bearer bad").status().code(), base::Code::kUnauthenticated);
+  EXPECT_EQ(ask("Bearer bad").status().code(), base::Code::kUnauthenticated);
+  EXPECT_EQ(reviews, 2);
+  EXPECT_EQ(ask("Bearer outage").status().code(), base::Code::kUnavailable);
+  EXPECT_EQ(ask("Bearer outage").status().code(), base::Code::kUnavailable);
+  EXPECT_EQ(reviews, 4);
+  EXPECT_EQ(ask("Basic good").status().code(), base::Code::kUnauthenticated);
+  clock_.Advance(10'000);
+  EXPECT_EQ(ask("Bearer good")->name, "sa");
+  EXPECT_EQ(reviews, 5);
+}
+
+TEST_F(AuthTest, WatchesTheConfigMap) {
+  client_.Put(kube::resources::kConfigMaps, config_map_);
+  DelegatedAuthenticator fresh(client_, clock_);
+  EXPECT_EQ(fresh.ClientCaPem(), "");
+  int changes = 0;
+  fresh.OnChange([&] { ++changes; });
+  fresh.Start();
+  ASSERT_TRUE(fresh.WaitForConfig(30'000).ok());
+  fresh.Stop();
+  EXPECT_EQ(changes, 1);
+  EXPECT_NE(fresh.ClientCaPem().find(front_ca_.certificate_pem), std::string::npos);
+  EXPECT_NE(fresh.ClientCaPem().find(client_ca_.certificate_pem), std::string::npos);
+}
+
+TEST_F(AuthTest, FaultyConfigMapNamesTheKey) {
+  config_map_["data"]["requestheader-allowed-names"] = "front-proxy-client";
+  EXPECT_NE(AuthenticationConfig::FromConfigMap(config_map_).status().message().find("requestheader-allowed-names"),
+            std::string::npos);
+  config_map_["data"]["client-ca-file"] = "garbage";
+  EXPECT_NE(AuthenticationConfig::FromConfigMap(config_map_).status().message().find("client-ca-file"),
+            std::string::npos);
+}
+
+TEST_F(AuthTest, AuthorizerAsksOnceInTenSecondsAndLetsMastersPass) {
+  int reviews = 0;
+  Json last;
+  bool outage = false;
+  client_.on_create["SubjectAccessReview"] = [&](const Json& review) -> base::Result<Json> {
+    ++reviews;
+    last = review;
+    if (outage) return base::UnavailableError("down");
+    Json reply = review;
+    reply["status"] = {{"allowed", base::FindString(review, {"spec", "user"}) == "hpa"}, {"reason", "because"}};
+    return reply;
+  };
+  DelegatedAuthorizer authorizer(client_, clock_);
+  Attributes attributes{"get", "", true, "custom.metrics.k8s.io", "v1beta2", "pods", "http_requests", "*", "shop"};
+  EXPECT_TRUE(authorizer.Authorize({"hpa", "", {"g"}, {}}, attributes).ok());
+  EXPECT_TRUE(authorizer.Authorize({"hpa", "", {"g"}, {}}, attributes).ok());
+  EXPECT_EQ(reviews, 1);
+  EXPECT_EQ(base::FindString(last, {"spec", "resourceAttributes", "subresource"}), "http_requests");
+  base::Status denied = authorizer.Authorize({"jane", "", {}, {}}, attributes);
+  EXPECT_EQ(denied.code(), base::Code::kPermissionDenied);
+  EXPECT_NE(denied.message().find("because"), std::string::npos);
+  EXPECT_EQ(authorizer.Authorize({"jane", "", {}, {}}, attributes).code(), base::Code::kPermissionDenied);
+  EXPECT_EQ(reviews, 2);
+  EXPECT_TRUE(authorizer.Authorize({"root", "", {"system:masters"}, {}}, attributes).ok());
+  EXPECT_EQ(reviews, 2);
+  clock_.Advance(10'000);
+  outage = true;
+  EXPECT_EQ(authorizer.Authorize({"hpa", "", {"g"}, {}}, attributes).code(), base::Code::kUnavailable);
+}
+
+TEST(Registration, CreatesUpdatesAndRemovesOnlyItsOwn) {
+  FakeKubeClient client;
+  auto get = [&](const char* name) { return *client.Get(kube::resources::kApiServices, "", name); };
+  client.Put(
+      kube::resources::kApiServices,
+      {{"metadata", {{"name", "v1beta1.metrics.k8s.io"}}},
+       {"spec",
+        {{"service", {{"name", "metrics-server"}, {"namespace", "kube-system"}}}, {"insecureSkipTLSVerify", true}}}});
+  RegistrationOptions options{"tidewright", "autoscaling", 443, "PEM", false};
+  const std::vector<ServedGroup> groups = {{"custom.metrics.k8s.io", {"v1beta2", "v1beta1"}},
+                                           {"external.metrics.k8s.io", {"v1beta1"}},
+                                           {"metrics.k8s.io", {"v1beta1", "v1"}}};
+  base::Status status = RegisterApiServices(client, options, groups);
+  EXPECT_EQ(status.code(), base::Code::kFailedPrecondition);
+  EXPECT_NE(status.message().find("kube-system/metrics-server"), std::string::npos) << status.message();
+  EXPECT_EQ(get("v1beta1.metrics.k8s.io")["spec"]["service"]["name"], "metrics-server");
+  EXPECT_GT(get("v1beta2.custom.metrics.k8s.io")["spec"]["versionPriority"],
+            get("v1beta1.custom.metrics.k8s.io")["spec"]["versionPriority"]);
+  EXPECT_EQ(get("v1beta1.external.metrics.k8s.io")["spec"]["caBundle"], "UEVN");
+
+  options.take_over = true;
+  EXPECT_TRUE(RegisterApiServices(client, options, groups).ok());
+  Json taken = get("v1beta1.metrics.k8s.io")["spec"];
+  EXPECT_EQ(taken["service"]["name"], "tidewright");
+  EXPECT_FALSE(taken.contains("insecureSkipTLSVerify"));
+  int writes = client.writes();
+  EXPECT_TRUE(RegisterApiServices(client, options, groups).ok());
+  EXPECT_EQ(client.writes(), writes) << "an unchanged registration writes nothing";
+
+  client.Put(kube::resources::kApiServices, {{"metadata", {{"name", "v1.metrics.k8s.io"}}},
+                                             {"spec", {{"service", {{"name", "other"}, {"namespace", "x"}}}}}});
+  EXPECT_TRUE(RegisterApiServices(client, options, {groups[0]}).ok());
+  EXPECT_FALSE(client.Has(kube::resources::kApiServices, "", "v1beta1.external.metrics.k8s.io"));
+  EXPECT_TRUE(client.Has(kube::resources::kApiServices, "", "v1.metrics.k8s.io"));
+}
+
+TEST(ServingCertificateTest, IsMadeRenewedAndSharesTheCaThroughASecret) {
+  base::FakeClock clock(kNow);
+  FakeKubeClient client;
+  base::Result<http::KeyPair> ca = LoadOrCreateCa(client, "autoscaling", "tidewright-ca", kNow);
+  ASSERT_TRUE(ca.ok()) << ca.status().ToString();
+  EXPECT_EQ(LoadOrCreateCa(client, "autoscaling", "tidewright-ca", kNow)->private_key_pem, ca->private_key_pem);
+  ServingCertificateOptions options;
+  options.ca = *ca;
+  auto certificate = ServingCertificate::Create(options, clock);
+  ASSERT_TRUE(certificate.ok()) << certificate.status().ToString();
+  EXPECT_EQ((*certificate)->ca_bundle(), ca->certificate_pem);
+  std::string first = (*certificate)->current().certificate_pem;
+  EXPECT_FALSE(*(*certificate)->Refresh());
+  clock.Advance(300LL * 24 * 3600 * 1000);
+  EXPECT_TRUE(*(*certificate)->Refresh());
+  EXPECT_NE((*certificate)->current().certificate_pem, first);
+}
+
+}  // namespace
+}  // namespace tidewright::apiservice

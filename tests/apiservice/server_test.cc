@@ -1,0 +1,353 @@
+#include "apiservice/server.h"
+
+#include <gtest/gtest.h>
+
+#include "base/json.h"
+
+namespace tidewright::apiservice {
+namespace {
+
+using base::Json;
+
+constexpr int64_t kNow = 1'795'251'600'000;  // 2026-11-21T09:00:00Z
+
+class FakeCustom : public CustomMetricsProvider {
+ public:
+  std::vector<CustomMetricInfo> metrics = {{{"", "pods"}, true, "http_requests"},
+                                           {{"", "namespaces"}, false, "http_requests"},
+                                           {{"apps", "deployments"}, true, "lag"}};
+  std::string asked;
+  std::vector<CustomMetricInfo> ListMetrics() override { return metrics; }
+  base::Result<CustomMetricValue> GetByName(const GroupResource& resource, const std::string& ns,
+                                            const std::string& name, const std::string& metric,
+                                            const kube::LabelSelector& selector) override {
+    asked = resource.ToString() + "|" + ns + "|" + name + "|" + metric + "|" + selector.ToString();
+    if (metric == "broken") return base::InternalError("the query failed");
+    if (metric != "http_requests") return base::NotFoundError("no metric " + metric);
+    return Value(ns, name);
+  }
+  base::Result<std::vector<CustomMetricValue>> GetBySelector(const GroupResource& resource, const std::string& ns,
+                                                             const kube::LabelSelector& objects,
+                                                             const std::string& metric,
+                                                             const kube::LabelSelector& selector) override {
+    asked = resource.ToString() + "|" + ns + "|" + objects.ToString() + "|" + metric + "|" + selector.ToString();
+    return std::vector<CustomMetricValue>{Value(ns, "a"), Value(ns, "b")};
+  }
+  static CustomMetricValue Value(const std::string& ns, const std::string& name) {
+    return {"Pod", "/v1", ns, name, "http_requests", kNow, 60, base::Quantity::FromMilli(850)};
+  }
+};
+
+class FakeExternal : public ExternalMetricsProvider {
+ public:
+  std::vector<std::string> metrics = {"queue_depth"};
+  std::vector<std::string> ListMetrics() override { return metrics; }
+  base::Result<std::vector<ExternalMetricValue>> Get(const std::string&, const std::string& metric,
+                                                     const kube::LabelSelector& selector) override {
+    if (metric != "queue_depth") return base::NotFoundError("no metric " + metric);
+    std::vector<ExternalMetricValue> values = {
+        {metric, {{"queue", "jobs"}}, kNow, std::nullopt, base::Quantity::FromValue(7)},
+        {metric, {}, kNow, 300, base::Quantity::FromMilli(1500)}};
+    if (!selector.empty()) values.pop_back();
+    return values;
+  }
+};
+
+class FakeResource : public ResourceMetricsProvider {
+ public:
+  base::Result<std::vector<PodMetrics>> Pods(const std::string& ns, const std::string& name,
+                                             const kube::LabelSelector&) override {
+    ResourceUsage usage{base::Quantity::FromMilli(250),
+                        base::Quantity::FromValue(64 << 20, base::Quantity::Format::kBinarySi)};
+    std::vector<PodMetrics> pods;
+    for (const char* pod : {"a", "b"}) {
+      if (!name.empty() && name != pod) continue;
+      pods.push_back(
+          {ns.empty() ? "shop" : ns, pod, {{"app", "web"}}, kNow, 300'000, {{"main", usage}, {"side", usage}}});
+    }
+    return pods;
+  }
+  base::Result<std::vector<NodeMetrics>> Nodes(const std::string& name, const kube::LabelSelector&) override {
+    if (!name.empty() && name != "n1") return std::vector<NodeMetrics>();
+    return std::vector<NodeMetrics>{
+        {"n1", {}, kNow, 15'100, {base::Quantity::FromValue(2), base::Quantity::FromValue(1024)}}};
+  }
+};
+
+class FakeAuthenticator : public Authenticator {
+ public:
+  base::Status status;
+  base::Result<UserInfo> Authenticate(const http::ServerRequest&) override {
+    if (!status.ok()) return status;
+    return UserInfo{"hpa", "", {"system:authenticated"}, {}};
+  }
+};
+
+class FakeAuthorizer : public Authorizer {
+ public:
+  base::Status status;
+  Attributes asked;
+  base::Status Authorize(const UserInfo&, const Attributes& attributes) override {
+    asked = attributes;
+    return status;
+  }
+};
+
+class ApiServiceTest : public ::testing::Test {
+ protected:
+  http::Response Get(const std::string& path, const std::string& query = "", const std::string& accept = "",
+                     http::Headers headers = {}) {
+    http::ServerRequest request;
+    request.method = "GET";
+    request.path = path;
+    request.query = *http::ParseQuery(query);
+    request.headers = headers;
+    if (!accept.empty()) request.headers.Add("Accept", accept);
+    return service_.Handle(request);
+  }
+  Json GetJson(const std::string& path, const std::string& query = "", const std::string& accept = "") {
+    http::Response response = Get(path, query, accept);
+    base::Result<Json> json = base::ParseJson(response.body);
+    EXPECT_TRUE(json.ok()) << path << ": " << response.body;
+    return json.ok() ? *json : Json();
+  }
+
+  FakeCustom custom_;
+  FakeExternal external_;
+  FakeResource resource_;
+  Providers providers_{&custom_, &external_, &resource_};
+  FakeAuthenticator authenticator_;
+  FakeAuthorizer authorizer_;
+  base::FakeClock clock_{kNow};
+  base::MetricRegistry metrics_;
+  ApiService service_{{}, [this] { return providers_; }, authenticator_, authorizer_, clock_, metrics_};
+};
+
+constexpr char kC1[] = "/apis/custom.metrics.k8s.io/v1beta1";
+constexpr char kC2[] = "/apis/custom.metrics.k8s.io/v1beta2";
+constexpr char kE[] = "/apis/external.metrics.k8s.io/v1beta1";
+constexpr char kR[] = "/apis/metrics.k8s.io/v1beta1";
+
+TEST_F(ApiServiceTest, AnswersEveryPathWithItsCodeAndKind) {
+  struct Row {
+    std::string path, query;
+    int code;
+    std::string kind;
+  };
+  const std::vector<Row> rows = {
+      {"/apis", "", 200, "APIGroupList"},
+      {"/apis/", "timeout=32s", 200, "APIGroupList"},
+      {"/apis/custom.metrics.k8s.io", "", 200, "APIGroup"},
+      {"/apis/unknown.example.com", "", 404, "Status"},
+      {kC1, "", 200, "APIResourceList"},
+      {kC2, "timeout=32s", 200, "APIResourceList"},
+      {"/apis/custom.metrics.k8s.io/v1", "", 404, "Status"},
+      {kE, "", 200, "APIResourceList"},
+      {"/apis/external.metrics.k8s.io/v1beta2", "", 404, "Status"},
+      {kR, "", 200, "APIResourceList"},
+      {"/apis/metrics.k8s.io/v1", "", 200, "APIResourceList"},
+      {std::string(kC2) + "/namespaces/shop/pods/a/http_requests", "", 200, "MetricValueList"},
+      {std::string(kC2) + "/namespaces/shop/pods/*/http_requests", "labelSelector=app%3Dweb&limit=500", 200,
+       "MetricValueList"},
+      {std::string(kC2) + "/namespaces/shop/metrics/http_requests", "", 200, "MetricValueList"},
+      {std::string(kC2) + "/nodes/n1/http_requests", "", 200, "MetricValueList"},
+      {std::string(kC2) + "/namespaces/shop/deployments.apps/web/http_requests", "", 200, "MetricValueList"},
+      {std::string(kC2) + "/namespaces/shop/pods", "", 400, "Status"},
+      {std::string(kC2) + "/namespaces/shop/pods/a", "", 404, "Status"},
+      {std::string(kC2) + "/nodes/n1", "", 404, "Status"},
+      {std::string(kC2) + "/unknown", "", 404, "Status"},
+      {std::string(kC2) + "/namespaces/shop/pods/a/missing", "", 404, "Status"},
+      {std::string(kC2) + "/namespaces/shop/pods/a/broken", "", 500, "Status"},
+      {std::string(kC2) + "/namespaces/shop/pods/*/http_requests", "labelSelector=a%20b%20c", 400, "Status"},
+      {std::string(kC2) + "/namespaces/shop/pods/*/http_requests", "metricLabelSelector=a%20b%20c", 400, "Status"},
+      {std::string(kC2) + "/namespaces/shop/pods/a/http_requests", "fieldSelector=metadata.name%3Da", 200,
+       "MetricValueList"},
+      {std::string(kC2) + "/namespaces/shop/pods/a/http_requests", "fieldSelector=metadata.name%3Db", 400, "Status"},
+      {std::string(kE) + "/namespaces/shop/queue_depth", "", 200, "ExternalMetricValueList"},
+      {std::string(kE) + "/namespaces/shop", "", 404, "Status"},
+      {std::string(kE) + "/queue_depth", "", 404, "Status"},
+      {std::string(kE) + "/namespaces/shop//queue_depth", "", 404, "Status"},
+      {std::string(kE) + "/namespaces/shop/other", "", 404, "Status"},
+      {std::string(kR) + "/nodes", "", 200, "NodeMetricsList"},
+      {std::string(kR) + "/nodes/n1", "", 200, "NodeMetrics"},
+      {std::string(kR) + "/nodes/n2", "", 404, "Status"},
+      {std::string(kR) + "/pods", "", 200, "PodMetricsList"},
+      {std::string(kR) + "/namespaces/shop/pods", "limit=500", 200, "PodMetricsList"},
+      {std::string(kR) + "/namespaces/shop/pods/a", "", 200, "PodMetrics"},
+      {std::string(kR) + "/namespaces/shop/pods/z", "", 404, "Status"},
+      {std::string(kR) + "/pods", "watch=true", 405, "Status"},
+      {"/openapi/v2", "", 404, "Status"},
+      {"/openapi/v3", "", 404, "Status"},
+      {"/", "", 404, "Status"},
+  };
+  for (const Row& row : rows) {
+    http::Response response = Get(row.path, row.query);
+    EXPECT_EQ(response.status, row.code) << row.path << "?" << row.query << ": " << response.body;
+    base::Result<Json> json = base::ParseJson(response.body);
+    ASSERT_TRUE(json.ok()) << row.path;
+    EXPECT_EQ(base::FindString(*json, {"kind"}), row.kind) << row.path;
+    if (row.kind == "Status") EXPECT_EQ(base::FindInt(*json, {"code"}), row.code) << row.path;
+  }
+}
+
+TEST_F(ApiServiceTest, WritesBothVersionsOfCustomMetrics) {
+  Json v2 = GetJson(std::string(kC2) + "/namespaces/shop/pods/a/http_requests", "metricLabelSelector=verb%3Dget");
+  EXPECT_EQ(v2,
+            *base::ParseJson(R"({"kind":"MetricValueList","apiVersion":"custom.metrics.k8s.io/v1beta2","metadata":{},
+    "items":[{"describedObject":{"kind":"Pod","namespace":"shop","name":"a","apiVersion":"/v1"},
+    "metric":{"name":"http_requests","selector":{"matchLabels":{"verb":"get"}}},
+    "timestamp":"2026-11-21T09:00:00Z","windowSeconds":60,"value":"850m"}]})"));
+  EXPECT_EQ(custom_.asked, "pods|shop|a|http_requests|verb=get");
+  Json v1 = GetJson(std::string(kC1) + "/namespaces/shop/pods/a/http_requests");
+  EXPECT_EQ(v1,
+            *base::ParseJson(R"({"kind":"MetricValueList","apiVersion":"custom.metrics.k8s.io/v1beta1","metadata":{},
+    "items":[{"describedObject":{"kind":"Pod","namespace":"shop","name":"a","apiVersion":"/v1"},
+    "metricName":"http_requests","selector":null,"timestamp":"2026-11-21T09:00:00Z","window":60,"value":"850m"}]})"));
+}
+
+TEST_F(ApiServiceTest, AsksTheProviderForTheRightObject) {
+  struct Row {
+    std::string path, query, asked;
+  };
+  const std::vector<Row> rows = {
+      {"/namespaces/shop/metrics/http_requests", "", "namespaces||shop|http_requests|"},
+      {"/namespaces/shop/deployments.apps/web/http_requests", "", "deployments.apps|shop|web|http_requests|"},
+      {"/nodes/n1/http_requests", "", "nodes||n1|http_requests|"},
+      {"/namespaces/shop/pods/*/http_requests", "labelSelector=app%3Dweb", "pods|shop|app=web|http_requests|"},
+      // The name under which the walk-through of prometheus-adapter passes the selector is ignored there, too.
+      {"/namespaces/shop/pods/*/http_requests", "selector=app%3Dweb", "pods|shop||http_requests|"},
+  };
+  for (const Row& row : rows) {
+    ASSERT_EQ(Get(kC2 + row.path, row.query).status, 200) << row.path;
+    EXPECT_EQ(custom_.asked, row.asked) << row.path;
+  }
+}
+
+TEST_F(ApiServiceTest, WritesExternalAndResourceMetrics) {
+  EXPECT_EQ(GetJson(std::string(kE) + "/namespaces/shop/queue_depth")["items"], *base::ParseJson(R"([
+    {"metricName":"queue_depth","metricLabels":{"queue":"jobs"},"timestamp":"2026-11-21T09:00:00Z","value":"7"},
+    {"metricName":"queue_depth","metricLabels":null,"timestamp":"2026-11-21T09:00:00Z","window":300,"value":"1500m"}])"));
+  EXPECT_EQ(GetJson(std::string(kE) + "/namespaces/shop/queue_depth", "labelSelector=queue%3Djobs")["items"].size(),
+            1u);
+  Json pod = GetJson(std::string(kR) + "/namespaces/shop/pods/a");
+  EXPECT_EQ(pod["window"], "5m0s");
+  EXPECT_EQ(pod["containers"][1], *base::ParseJson(R"({"name":"side","usage":{"cpu":"250m","memory":"64Mi"}})"));
+  Json node = GetJson("/apis/metrics.k8s.io/v1/nodes/n1");
+  EXPECT_EQ(node["apiVersion"], "metrics.k8s.io/v1");
+  EXPECT_EQ(node["window"], "15.1s");
+}
+
+TEST_F(ApiServiceTest, NegotiatesTheContent) {
+  struct Row {
+    std::string name, path, accept;
+    int code;
+    std::string kind;
+  };
+  const std::string table =
+      "application/json;as=Table;v=v1;g=meta.k8s.io,application/json;as=Table;v=v1beta1;g=meta.k8s.io,application/json";
+  const std::string v2 = "application/json;g=apidiscovery.k8s.io;v=v2;as=APIGroupDiscoveryList,application/json";
+  const std::vector<Row> rows = {
+      {"kubectl top", std::string(kR) + "/pods", "application/vnd.kubernetes.protobuf, */*", 200, "PodMetricsList"},
+      {"kubectl top without protobuf", std::string(kR) + "/pods",
+       "application/vnd.kubernetes.protobuf,application/json", 200, "PodMetricsList"},
+      {"kubectl get", std::string(kR) + "/pods", table, 200, "Table"},
+      {"kubectl get of a custom metric", std::string(kC2) + "/namespaces/shop/pods/*/http_requests", table, 200,
+       "MetricValueList"},
+      {"protobuf only", std::string(kR) + "/pods", "application/vnd.kubernetes.protobuf", 406, "Status"},
+      {"refused by q", std::string(kR) + "/pods", "application/json;q=0", 406, "Status"},
+      {"aggregated discovery", "/apis", v2, 200, "APIGroupDiscoveryList"},
+      {"aggregated discovery of an old client", "/apis",
+       "application/json;g=apidiscovery.k8s.io;v=v2beta1;as=APIGroupDiscoveryList,application/json", 200,
+       "APIGroupList"},
+      {"lower q", "/apis",
+       "application/json;g=apidiscovery.k8s.io;v=v2;as=APIGroupDiscoveryList;q=0.5,application/json", 200,
+       "APIGroupList"},
+  };
+  for (const Row& row : rows) {
+    http::Response response = Get(row.path, "", row.accept);
+    EXPECT_EQ(response.status, row.code) << row.name;
+    EXPECT_EQ(base::FindString(*base::ParseJson(response.body), {"kind"}), row.kind) << row.name;
+  }
+}
+
+TEST_F(ApiServiceTest, TableHasTheColumnsThatKubectlPrints) {
+  Json table = GetJson(std::string(kR) + "/namespaces/shop/pods", "", "application/json;as=Table;v=v1;g=meta.k8s.io");
+  EXPECT_EQ(table["columnDefinitions"].size(), 4u);
+  EXPECT_EQ(table["rows"][0]["cells"], *base::ParseJson(R"(["a","500m","128Mi","5m0s"])"));
+  EXPECT_EQ(table["rows"][0]["object"]["kind"], "PartialObjectMetadata");
+  EXPECT_EQ(table["rows"][0]["object"]["metadata"]["namespace"], "shop");
+}
+
+TEST_F(ApiServiceTest, AggregatedDiscoveryListsMetricsAsSubresourcesAndAnswers304) {
+  const std::string v2 = "application/json;g=apidiscovery.k8s.io;v=v2;as=APIGroupDiscoveryList";
+  http::Response response = Get("/apis", "", v2);
+  EXPECT_EQ(response.headers.Get("Content-Type"), v2);
+  Json document = *base::ParseJson(response.body);
+  ASSERT_EQ(document["items"].size(), 3u);
+  Json version = document["items"][0]["versions"][0];
+  EXPECT_EQ(version["version"], "v1beta2");
+  EXPECT_EQ(version["resources"][0]["resource"], "pods");
+  EXPECT_TRUE(version["resources"][0]["responseKind"].is_object());
+  EXPECT_EQ(version["resources"][0]["subresources"][0]["subresource"], "http_requests");
+  EXPECT_EQ(version["resources"][0]["subresources"][0]["responseKind"]["kind"], "MetricValueList");
+  EXPECT_EQ(version["resources"][1]["scope"], "Cluster");
+  std::string tag = response.headers.Get("ETag");
+  ASSERT_FALSE(tag.empty());
+  http::Response again = Get("/apis", "", v2, {{"If-None-Match", tag}});
+  EXPECT_EQ(again.status, 304);
+  EXPECT_TRUE(again.body.empty());
+  custom_.metrics.pop_back();
+  EXPECT_EQ(Get("/apis", "", v2, {{"If-None-Match", tag}}).status, 200);
+}
+
+TEST_F(ApiServiceTest, DiscoveryIsNeverEmptyAndAnAbsentProviderHasNoGroup) {
+  custom_.metrics.clear();
+  external_.metrics.clear();
+  EXPECT_EQ(GetJson(kC2)["resources"][0]["name"], "custommetrics");
+  EXPECT_EQ(GetJson(kE)["resources"][0]["name"], "externalmetrics");
+  providers_.external = nullptr;
+  EXPECT_EQ(Get(kE).status, 404);
+  EXPECT_EQ(GetJson("/apis")["groups"].size(), 2u);
+}
+
+TEST_F(ApiServiceTest, RefusesWhoIsUnknownOrNotAllowedButAnswersHealthChecks) {
+  authenticator_.status = base::UnauthenticatedError("Unauthorized");
+  EXPECT_EQ(Get(kC2).status, 401);
+  EXPECT_EQ(GetJson(kC2)["reason"], "Unauthorized");
+  for (const char* path : {"/healthz", "/livez", "/readyz", "/livez/ping"}) EXPECT_EQ(Get(path).status, 200) << path;
+  authenticator_.status = base::UnavailableError("cannot ask");
+  EXPECT_EQ(Get(kC2).status, 503);
+  authenticator_.status = base::Status::Ok();
+  authorizer_.status = base::PermissionDeniedError("user \"hpa\" cannot get");
+  EXPECT_EQ(Get(std::string(kC2) + "/namespaces/shop/pods/a/http_requests").status, 403);
+  EXPECT_TRUE(custom_.asked.empty());
+  std::string rendered = metrics_.Render();
+  EXPECT_NE(rendered.find("tidewright_apiservice_requests_refused_total{reason=\"forbidden\"} 1"), std::string::npos);
+  EXPECT_NE(rendered.find("tidewright_apiservice_requests_refused_total{reason=\"unauthenticated\"} 2"),
+            std::string::npos);
+}
+
+TEST_F(ApiServiceTest, AsksTheAuthorizerWhatKubeApiserverWould) {
+  struct Row {
+    std::string path, expected;  // verb group resource subresource name namespace
+  };
+  const std::vector<Row> rows = {
+      {std::string(kC2) + "/namespaces/shop/pods/*/http_requests",
+       "get custom.metrics.k8s.io pods http_requests * shop"},
+      {std::string(kC2) + "/namespaces/shop/metrics/rate", "get custom.metrics.k8s.io metrics  rate shop"},
+      {std::string(kE) + "/namespaces/shop/queue_depth", "list external.metrics.k8s.io queue_depth   shop"},
+      {std::string(kR) + "/nodes", "list metrics.k8s.io nodes   "},
+      {std::string(kR) + "/namespaces/shop/pods/a", "get metrics.k8s.io pods  a shop"},
+      {kC2, "get     "},
+  };
+  for (const Row& row : rows) {
+    Get(row.path);
+    const Attributes& a = authorizer_.asked;
+    EXPECT_EQ(a.verb + " " + a.group + " " + a.resource + " " + a.subresource + " " + a.name + " " + a.ns, row.expected)
+        << row.path;
+    EXPECT_EQ(a.is_resource, row.path != kC2) << row.path;
+  }
+}
+
+}  // namespace
+}  // namespace tidewright::apiservice
