@@ -413,7 +413,8 @@ web::http::http_request CpprestClient::Compose(const ClientRequest& request, con
   const Url& url = outgoing.url;
   message.set_request_uri(web::uri(url.query.empty() ? url.path : url.path + "?" + url.query));
   bool idempotent_read = request.method == "GET" || request.method == "HEAD" || request.method == "OPTIONS";
-  if (!request.body.empty() || !idempotent_read) {
+  bool has_body = !request.body.empty() || !idempotent_read;
+  if (has_body) {
     // A body that cannot be read twice: the library would otherwise send a request a second time, whatever its method,
     // when it finds that the peer had closed a kept connection.
     concurrency::streams::producer_consumer_buffer<uint8_t> body;
@@ -423,7 +424,7 @@ web::http::http_request CpprestClient::Compose(const ClientRequest& request, con
     message.set_body(body.create_istream(), request.body.size(), type.empty() ? "application/octet-stream" : type);
   }
   for (const auto& [name, value] : outgoing.headers) {
-    if (!base::EqualsIgnoreCase(name, "Content-Type")) message.headers().add(name, value);
+    if (!has_body || !base::EqualsIgnoreCase(name, "Content-Type")) message.headers().add(name, value);
   }
   if (!outgoing.headers.Has("User-Agent")) message.headers().add("User-Agent", options_.user_agent);
   // The library verifies, and sends as SNI, the Host header if there is one.

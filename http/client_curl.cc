@@ -149,8 +149,7 @@ base::Code CodeOf(CURLcode code) {
     case CURLE_SSL_CACERT_BADFILE:
     case CURLE_SSL_ISSUER_ERROR:
     case CURLE_SSL_INVALIDCERTSTATUS: return base::Code::kUnauthenticated;
-    case CURLE_URL_MALFORMAT:
-    case CURLE_UNSUPPORTED_PROTOCOL: return base::Code::kInvalidArgument;
+    case CURLE_URL_MALFORMAT: return base::Code::kInvalidArgument;
     case CURLE_OUT_OF_MEMORY:  // Also libcurl's word for a header line beyond its limit.
     case CURLE_FILESIZE_EXCEEDED: return base::Code::kResourceExhausted;
     default: return base::Code::kUnavailable;
@@ -452,6 +451,10 @@ void CurlClient::TakeFinished() {
     curl_easy_getinfo(message->easy_handle, CURLINFO_PRIVATE, &user);
     auto& transfer = *static_cast<Transfer*>(user);
     CURLcode code = message->data.result;
+    if (code == CURLE_OK && transfer.failure.ok() && !transfer.headers_complete) {
+      // libcurl takes a connection that ends within the reply's head for the end of a reply without a body.
+      transfer.failure = base::UnavailableError("the connection was closed within the head of the reply");
+    }
     // A callback's failure counts even if it came with the last byte, which libcurl may then report as success.
     bool failed = code != CURLE_OK || !transfer.failure.ok();
     if (!failed && transfer.redirecting && FollowRedirect(transfer)) continue;
