@@ -1,0 +1,112 @@
+#include "scrape/discovery.h"
+
+#include <algorithm>
+#include <map>
+#include <set>
+#include <utility>
+
+#include "base/file.h"
+#include "base/log.h"
+#include "base/mutex.h"
+
+namespace tidewright::scrape {
+namespace {
+
+constexpr int64_t kMaxFileRefreshMs = 10'000;
+
+class StaticDiscoverer : public Discoverer {
+ public:
+  explicit StaticDiscoverer(std::vector<TargetGroup> groups) : groups_(std::move(groups)) {}
+  void Start(Update update) override { update(groups_); }
+  void Stop() override {}
+
+ private:
+  const std::vector<TargetGroup> groups_;
+};
+
+class FileDiscoverer : public Discoverer {
+ public:
+  FileDiscoverer(FileSdConfig config, base::Scheduler& scheduler) : config_(std::move(config)), scheduler_(scheduler) {}
+
+  void Start(Update update) override {
+    update_ = std::move(update);
+    Refresh();
+  }
+
+  void Stop() override {
+    base::Scheduler::TaskId task = 0;
+    {
+      base::MutexLock lock(mu_);
+      stopped_ = true;
+      task = task_;
+    }
+    if (task != 0) scheduler_.Cancel(task);
+  }
+
+ private:
+  struct File {
+    std::string text;
+    size_t groups = 0;
+  };
+
+  void Refresh() {
+    std::vector<TargetGroup> changed;
+    std::vector<std::string> paths = MatchFiles(config_.files);
+    for (const std::string& path : paths) ReadTargets(path, &changed);
+    for (auto it = files_.begin(); it != files_.end();) {
+      bool exists = std::find(paths.begin(), paths.end(), it->first) != paths.end();
+      if (!exists) Remove(it->first, 0, it->second.groups, &changed);
+      it = exists ? std::next(it) : files_.erase(it);
+    }
+    if (!changed.empty()) update_(std::move(changed));
+    base::MutexLock lock(mu_);
+    if (stopped_) return;
+    int64_t interval = std::clamp<int64_t>(config_.refresh_interval.ms, 1000, kMaxFileRefreshMs);
+    task_ = scheduler_.At(scheduler_.clock().NowMs() + interval, [this] { Refresh(); });
+  }
+
+  void ReadTargets(const std::string& path, std::vector<TargetGroup>* changed) {
+    auto text = base::ReadFile(path);
+    File& file = files_[path];
+    std::string content = text.ok() ? *text : "unreadable: " + text.status().message();
+    if (content == file.text) return;
+    file.text = content;
+    auto groups = text.ok() ? ParseTargetFile(*text, path) : base::Result<std::vector<TargetGroup>>(text.status());
+    if (!groups.ok()) {
+      base::LogWarn("scrape", "target file is not usable; its previous targets stay",
+                    {{"file", path}, {"error", groups.status().message()}});
+      return;
+    }
+    Remove(path, groups->size(), file.groups, changed);
+    file.groups = groups->size();
+    for (TargetGroup& group : *groups) changed->push_back(std::move(group));
+  }
+
+  static void Remove(const std::string& path, size_t from, size_t to, std::vector<TargetGroup>* changed) {
+    for (size_t i = from; i < to; ++i) {
+      TargetGroup gone;
+      gone.source = path + ":" + std::to_string(i);
+      changed->push_back(std::move(gone));
+    }
+  }
+
+  const FileSdConfig config_;
+  base::Scheduler& scheduler_;
+  Update update_;
+  std::map<std::string, File> files_;  // Used by one refresh at a time.
+  base::Mutex mu_;
+  base::Scheduler::TaskId task_ GUARDED_BY(mu_) = 0;
+  bool stopped_ GUARDED_BY(mu_) = false;
+};
+
+}  // namespace
+
+std::unique_ptr<Discoverer> NewStaticDiscoverer(std::vector<TargetGroup> groups) {
+  return std::make_unique<StaticDiscoverer>(std::move(groups));
+}
+
+std::unique_ptr<Discoverer> NewFileDiscoverer(FileSdConfig config, base::Scheduler& scheduler) {
+  return std::make_unique<FileDiscoverer>(std::move(config), scheduler);
+}
+
+}  // namespace tidewright::scrape

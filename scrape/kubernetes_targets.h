@@ -1,0 +1,30 @@
+// Kubernetes objects as target groups with __meta_kubernetes_* labels. Pure functions; the label names and addresses
+// are those of Prometheus' kubernetes_sd_configs.
+#pragma once
+
+#include <functional>
+#include <memory>
+#include <string>
+
+#include "base/json_fwd.h"
+#include "scrape/config.h"
+
+namespace tidewright::scrape {
+
+// The objects beside the one at hand; null where an object is not known. Any function may be left empty.
+struct KubernetesLookup {
+  using Find = std::function<std::shared_ptr<const base::Json>(const std::string& ns, const std::string& name)>;
+  Find pod;
+  Find service;
+  Find node;        // Set for attach_metadata.node; called with an empty namespace.
+  Find namespaces;  // Set for attach_metadata.namespace; called with an empty namespace.
+};
+
+// The group of one object of a role ("pod", "node", "service" or "endpoints"). Groups of objects that offer no target
+// are empty and remove what was known under their source.
+TargetGroup KubernetesGroup(const std::string& role, const base::Json& object, const KubernetesLookup& lookup);
+
+// The source of an object's group: "pod/shop/web-1", "svc/shop/web", "node/n1", "endpoints/shop/web".
+std::string KubernetesSource(const std::string& role, const std::string& ns, const std::string& name);
+
+}  // namespace tidewright::scrape

@@ -1,0 +1,204 @@
+#include "scrape/loop.h"
+
+#include <utility>
+
+#include "base/log.h"
+
+namespace tidewright::scrape {
+namespace {
+
+// Replies of targets without a body_size_limit are bounded all the same.
+constexpr size_t kMaxBodyBytes = 256u << 20;
+
+base::Status StatusOf(const http::Response& response) {
+  if (response.status == 200) return base::Status::Ok();
+  return base::UnavailableError("the target answered HTTP status " + std::to_string(response.status) + " " +
+                                std::string(http::ReasonPhrase(response.status)));
+}
+
+}  // namespace
+
+std::shared_ptr<ScrapeLoop> ScrapeLoop::Create(const LoopContext& context, std::shared_ptr<const ScrapeConfig> config,
+                                               std::shared_ptr<HttpTransport> transport, TargetResult target) {
+  return std::shared_ptr<ScrapeLoop>(
+      new ScrapeLoop(context, std::move(config), std::move(transport), std::move(target)));
+}
+
+ScrapeLoop::ScrapeLoop(const LoopContext& context, std::shared_ptr<const ScrapeConfig> config,
+                       std::shared_ptr<HttpTransport> transport, TargetResult target)
+    : context_(context),
+      discovered_(std::move(target.discovered)),
+      target_(std::move(*target.target)),
+      config_(std::move(config)),
+      transport_(std::move(transport)),
+      ingester_(config_, target_.labels, target_.timeout, context.appendable) {}
+
+void ScrapeLoop::Start() {
+  base::MutexLock lock(mu_);
+  if (std::exchange(started_, true) || stopped_) return;
+  planned_ms_ = FirstScrapeMs(target_, context_.clock.NowMs());
+  Schedule(planned_ms_, &ScrapeLoop::Request);
+}
+
+void ScrapeLoop::Stop() {
+  base::Scheduler::TaskId task = 0;
+  // Let go of the client here: a late reply may hold the last reference to this loop, on the client's own thread.
+  std::shared_ptr<HttpTransport> transport;
+  {
+    base::MutexLock lock(mu_);
+    stopped_ = true;
+    task = task_;
+    transport = std::move(transport_);
+  }
+  if (task != 0) context_.scheduler.Cancel(task);
+}
+
+void ScrapeLoop::Retire() {
+  Stop();
+  base::MutexLock lock(mu_);
+  // planned_ms_ is the scrape that the target misses, whether it was still to come or its reply is now ignored.
+  if (state_.last_scrape_ms != 0) Schedule(planned_ms_ + target_.interval.ms * 11 / 10, &ScrapeLoop::WriteEnd);
+}
+
+void ScrapeLoop::Update(std::shared_ptr<const ScrapeConfig> config, std::shared_ptr<HttpTransport> transport,
+                        Target target) {
+  base::MutexLock lock(mu_);
+  config_ = std::move(config);
+  transport_ = std::move(transport);
+  target_ = std::move(target);
+}
+
+void ScrapeLoop::SetForcedError(base::Status error) {
+  base::MutexLock lock(mu_);
+  forced_error_ = std::move(error);
+}
+
+Target ScrapeLoop::target() const {
+  base::MutexLock lock(mu_);
+  return target_;
+}
+
+ScrapeState ScrapeLoop::state() const {
+  base::MutexLock lock(mu_);
+  return state_;
+}
+
+void ScrapeLoop::Schedule(int64_t when_ms, void (ScrapeLoop::*step)()) {
+  task_ = context_.scheduler.At(when_ms, [self = shared_from_this(), step] { (*self.*step)(); });
+}
+
+void ScrapeLoop::ScheduleNext() {
+  if (stopped_) return;
+  int64_t interval = target_.interval.ms;
+  int64_t behind = context_.clock.NowMs() - planned_ms_;
+  planned_ms_ += interval * (behind <= 0 ? 1 : (behind + interval - 1) / interval);
+  // The rhythm follows a changed interval.
+  planned_ms_ = FirstScrapeMs(target_, planned_ms_ - interval / 2);
+  Schedule(planned_ms_, &ScrapeLoop::Request);
+}
+
+void ScrapeLoop::Request() {
+  {
+    base::MutexLock lock(mu_);
+    if (stopped_) return;
+    start_ms_ = context_.clock.NowMs();
+    start_nanos_ = base::MonotonicNanos();
+  }
+  if (auto status = Send(); !status.ok()) OnReply(status);
+}
+
+base::Status ScrapeLoop::Send() {
+  std::shared_ptr<const ScrapeConfig> config;
+  std::shared_ptr<HttpTransport> transport;
+  Target target;
+  {
+    base::MutexLock lock(mu_);
+    if (stopped_) return base::CancelledError("the target is not scraped any more");
+    if (!forced_error_.ok()) return forced_error_;
+    config = config_;
+    transport = transport_;
+    target = target_;
+  }
+  TW_ASSIGN_OR_RETURN(std::shared_ptr<http::Client> client, transport->Client(context_.clock.NowMs()));
+  TW_ASSIGN_OR_RETURN(http::Headers authorization, RequestHeaders(config->http));
+  http::ClientRequest request = BuildRequest(*config, target);
+  if (config->limits.body_size <= 0) request.max_body_bytes = kMaxBodyBytes;
+  for (const auto& [name, value] : authorization) request.headers.Add(name, value);
+  // The callback keeps this loop and not the client: a client must not be destroyed on its own thread.
+  client->SendAsync(std::move(request), [self = shared_from_this()](base::Result<http::Response> reply) {
+    self->OnReply(std::move(reply));
+  });
+  return base::Status::Ok();
+}
+
+// On a thread of the HTTP client, which must not be held up: the samples are taken on the pool.
+void ScrapeLoop::OnReply(base::Result<http::Response> reply) {
+  base::MutexLock lock(mu_);
+  if (stopped_) return;
+  duration_seconds_ = static_cast<double>(base::MonotonicNanos() - start_nanos_) / 1e9;
+  reply_ = std::move(reply);
+  Schedule(0, &ScrapeLoop::Ingest);
+}
+
+void ScrapeLoop::Ingest() {
+  std::optional<base::Result<http::Response>> reply;
+  int64_t t_ms = 0;
+  double duration_seconds = 0;
+  {
+    base::MutexLock lock(mu_);
+    if (stopped_ || !reply_) return;
+    reply.swap(reply_);
+    t_ms = SampleTimeMs(start_ms_, planned_ms_, target_.interval);
+    duration_seconds = duration_seconds_;
+    ingester_.SetConfig(config_, target_.timeout);
+  }
+  ScrapeOutcome outcome = IngestReply(*reply, t_ms, duration_seconds);
+  Count(outcome);
+  base::MutexLock lock(mu_);
+  Record(outcome);
+  ScheduleNext();
+}
+
+ScrapeOutcome ScrapeLoop::IngestReply(const base::Result<http::Response>& reply, int64_t t_ms,
+                                      double duration_seconds) {
+  base::Status status = reply.ok() ? StatusOf(*reply) : reply.status();
+  if (!status.ok()) return ingester_.AppendFailure(status, t_ms, duration_seconds);
+  return ingester_.Append(reply->body, reply->headers.Get("Content-Type"), t_ms, context_.clock.NowMs(),
+                          duration_seconds);
+}
+
+void ScrapeLoop::WriteEnd() {
+  int64_t t_ms = 0;
+  {
+    base::MutexLock lock(mu_);
+    t_ms = planned_ms_;
+  }
+  ingester_.AppendEnd(t_ms);
+}
+
+void ScrapeLoop::Record(const ScrapeOutcome& outcome) {
+  Health health = outcome.status.ok() ? Health::kUp : Health::kDown;
+  if (health != state_.health && (health == Health::kDown || state_.health == Health::kDown)) {
+    base::LogInfo("scrape", health == Health::kDown ? "target is down" : "target is up again",
+                  {{"job", config_->job_name}, {"target", target_.url}, {"error", outcome.status.message()}});
+  }
+  state_.health = health;
+  state_.last_error = outcome.status.message();
+  state_.last_scrape_ms = start_ms_;
+  state_.last_duration_seconds = duration_seconds_;
+}
+
+void ScrapeLoop::Count(const ScrapeOutcome& outcome) const {
+  auto add = [](base::Counter* counter, int64_t value) {
+    if (counter != nullptr && value > 0) counter->Add(static_cast<double>(value));
+  };
+  const ScrapeInstruments& to = context_.instruments;
+  add(to.scrapes, 1);
+  add(to.failures, outcome.status.ok() ? 0 : 1);
+  add(to.samples, outcome.status.ok() ? outcome.post_relabel : 0);
+  add(to.out_of_order, outcome.out_of_order);
+  add(to.duplicate, outcome.duplicate);
+  add(to.over_store_limit, outcome.over_store_limit);
+}
+
+}  // namespace tidewright::scrape

@@ -1,0 +1,112 @@
+// The scrape loop of one target: request, reply, samples, on a fixed rhythm, without a thread of its own.
+#pragma once
+
+#include <cstdint>
+#include <functional>
+#include <memory>
+#include <optional>
+#include <string>
+
+#include "base/clock.h"
+#include "base/metrics.h"
+#include "base/mutex.h"
+#include "base/status.h"
+#include "base/thread_pool.h"
+#include "scrape/config.h"
+#include "scrape/http_config.h"
+#include "scrape/ingester.h"
+#include "scrape/target.h"
+#include "tsdb/appender.h"
+
+namespace tidewright::scrape {
+
+enum class Health { kUnknown, kUp, kDown };
+
+// How the last scrape of a target went.
+struct ScrapeState {
+  Health health = Health::kUnknown;
+  std::string last_error;      // Why it is down; "" when up.
+  int64_t last_scrape_ms = 0;  // Start of the last finished scrape; 0 before the first.
+  double last_duration_seconds = 0;
+};
+
+// The program's metrics about scraping, shared by all loops. Null members are not reported.
+struct ScrapeInstruments {
+  base::Counter* scrapes = nullptr;
+  base::Counter* failures = nullptr;
+  base::Counter* samples = nullptr;
+  base::Counter* out_of_order = nullptr;
+  base::Counter* duplicate = nullptr;
+  base::Counter* over_store_limit = nullptr;
+};
+
+// What all loops share. Borrowed; outlives every loop that is not stopped.
+struct LoopContext {
+  tsdb::Appendable& appendable;
+  base::Clock& clock;
+  base::Scheduler& scheduler;
+  ScrapeInstruments instruments;
+};
+
+// Thread-safe. Made by Create() and kept by shared_ptr: a reply that arrives after Stop() finds the loop stopped and
+// touches nothing else. The first scrape is at FirstScrapeMs(), each further one an interval later; a scrape that could
+// not start in time is left out, never made up for.
+class ScrapeLoop : public std::enable_shared_from_this<ScrapeLoop> {
+ public:
+  static std::shared_ptr<ScrapeLoop> Create(const LoopContext& context, std::shared_ptr<const ScrapeConfig> config,
+                                            std::shared_ptr<HttpTransport> transport, TargetResult target);
+
+  void Start();
+  // Ends without a trace: the program stops, and the series continue when it starts again. Waits for work under way,
+  // but not for a reply.
+  void Stop();
+  // Ends because the target has gone: its series get staleness markers at the time of the scrape that it misses,
+  // written two and a tenth intervals after the last one, so that a target that comes back under the same labels is not
+  // cut off.
+  void Retire();
+
+  // Takes over a changed configuration of which the target's labels and URL are the same.
+  void Update(std::shared_ptr<const ScrapeConfig> config, std::shared_ptr<HttpTransport> transport, Target target);
+  // While an error is set every scrape fails with it, without a request (target_limit). OK clears it.
+  void SetForcedError(base::Status error);
+
+  Target target() const;
+  const tsdb::Labels& discovered() const { return discovered_; }
+  ScrapeState state() const;
+
+ private:
+  ScrapeLoop(const LoopContext& context, std::shared_ptr<const ScrapeConfig> config,
+             std::shared_ptr<HttpTransport> transport, TargetResult target);
+
+  void Schedule(int64_t when_ms, void (ScrapeLoop::*step)()) REQUIRES_LOCK(mu_);
+  void ScheduleNext() REQUIRES_LOCK(mu_);
+  void Request();
+  void Ingest();
+  void WriteEnd();
+  base::Status Send();
+  void OnReply(base::Result<http::Response> reply);
+  ScrapeOutcome IngestReply(const base::Result<http::Response>& reply, int64_t t_ms, double duration_seconds);
+  void Record(const ScrapeOutcome& outcome) REQUIRES_LOCK(mu_);
+  void Count(const ScrapeOutcome& outcome) const;
+
+  const LoopContext context_;
+  const tsdb::Labels discovered_;
+
+  mutable base::Mutex mu_;
+  Target target_ GUARDED_BY(mu_);
+  std::shared_ptr<const ScrapeConfig> config_ GUARDED_BY(mu_);
+  std::shared_ptr<HttpTransport> transport_ GUARDED_BY(mu_);
+  base::Status forced_error_ GUARDED_BY(mu_);
+  bool started_ GUARDED_BY(mu_) = false;
+  bool stopped_ GUARDED_BY(mu_) = false;
+  base::Scheduler::TaskId task_ GUARDED_BY(mu_) = 0;  // Of the step to come or under way; 0 while a reply is awaited.
+  int64_t planned_ms_ GUARDED_BY(mu_) = 0;
+  int64_t start_ms_ GUARDED_BY(mu_) = 0;
+  int64_t start_nanos_ GUARDED_BY(mu_) = 0;
+  double duration_seconds_ GUARDED_BY(mu_) = 0;
+  std::optional<base::Result<http::Response>> reply_ GUARDED_BY(mu_);
+  ScrapeState state_ GUARDED_BY(mu_);
+  Ingester ingester_;  // Used by one step at a time.
+};
+
+}  // namespace tidewright::scrape
