@@ -67,6 +67,16 @@ function(tidewright_module name)
     PRIVATE ${ARG_LINK})
 endfunction()
 
+# tidewright_embed(header NAMESPACE ns FILES file ...): makes a header of string constants from files.
+function(tidewright_embed header)
+  cmake_parse_arguments(ARG "" "NAMESPACE" "FILES" ${ARGN})
+  string(REPLACE ";" "|" files "${ARG_FILES}")
+  add_custom_command(OUTPUT ${header}
+    COMMAND ${CMAKE_COMMAND} -DOUTPUT=${header} -DNAMESPACE=${ARG_NAMESPACE} "-DFILES=${files}"
+      -P ${PROJECT_SOURCE_DIR}/cmake/EmbedFiles.cmake
+    DEPENDS ${ARG_FILES} ${PROJECT_SOURCE_DIR}/cmake/EmbedFiles.cmake VERBATIM)
+endfunction()
+
 # tidewright_test(name SUITE unit|conformance|integration SOURCES a_test.cc ... [DEPS module ...] [LINK lib ...])
 # One binary <name>_test, one ctest entry with the suite as its label.
 function(tidewright_test name)

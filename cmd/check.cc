@@ -1,0 +1,95 @@
+#include "cmd/check.h"
+
+#include <cstdio>
+
+#include "adapter/config.h"
+#include "base/document.h"
+#include "base/file.h"
+#include "base/json.h"
+#include "rules/rule_file.h"
+#include "scaler/scaled_object.h"
+#include "scrape/config.h"
+
+namespace tidewright::cmd {
+
+namespace {
+
+bool HasAny(const base::Node& node, std::initializer_list<std::string_view> keys) {
+  for (std::string_view key : keys) {
+    if (node.Find(key) != nullptr) return true;
+  }
+  return false;
+}
+
+// The elements of a List object, or the object itself.
+std::vector<const base::Node*> ObjectsOf(const base::Node& document) {
+  const base::Node* items = document.Find("items");
+  if (items == nullptr) return {&document};
+  std::vector<const base::Node*> objects;
+  for (const base::Node& item : items->items) objects.push_back(&item);
+  return objects;
+}
+
+bool IsScaledObject(const base::Node& object) {
+  const base::Node* kind = object.Find("kind");
+  return kind != nullptr && kind->text == "ScaledObject";
+}
+
+CheckResult CheckManifests(const std::vector<base::Node>& documents) {
+  std::string all;
+  int objects = 0;
+  int scaled_objects = 0;
+  for (const base::Node& document : documents) {
+    for (const base::Node* object : ObjectsOf(document)) {
+      ++objects;
+      if (!IsScaledObject(*object)) continue;
+      ++scaled_objects;
+      auto decoded = scaler::DecodeScaledObject(base::NodeToJson(*object));
+      if (!decoded.ok()) all += (all.empty() ? "" : "\n") + decoded.status().message();
+    }
+  }
+  CheckResult result;
+  result.kind = std::to_string(objects) + " manifests, " + std::to_string(scaled_objects) + " ScaledObjects";
+  if (!all.empty()) result.status = base::InvalidArgumentError(all);
+  return result;
+}
+
+CheckResult CheckPrometheusConfig(const std::string& path) {
+  CheckResult result{"prometheus.yml", base::Status::Ok(), {}};
+  auto config = scrape::LoadConfig(path);
+  result.status = config.status();
+  if (config.ok()) result.warnings = config->warnings;
+  return result;
+}
+
+}  // namespace
+
+CheckResult CheckFile(const std::string& path) {
+  auto text = base::ReadFile(path);
+  if (!text.ok()) return {"file", text.status(), {}};
+  auto documents = base::ParseYamlDocuments(*text, path);
+  if (!documents.ok()) return {"YAML", documents.status(), {}};
+  if (documents->empty()) return {"empty file", base::Status::Ok(), {}};
+  const base::Node& first = documents->front();
+  if (HasAny(first, {"apiVersion", "kind"})) return CheckManifests(*documents);
+  if (HasAny(first, {"groups"})) return {"rule file", rules::ParseRuleFile(*text, path).status(), {}};
+  if (HasAny(first, {"rules", "externalRules", "resourceRules"})) {
+    return {"adapter rules", adapter::ParseConfig(*text, path).status(), {}};
+  }
+  return CheckPrometheusConfig(path);
+}
+
+int RunCheck(const std::vector<std::string>& paths) {
+  int faulty = 0;
+  for (const std::string& path : paths) {
+    CheckResult result = CheckFile(path);
+    std::printf("%s: %s: %s\n", path.c_str(), result.kind.c_str(), result.status.ok() ? "ok" : "NOT OK");
+    for (const std::string& warning : result.warnings) std::printf("  warning: %s\n", warning.c_str());
+    if (result.status.ok()) continue;
+    ++faulty;
+    std::printf("%s\n", result.status.message().c_str());
+  }
+  return faulty == 0 ? 0 : 1;
+}
+
+}  // namespace tidewright::cmd

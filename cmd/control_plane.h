@@ -1,0 +1,72 @@
+// ControlPlane: all modules wired together, as `tidewright run` and the sandbox start them.
+#pragma once
+
+#include <cstdint>
+#include <functional>
+#include <memory>
+#include <string>
+#include <vector>
+
+#include "base/clock.h"
+#include "base/status.h"
+#include "kube/client.h"
+#include "scaler/status_board.h"
+
+namespace tidewright::cmd {
+
+// What the flags say. Paths may be "".
+struct ControlPlaneOptions {
+  std::string config_file;   // prometheus.yml; "": scrape annotated pods and the kubelets.
+  std::string adapter_file;  // prometheus-adapter's configuration; "": the default rules.
+  std::string data_dir;      // "": keep samples in memory.
+  int64_t retention_ms = 24LL * 3600 * 1000;
+
+  std::string web_address = "0.0.0.0";
+  uint16_t web_port = 9090;  // 0 picks a free one.
+  std::string api_address = "0.0.0.0";
+  uint16_t api_port = 6443;  // The aggregation port; 0 picks a free one.
+  std::string tls_certificate_file;
+  std::string tls_private_key_file;
+  std::string service = "tidewright";  // What the APIService objects point at.
+  std::string service_ns = "tidewright-system";
+  int service_port = 443;  // 0: the aggregation port itself.
+  bool register_api_services = true;
+  bool take_over_api_services = false;
+
+  bool hpa_controller = false;
+  int64_t hpa_sync_period_ms = 15'000;
+  int64_t relist_interval_ms = 30'000;
+  bool watch_keda = false;
+
+  // The sandbox: maps service names to addresses, and fills the job "tidewright" with our own web port.
+  std::function<std::string(const std::string& host)> resolve_host;
+  bool scrape_self = false;
+};
+
+// Thread-safe after Start(). Borrows client and clocks. `calendar` is read by cron windows only.
+class ControlPlane {
+ public:
+  ControlPlane(const ControlPlaneOptions& options, kube::Client& client, base::Clock& clock, base::Clock& calendar);
+  ~ControlPlane();  // Stop().
+
+  // Reads configuration and starts everything, the data path first. On an error what was started is stopped.
+  base::Status Start();
+  // Stops in the opposite order. Idempotent.
+  void Stop();
+
+  // Reads the configuration files again. Each file that is faulty keeps its previous content in force; the error lists
+  // what is wrong.
+  base::Status Reload();
+  // Reloads if a configuration file has changed; call it every few seconds.
+  void ReloadIfChanged();
+
+  const scaler::StatusBoard& board() const;
+  uint16_t web_port() const;
+  uint16_t api_port() const;
+
+ private:
+  class Impl;
+  std::unique_ptr<Impl> impl_;
+};
+
+}  // namespace tidewright::cmd

@@ -1,0 +1,93 @@
+// tidewright: flags to commands.
+#include <CLI/CLI.hpp>
+#include <string>
+#include <vector>
+
+#include "cmd/check.h"
+#include "cmd/run_command.h"
+#include "cmd/sandbox_command.h"
+#include "cmd/signals.h"
+#include "http/client.h"
+
+namespace {
+
+using tidewright::cmd::RunFlags;
+using tidewright::cmd::SandboxFlags;
+
+void AddRunFlags(CLI::App& command, RunFlags& flags) {
+  auto& options = flags.options;
+  command.add_option("--kubeconfig", flags.kubeconfig, "Kubeconfig file; without it the pod's service account is used");
+  command.add_option("--context", flags.context, "Context of the kubeconfig; default: current-context");
+  command.add_option("--config.file", options.config_file, "prometheus.yml; default: annotated pods and the kubelets");
+  command.add_option("--adapter.config", options.adapter_file, "prometheus-adapter rules; default: built-in rules");
+  command.add_option("--adapter.relist-interval", options.relist_interval_ms, "How often metrics are listed, in ms")
+      ->check(CLI::PositiveNumber)
+      ->capture_default_str();
+  command.add_option("--storage.tsdb.path", options.data_dir, "Folder of the samples; default: memory only");
+  command.add_option("--storage.tsdb.retention.time", flags.retention, "How long samples are kept")
+      ->capture_default_str();
+  command.add_option("--web.address", options.web_address, "Address of the web port")->capture_default_str();
+  command.add_option("--web.port", options.web_port, "Web port: page, Prometheus API, metrics")->capture_default_str();
+  command.add_option("--bind-address", options.api_address, "Address of the aggregation port")->capture_default_str();
+  command.add_option("--secure-port", options.api_port, "Aggregation port")->capture_default_str();
+  command.add_option("--tls-cert-file", options.tls_certificate_file, "Certificate of the aggregation port");
+  command.add_option("--tls-private-key-file", options.tls_private_key_file, "Its private key");
+  command.add_option("--service-name", options.service, "Service that the APIServices point at")->capture_default_str();
+  command.add_option("--service-namespace", options.service_ns, "Its namespace")->capture_default_str();
+  command.add_option("--register-apiservices", options.register_api_services, "Create and update the APIServices")
+      ->capture_default_str();
+  command.add_flag("--take-over-apiservices", options.take_over_api_services, "Also those of other programs");
+  command.add_flag("--hpa-controller", options.hpa_controller,
+                   "Reconcile HorizontalPodAutoscalers; only where kube-controller-manager does not");
+  command.add_option("--hpa-sync-period", options.hpa_sync_period_ms, "How often each HPA is evaluated, in ms")
+      ->check(CLI::PositiveNumber)
+      ->capture_default_str();
+  command.add_flag("--watch-keda", options.watch_keda, "Also reconcile keda.sh/v1alpha1 ScaledObjects");
+  command.add_option("--log.level", flags.log_level, "debug, info, warn or error")->capture_default_str();
+}
+
+CLI::Option* AddSandboxFlags(CLI::App& command, SandboxFlags& flags) {
+  command.add_option("--examples", flags.examples, "Folder of manifests, with configuration in tidewright/")
+      ->capture_default_str();
+  command.add_option("--for", flags.duration, "End after this time, for instance 90s, and judge what was scaled");
+  CLI::Option* port = command.add_option("--web-port", flags.web_port, "Web port; 0 picks a free one");
+  port->capture_default_str();
+  command.add_option("--api-port", flags.api_port, "Port of the Kubernetes API; 0 picks a free one")
+      ->capture_default_str();
+  command.add_option("--kubeconfig", flags.kubeconfig, "Kubeconfig file to write")->capture_default_str();
+  command.add_option("--log-file", flags.log_file, "Log file; default: in a temporary folder");
+  command.add_option("--calendar-start", flags.calendar_start, "Date that cron schedules see at the start")
+      ->capture_default_str();
+  command.add_option("--calendar-speed", flags.calendar_speed, "Seconds of the calendar per second")
+      ->capture_default_str();
+  command.add_flag("--plain", flags.plain, "Print changes only, no live table");
+  return port;
+}
+
+}  // namespace
+
+int main(int argc, char** argv) {
+  tidewright::cmd::BlockSignals();
+  tidewright::http::InitializeCpprest();
+
+  CLI::App app("Tidewright: an autoscaling control plane for Kubernetes");
+  app.require_subcommand(1);
+
+  RunFlags run_flags;
+  CLI::App* run = app.add_subcommand("run", "Run the control plane of a cluster");
+  AddRunFlags(*run, run_flags);
+
+  SandboxFlags sandbox_flags;
+  CLI::App* sandbox = app.add_subcommand("sandbox", "Run everything in one process, with simulated workloads");
+  CLI::Option* web_port = AddSandboxFlags(*sandbox, sandbox_flags);
+
+  std::vector<std::string> files;
+  CLI::App* check = app.add_subcommand("check", "Say what is wrong with configuration, rules and manifests");
+  check->add_option("FILE", files, "Files to check")->required();
+
+  CLI11_PARSE(app, argc, argv);
+  if (run->parsed()) return tidewright::cmd::RunControlPlane(run_flags);
+  if (check->parsed()) return tidewright::cmd::RunCheck(files);
+  sandbox_flags.web_port_given = web_port->count() > 0;
+  return tidewright::cmd::RunSandbox(sandbox_flags);
+}

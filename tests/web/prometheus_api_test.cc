@@ -1,0 +1,115 @@
+#include "web/prometheus_api.h"
+
+#include <gmock/gmock.h>
+#include <gtest/gtest.h>
+
+#include <limits>
+
+#include "base/json.h"
+#include "tsdb/db.h"
+
+namespace tidewright::web {
+namespace {
+
+class PrometheusApiTest : public testing::Test {
+ protected:
+  PrometheusApiTest() {
+    auto appender = db_->NewAppender();
+    for (int i = 0; i <= 60; ++i) {
+      for (const char* pod : {"a", "b"}) {
+        auto labels = tsdb::Labels::Of({{"__name__", "requests_total"}, {"pod", pod}});
+        EXPECT_TRUE(appender->Append(0, labels, i * 1000, i * (pod[0] == 'a' ? 1.0 : 2.0)).ok());
+      }
+    }
+    EXPECT_TRUE(
+        appender->Append(0, tsdb::Labels::Of({{"__name__", "odd"}}), 60'000, std::numeric_limits<double>::infinity())
+            .ok());
+    EXPECT_TRUE(appender->Commit().ok());
+  }
+
+  http::Response Get(const std::string& path, const http::QueryParams& query) {
+    http::ServerRequest request;
+    request.method = "GET";
+    request.path = path;
+    request.query = query;
+    return api_.Handle(request);
+  }
+  base::Json Data(const http::Response& response) {
+    EXPECT_EQ(response.status, 200) << response.body;
+    return base::Json::parse(response.body)["data"];
+  }
+
+  base::FakeClock clock_{60'000};
+  std::unique_ptr<tsdb::Db> db_ = *tsdb::Db::Open("", {}, clock_, nullptr);
+  std::unique_ptr<promql::QueryEngine> engine_ = promql::NewEmbeddedEngine(*db_, {}, nullptr);
+  PrometheusApi api_{*engine_, clock_};
+};
+
+TEST_F(PrometheusApiTest, InstantVector) {
+  EXPECT_EQ(Data(Get("/api/v1/query", {{"query", "sum(requests_total)"}})),
+            base::Json::parse(R"({"resultType":"vector","result":[{"metric":{},"value":[60,"180"]}]})"));
+  EXPECT_EQ(
+      Data(Get("/api/v1/query", {{"query", "odd"}, {"time", "1970-01-01T00:01:00.5Z"}})),
+      base::Json::parse(R"({"resultType":"vector","result":[{"metric":{"__name__":"odd"},"value":[60.5,"+Inf"]}]})"));
+}
+
+TEST_F(PrometheusApiTest, ScalarStringAndMatrix) {
+  EXPECT_EQ(Data(Get("/api/v1/query", {{"query", "1.5"}, {"time", "0"}})),
+            base::Json::parse(R"({"resultType":"scalar","result":[0,"1.5"]})"));
+  EXPECT_EQ(Data(Get("/api/v1/query", {{"query", R"("a\"b")"}, {"time", "0"}})),
+            base::Json::parse(R"({"resultType":"string","result":[0,"a\"b"]})"));
+  EXPECT_EQ(Data(Get("/api/v1/query_range",
+                     {{"query", "requests_total{pod=\"b\"}"}, {"start", "10"}, {"end", "20"}, {"step", "10s"}})),
+            base::Json::parse(R"({"resultType":"matrix","result":[
+              {"metric":{"__name__":"requests_total","pod":"b"},"values":[[10,"20"],[20,"40"]]}]})"));
+}
+
+TEST_F(PrometheusApiTest, FormsInTheBodyCount) {
+  http::ServerRequest request;
+  request.method = "POST";
+  request.path = "/api/v1/query";
+  request.headers.Set("Content-Type", "application/x-www-form-urlencoded");
+  request.body = "query=sum%28requests_total%29&time=60";
+  EXPECT_EQ(Data(api_.Handle(request))["result"][0]["value"][1], "180");
+}
+
+TEST_F(PrometheusApiTest, SeriesAndLabels) {
+  EXPECT_EQ(Data(Get("/api/v1/series", {{"match[]", "requests_total{pod=\"a\"}"}})),
+            base::Json::parse(R"([{"__name__":"requests_total","pod":"a"}])"));
+  EXPECT_EQ(Data(Get("/api/v1/labels", {})), base::Json::parse(R"(["__name__","pod"])"));
+  EXPECT_EQ(Data(Get("/api/v1/label/pod/values", {})), base::Json::parse(R"(["a","b"])"));
+  EXPECT_EQ(Data(Get("/api/v1/label/pod/values", {{"match[]", "odd"}})), base::Json::parse("[]"));
+}
+
+struct ErrorCase {
+  const char* path;
+  http::QueryParams query;
+  int status;
+  const char* type;
+};
+
+TEST_F(PrometheusApiTest, ErrorsCarryPrometheusCodes) {
+  for (const ErrorCase& row :
+       {ErrorCase{"/api/v1/query", {{"query", "sum("}}, 400, "bad_data"},
+        ErrorCase{"/api/v1/query", {{"query", "1"}, {"time", "yesterday"}}, 400, "bad_data"},
+        ErrorCase{
+            "/api/v1/query_range", {{"query", "1"}, {"start", "0"}, {"end", "9"}, {"step", "0"}}, 400, "bad_data"},
+        ErrorCase{
+            "/api/v1/query_range", {{"query", "1"}, {"start", "9"}, {"end", "0"}, {"step", "1"}}, 400, "bad_data"},
+        ErrorCase{
+            "/api/v1/query_range", {{"query", "1"}, {"start", "0"}, {"end", "11001"}, {"step", "1"}}, 400, "bad_data"},
+        ErrorCase{"/api/v1/query", {{"query", "requests_total + on() requests_total"}}, 422, "execution"},
+        ErrorCase{"/api/v1/series", {}, 400, "bad_data"},
+        ErrorCase{"/api/v1/series", {{"match[]", "{"}}, 400, "bad_data"},
+        ErrorCase{"/api/v1/label/pod", {}, 404, "not_found"}}) {
+    http::Response response = Get(row.path, row.query);
+    EXPECT_EQ(response.status, row.status) << row.path << " " << response.body;
+    base::Json body = base::Json::parse(response.body);
+    EXPECT_EQ(body["status"], "error");
+    EXPECT_EQ(body["errorType"], row.type) << response.body;
+    EXPECT_NE(body["error"], "");
+  }
+}
+
+}  // namespace
+}  // namespace tidewright::web

@@ -1,0 +1,70 @@
+// WebServer: the web port. Prometheus API, autoscaling API, status page, health, and the program's own metrics.
+#pragma once
+
+#include <cstdint>
+#include <functional>
+#include <memory>
+#include <string>
+
+#include "adapter/adapter.h"
+#include "base/clock.h"
+#include "base/metrics.h"
+#include "base/status.h"
+#include "http/server.h"
+#include "promql/engine.h"
+#include "rules/manager.h"
+#include "scaler/status_board.h"
+#include "scrape/manager.h"
+#include "tsdb/querier.h"
+#include "web/prometheus_api.h"
+
+namespace tidewright::web {
+
+// What the port shows. Borrowed; engine, board, metrics and clocks are required, the rest may be null or empty, which
+// leaves its part out.
+struct WebSources {
+  promql::QueryEngine* engine = nullptr;
+  tsdb::Queryable* store = nullptr;  // For /api/v1/metadata.
+  const scaler::StatusBoard* board = nullptr;
+  base::MetricRegistry* metrics = nullptr;
+  base::Clock* clock = nullptr;
+  base::Clock* calendar = nullptr;  // Shown on the page where it differs from the clock.
+  scrape::Manager* scrape = nullptr;
+  rules::Manager* rules = nullptr;
+  adapter::Adapter* adapter = nullptr;
+  std::function<base::Status()> reload;  // POST /-/reload
+  std::function<base::Status()> ready;   // /-/ready; empty is always ready.
+};
+
+// Serves over plain HTTP:
+//   /  /page.css  /page.js                     the status page
+//   /api/v1/query ...                          web/prometheus_api.h
+//   /api/v1/targets /rules /alerts /metadata   what Prometheus shows there
+//   /api/v1/status/buildinfo
+//   /api/v1/autoscaling/workloads              web/autoscaling_api.h
+//   /api/v1/autoscaling/metric-rules           the adapter's rules and what they list
+//   /metrics  /-/healthy  /-/ready  /-/reload (POST)
+// Thread-safe.
+class WebServer {
+ public:
+  explicit WebServer(WebSources sources);
+  ~WebServer();  // Stop().
+
+  base::Status Start(const std::string& address, uint16_t port);
+  void Stop();  // Idempotent.
+  uint16_t port() const { return port_; }
+
+  // Answers one request. Needs no Start().
+  http::Response Handle(const http::ServerRequest& request);
+
+ private:
+  http::Response Api(const http::ServerRequest& request);
+  http::Response Control(const http::ServerRequest& request);
+
+  const WebSources sources_;
+  PrometheusApi prometheus_api_;
+  uint16_t port_ = 0;
+  std::unique_ptr<http::Server> server_;
+};
+
+}  // namespace tidewright::web
