@@ -84,7 +84,7 @@ class CheckLayersTest(unittest.TestCase):
         self.assertEqual(self.errors(), ["kube/client.cc:2: kube must not include http/stream.h: it shows OpenSSL"])
 
     def test_dependency_in_cmake_is_checked(self):
-        self.write("tsdb/CMakeLists.txt", "# A comment.\ntidewright_module(tsdb\n  SOURCES a.cc\n  DEPS base promql\n  LINK x)\n")
+        self.write("tsdb/CMakeLists.txt", "# A comment.\ntidewright_module(tsdb\n  SOURCES a.cc\n  DEPS tsdb_wal base promql\n  LINK x)\n")
         self.assertEqual(self.errors(), ["tsdb/CMakeLists.txt:2: tsdb must not depend on promql"])
 
     def test_folder_without_row_is_an_error(self):
