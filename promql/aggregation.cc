@@ -10,6 +10,7 @@
 #include "promql/evaluator.h"
 #include "promql/label_hash.h"
 #include "promql/lexer.h"
+#include "promql/printer.h"
 
 namespace tidewright::promql {
 namespace {
@@ -182,7 +183,7 @@ base::Result<EvalMatrix> CountValues(Evaluator& evaluator, const Aggregate& node
     for (size_t member : group.members) {
       TW_RETURN_IF_ERROR(evaluator.state().CheckDeadline());
       for (const Point& point : input[member].points) {
-        counts[base::FormatDouble(point.v)][steps.IndexOf(point.t)] += 1;
+        counts[FormatNumber(point.v)][steps.IndexOf(point.t)] += 1;
       }
     }
     for (const auto& [value, by_step] : counts) {

@@ -194,7 +194,6 @@ struct Binary : Expr {
   ExprPtr left;
   ExprPtr right;
   bool return_bool = false;
-  bool has_matching = false;  // on, ignoring or fill was written.
   VectorMatching matching;
 };
 

@@ -114,7 +114,7 @@ class Signature {
  private:
   bool Uses(const std::string& name) const {
     bool listed = std::binary_search(labels_.begin(), labels_.end(), name);
-    return matching_.on ? listed : !listed && !IsMetricLabel(name);
+    return matching_.on ? listed : !listed && name != tsdb::kMetricName;
   }
   const VectorMatching& matching_;
   std::vector<std::string> labels_;
@@ -215,8 +215,16 @@ base::Result<EvalMatrix> SetOperation(Evaluator& evaluator, const Binary& node, 
 
 // --- Arithmetic and comparison.
 
+// All labels in braces, the name like any other.
+std::string Braced(const Labels& labels) {
+  std::string out = "{";
+  for (const auto& label : labels) out += (out.size() > 1 ? ", " : "") + label.name + "=" + Quote(label.value);
+  return out + "}";
+}
+
 class VectorOperation {
  public:
+  // As in Prometheus, fill_left with group_right fills the many side, which stands on the right.
   // The "many" side is the left one, or the right one with group_right.
   VectorOperation(Evaluator& evaluator, const Binary& node, const EvalMatrix& left, const EvalMatrix& right)
       : evaluator_(evaluator),
@@ -226,8 +234,8 @@ class VectorOperation {
         swapped_(matching_.card == VectorMatching::Card::kOneToMany),
         many_(swapped_ ? right : left),
         one_(swapped_ ? left : right),
-        fill_many_(swapped_ ? matching_.fill_right : matching_.fill_left),
-        fill_one_(swapped_ ? matching_.fill_left : matching_.fill_right) {}
+        fill_many_(matching_.fill_left),
+        fill_one_(matching_.fill_right) {}
 
   base::Result<EvalMatrix> Run();
 
@@ -346,13 +354,13 @@ EvalSeries VectorOperation::OutputSeries(size_t many, size_t one) const {
 }
 
 base::Status VectorOperation::OneSideAmbiguous(const std::vector<Element>& one) const {
-  std::string first = one_[one[0].first].labels.ToString();
-  std::string second = one_[one[1].first].labels.ToString();
+  std::vector<Labels> labels = {one_[one[0].first].labels, one_[one[1].first].labels};
+  std::sort(labels.begin(), labels.end());
   return base::InvalidArgumentError(
       LineColumn(evaluator_.state().text(), node_.op_span.begin) + ": found duplicate series for the match group " +
-      signature_.LabelsOf(one_[one[0].first].labels).ToString() + " on the " + (swapped_ ? "left" : "right") +
-      " hand-side of the operation: [" + first + ", " + second +
-      "]; many-to-many matching not allowed: matching labels must be unique on one side");
+      Braced(signature_.LabelsOf(labels[0])) + " on the " + (swapped_ ? "left" : "right") +
+      " hand-side of the operation: [" + Braced(labels[0]) + ", " + Braced(labels[1]) +
+      "];many-to-many matching not allowed: matching labels must be unique on one side");
 }
 
 base::Status VectorOperation::ManySideAmbiguous(const std::vector<Element>& many) const {
@@ -366,7 +374,7 @@ base::Status VectorOperation::ManySideAmbiguous(const std::vector<Element>& many
 base::Result<EvalMatrix> VectorVector(Evaluator& evaluator, const Binary& node) {
   TW_ASSIGN_OR_RETURN(EvalMatrix left, evaluator.Eval(*node.left));
   // Neither `and` nor arithmetic can produce anything from nothing: spare the other side.
-  bool needs_right = node.op == Op::kOr || node.matching.fill_left || !left.empty();
+  bool needs_right = node.op == Op::kOr || node.matching.fill_left || node.matching.fill_right || !left.empty();
   if (!needs_right) return EvalMatrix{};
   TW_ASSIGN_OR_RETURN(EvalMatrix right, evaluator.Eval(*node.right));
   if (IsSetOp(node.op)) return SetOperation(evaluator, node, std::move(left), std::move(right));

@@ -2,6 +2,7 @@
 
 #include <algorithm>
 
+#include "promql/extended_range.h"
 #include "promql/functions.h"
 
 namespace tidewright::promql {
@@ -133,10 +134,15 @@ base::Result<EvalMatrix> Evaluator::EvalSelector(const VectorSelector& selector,
 
 base::Result<EvalMatrix> Evaluator::FollowAll(const VectorSelector& selector, const QueryState::SeriesList& list,
                                               bool own_times) {
+  if (selector.extension == Extension::kAnchored) {
+    return base::InvalidArgumentError("the modifier anchored needs a range selector such as x[5m] anchored");
+  }
   EvalMatrix matrix;
   for (const auto& series : list) {
     std::vector<Point> points;
-    TW_RETURN_IF_ERROR(FollowSeries(selector, *series, own_times, &points));
+    bool smoothed = selector.extension == Extension::kSmoothed && !own_times;
+    TW_RETURN_IF_ERROR(smoothed ? FollowSmoothed(selector, *series, &points)
+                                : FollowSeries(selector, *series, own_times, &points));
     if (points.empty()) continue;
     matrix.push_back({series->labels(), std::move(points), false});
   }
@@ -167,6 +173,26 @@ base::Status Evaluator::FollowSeries(const VectorSelector& selector, const tsdb:
     // Nothing until the next sample: go to the first step that sees it.
     int64_t ahead = (SaturatingSub(iterator->At().t, time) - 1) / steps_.step;
     if (ahead > 0) i += std::min(static_cast<size_t>(ahead), steps_.count - 1 - i);
+  }
+  return state_.AddSamples(points->size());
+}
+
+// The value on the line between the samples around each step, or that of the sample before.
+base::Status Evaluator::FollowSmoothed(const VectorSelector& selector, const tsdb::Series& series,
+                                       std::vector<Point>* points) {
+  const TimeShift& shift = selector.shift;
+  int64_t lookback = state_.options().lookback_ms;
+  auto iterator = series.Iterator();
+  bool more = iterator->Next();
+  Point before{std::numeric_limits<int64_t>::min(), 0};
+  for (size_t i = 0; i < steps_.count; ++i) {
+    if (i % 1024 == 0) TW_RETURN_IF_ERROR(state_.CheckDeadline());
+    int64_t time = shift.at != TimeShift::At::kNone ? shift.at_ms : steps_.At(i);
+    time = SaturatingSub(time, shift.offset_ms);
+    for (; more && iterator->At().t <= time; more = iterator->Next()) before = iterator->At();
+    if (before.t <= SaturatingSub(time, lookback) || tsdb::IsStaleNan(before.v)) continue;
+    bool behind = more && iterator->At().t <= SaturatingAdd(time, lookback) && !tsdb::IsStaleNan(iterator->At().v);
+    points->push_back({steps_.At(i), behind ? Smoothed(before, iterator->At(), time) : before.v});
   }
   return state_.AddSamples(points->size());
 }

@@ -55,6 +55,7 @@ class Evaluator {
   base::Result<EvalMatrix> EvalMath(const Call& node);
   base::Result<EvalMatrix> EvalRangeCall(const Call& node);
   base::Result<EvalMatrix> Constant(double value);
+  base::Status FollowSmoothed(const VectorSelector& selector, const tsdb::Series& series, std::vector<Point>* points);
   base::Status FollowSeries(const VectorSelector& selector, const tsdb::Series& series, bool own_times,
                             std::vector<Point>* points);
 
@@ -118,6 +119,7 @@ struct RangeCall {
   std::span<const Point> window;
   int64_t start_ms = 0;  // The window is (start, end].
   int64_t end_ms = 0;
+  Extension extension = Extension::kNone;
   int64_t time_ms = 0;          // Evaluation time.
   std::vector<double> scalars;  // The scalar arguments at this step, in order.
   const Labels* labels = nullptr;

@@ -7,8 +7,8 @@ namespace {
 
 std::map<std::string_view, FunctionDef> BuildTable() {
   std::map<std::string_view, FunctionDef> table;
-  for (auto family :
-       {MathFunctions, CounterFunctions, OverTimeFunctions, TimeFunctions, LabelFunctions, HistogramFunctions}) {
+  for (auto family : {MathFunctions, CounterFunctions, OverTimeFunctions, TimeFunctions, LabelFunctions,
+                      HistogramFunctions, InfoFunctions}) {
     for (FunctionDef& function : family()) table.emplace(function.name, std::move(function));
   }
   return table;

@@ -33,6 +33,8 @@ struct FunctionDef {
   bool keeps_name = false;  // The result keeps the metric's name.
   bool uses_time = false;   // The result depends on the evaluation time even when the arguments do not.
   bool experimental = false;
+  RangeFn extended = nullptr;  // Over anchored ranges, and smoothed ones if `smoothable`.
+  bool smoothable = false;
 };
 inline constexpr int kUnlimited = -1;
 
@@ -46,5 +48,6 @@ std::vector<FunctionDef> OverTimeFunctions();
 std::vector<FunctionDef> TimeFunctions();
 std::vector<FunctionDef> LabelFunctions();
 std::vector<FunctionDef> HistogramFunctions();
+std::vector<FunctionDef> InfoFunctions();
 
 }  // namespace tidewright::promql

@@ -4,6 +4,7 @@
 
 #include "base/metrics.h"
 #include "promql/evaluator.h"
+#include "promql/extended_range.h"
 #include "promql/functions.h"
 
 namespace tidewright::promql {
@@ -170,8 +171,12 @@ bool DoubleExponentialSmoothing(RangeCall& call, double* value) {
   return true;
 }
 
-FunctionDef OfWindow(std::string_view name, RangeFn compute) {
-  return {.name = name, .args = {ValueType::kMatrix}, .implementation = compute};
+FunctionDef OfWindow(std::string_view name, RangeFn compute, RangeFn extended = nullptr, bool smoothable = false) {
+  return {.name = name,
+          .args = {ValueType::kMatrix},
+          .implementation = compute,
+          .extended = extended,
+          .smoothable = smoothable};
 }
 
 }  // namespace
@@ -180,9 +185,14 @@ std::vector<FunctionDef> CounterFunctions() {
   constexpr ValueType kMatrix = ValueType::kMatrix;
   constexpr ValueType kScalar = ValueType::kScalar;
   std::vector<FunctionDef> table = {
-      OfWindow("rate", Rate),         OfWindow("increase", Increase),   OfWindow("delta", Delta),
-      OfWindow("irate", InstantRate), OfWindow("idelta", InstantDelta), OfWindow("resets", Resets),
-      OfWindow("changes", Changes),   OfWindow("deriv", Deriv),
+      OfWindow("rate", Rate, ExtendedRate, true),
+      OfWindow("increase", Increase, ExtendedIncrease, true),
+      OfWindow("delta", Delta, ExtendedDelta, true),
+      OfWindow("resets", Resets, AnchoredResets),
+      OfWindow("changes", Changes, AnchoredChanges),
+      OfWindow("irate", InstantRate),
+      OfWindow("idelta", InstantDelta),
+      OfWindow("deriv", Deriv),
   };
   table.push_back(
       {.name = "predict_linear", .args = {kMatrix, kScalar}, .implementation = PredictLinear, .uses_time = true});

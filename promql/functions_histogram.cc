@@ -11,6 +11,7 @@
 #include "promql/evaluator.h"
 #include "promql/functions.h"
 #include "promql/lexer.h"
+#include "promql/printer.h"
 
 namespace tidewright::promql {
 namespace {
@@ -145,6 +146,7 @@ double RankOf(double bound, const std::vector<Bucket>& buckets) {
     double upper = buckets[i].upper;
     double lower = i > 0 ? buckets[i - 1].upper : upper > 0 ? 0 : -kInfinity;
     if (lower >= bound) return below;
+    if (std::isinf(lower) && upper > bound) return buckets[i].count;  // Nothing to interpolate in: none lie above.
     if (upper > bound) return below + (buckets[i].count - below) * (bound - lower) / (upper - lower);
     below = buckets[i].count;
   }
@@ -213,6 +215,12 @@ base::Result<EvalMatrix> HistogramQuantile(Evaluator& evaluator, const Call& cal
   return result;
 }
 
+// As quantile labels are written: 0.5, 1.0.
+std::string QuantileLabel(double q) {
+  std::string text = FormatNumber(q);
+  return text.find_first_not_of("-0123456789") == std::string::npos ? text + ".0" : text;
+}
+
 // histogram_quantiles(v, "label", q1, q2, ...): each quantile in a series of its own, named by the label.
 base::Result<EvalMatrix> HistogramQuantiles(Evaluator& evaluator, const Call& call) {
   const std::string& label = Evaluator::StringOf(*call.args[1]);
@@ -235,7 +243,7 @@ base::Result<EvalMatrix> HistogramQuantiles(Evaluator& evaluator, const Call& ca
         double q = quantiles[evaluator.steps().IndexOf(point.t)];
         auto& part = by_value[std::isnan(q) ? -kInfinity : q];
         if (part.points.empty()) {
-          part.labels = tsdb::LabelsBuilder(series.labels).Set(label, base::FormatDouble(q)).Build();
+          part.labels = tsdb::LabelsBuilder(series.labels).Set(label, QuantileLabel(q)).Build();
           part.drop_name = series.drop_name;
         }
         part.points.push_back(point);

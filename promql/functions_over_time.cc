@@ -117,6 +117,10 @@ bool Quantile(RangeCall& call, double* value) {
 // The median of the distances from the median.
 bool MedianAbsoluteDeviation(RangeCall& call, double* value) {
   auto& values = ValuesOf(call);
+  if (std::any_of(values.begin(), values.end(), [](double v) { return std::isnan(v); })) {
+    *value = std::numeric_limits<double>::quiet_NaN();
+    return true;
+  }
   double median = QuantileOf(0.5, values);
   for (double& v : values) v = std::fabs(v - median);
   *value = QuantileOf(0.5, values);

@@ -112,6 +112,14 @@ base::Result<EvalMatrix> QueryBound(Evaluator& evaluator, const Call&) {
   return matrix;
 }
 
+// The store keeps no start timestamps, so none is known.
+base::Result<EvalMatrix> StartTimestamp(Evaluator& evaluator, const Call& call) {
+  auto input = evaluator.Eval(*call.args[0]);
+  if (!input.ok()) return input;
+  evaluator.Release(*input);
+  return EvalMatrix{};
+}
+
 FunctionDef DateFunction(std::string_view name, GeneralFn compute) {
   return {.name = name, .args = {ValueType::kVector}, .optional = 1, .implementation = compute, .uses_time = true};
 }
@@ -137,6 +145,10 @@ std::vector<FunctionDef> TimeFunctions() {
       BoundFunction("start", QueryBound<Bound::kStart>),
       BoundFunction("step", QueryBound<Bound::kStep>),
   };
+  table.push_back({.name = "start_timestamp",
+                   .args = {ValueType::kVector},
+                   .implementation = StartTimestamp,
+                   .experimental = true});
   table.push_back({.name = "time", .returns = ValueType::kScalar, .implementation = Time, .uses_time = true});
   table.push_back({.name = "timestamp", .args = {ValueType::kVector}, .implementation = Timestamp, .uses_time = true});
   return table;

@@ -50,8 +50,8 @@ bool ParseGoInteger(std::string_view text, double* value) {
   size_t prefix = 0;
   if (text.size() > 1 && text[0] == '0') {
     char kind = static_cast<char>(std::tolower(static_cast<unsigned char>(text[1])));
-    base = kind == 'x' ? 16 : kind == 'b' ? 2 : 8;
-    prefix = kind == 'x' || kind == 'b' || kind == 'o' ? 2 : 1;
+    base = kind == 'x' ? 16 : 8;
+    prefix = kind == 'x' ? 2 : 1;
   }
   std::string digits;
   if (!StripUnderscores(text.substr(prefix), prefix > 0, &digits)) return false;

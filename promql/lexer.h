@@ -67,7 +67,7 @@ base::Status ErrorAt(std::string_view text, size_t offset, const std::string& me
 // "line:column" of a byte offset, both from 1.
 std::string LineColumn(std::string_view text, size_t offset);
 
-// Reads a number as Go does: decimal, 0x.., 0b.., leading 0 for octal, underscores, floats, inf, nan.
+// Reads a number as Go does: decimal, 0x.., leading 0 for octal, underscores, floats, inf, nan.
 bool ParseNumber(std::string_view text, double* value);
 
 // Undoes the quoting of a complete literal: "..." and '...' with Go's escapes, `...` raw. On failure sets *error.

@@ -347,7 +347,6 @@ bool Parser::Matching(Binary& node) {
 }
 
 bool Parser::MatchingLabels(Binary& node) {
-  node.has_matching = true;
   node.matching.on = IsWord("on");
   Advance();
   if (!LabelList(&node.matching.labels)) return false;
@@ -373,20 +372,22 @@ bool Parser::Grouping(Binary& node) {
 }
 
 bool Parser::Fill(Binary& node) {
-  static constexpr std::array<std::string_view, 3> kWords = {"fill", "fill_left", "fill_right"};
-  for (int round = 0; round < 2; ++round) {
-    size_t which = 0;
-    while (which < kWords.size() && !IsWord(kWords[which])) ++which;
-    if (which == kWords.size() || Following() != TokenKind::kLeftParen) return !failed();
+  VectorMatching& matching = node.matching;
+  while (!failed()) {
+    bool both = IsWord("fill");
+    bool left = both || IsWord("fill_left");
+    bool right = both || IsWord("fill_right");
+    if ((!left && !right) || Following() != TokenKind::kLeftParen) break;
     size_t begin = current_.span.begin;
+    if ((left && matching.fill_left) || (right && matching.fill_right)) {
+      return Fail(begin, "missing series are filled in twice on the same side") != nullptr;
+    }
     auto value = FillValue();
     if (!value) return false;
     if (!options_.fill_modifiers) return Fail(begin, "fill modifiers are experimental and not enabled") != nullptr;
     if (IsSetOp(node.op)) return Fail(begin, "set operators cannot fill in missing series") != nullptr;
-    node.has_matching = true;
-    if (which != 2) node.matching.fill_left = value;
-    if (which != 1) node.matching.fill_right = value;
-    if (which == 0) break;
+    if (left) matching.fill_left = value;
+    if (right) matching.fill_right = value;
   }
   return !failed();
 }

@@ -86,7 +86,9 @@ std::unique_ptr<DurationExpr> Parser::DurationPrimary(LexMode mode) {
   if (node->left == nullptr) return nullptr;
   node->span.end = current_.span.end;
   if (!Expect(TokenKind::kRightParen, "a duration", "\")\"", mode)) return nullptr;
-  return node;
+  // Parentheses around one number, and a second pair, say nothing.
+  bool idle = node->left->kind == DurationExpr::Kind::kNumber || node->left->kind == DurationExpr::Kind::kParen;
+  return idle ? std::move(node->left) : std::move(node);
 }
 
 std::unique_ptr<DurationExpr> Parser::DurationWord(LexMode mode) {

@@ -56,7 +56,6 @@ ExprPtr Parser::Range(ExprPtr expr, std::unique_ptr<DurationExpr> range, size_t 
   node->selector.reset(static_cast<VectorSelector*>(expr.release()));
   if (node->selector->shift.has_offset) return Fail(open, "an offset stands behind the range: x[5m] offset 1m");
   if (node->selector->shift.at != TimeShift::At::kNone) return Fail(open, "@ stands behind the range: x[5m] @ 0");
-  if (node->selector->extension != Extension::kNone) return Fail(open, "the modifier stands behind the range");
   if (!SetDuration(std::move(range), true, &node->range_ms, &node->range_expr)) return nullptr;
   return node;
 }
@@ -125,8 +124,8 @@ bool Parser::AtTimestamp(TimeShift& shift, size_t begin) {
     return Unexpected("@", "a time in seconds since the epoch, start() or end()") != nullptr;
   }
   double ms = sign * seconds * 1000;
-  // Not representable: also NaN.
-  if (!(std::fabs(ms) < 9.2e18)) {
+  // Not representable in ms: also NaN.
+  if (!(std::fabs(ms) < 9223372036854775808.0)) {
     return Fail(begin, "the time of @ is out of bounds, expected seconds since the epoch") != nullptr;
   }
   shift.at = TimeShift::At::kTime;
@@ -144,10 +143,7 @@ ExprPtr Parser::ExtensionModifier(ExprPtr expr, Extension extension) {
   if (!options_.extended_selectors) {
     return Fail(begin, std::string("the modifier ") + name + " is experimental and not enabled");
   }
-  if (selector == nullptr || (selector == expr.get() && extension == Extension::kAnchored)) {
-    return Fail(begin, std::string("the modifier ") + name + " may only follow a " +
-                           (extension == Extension::kAnchored ? "range selector" : "selector"));
-  }
+  if (selector == nullptr) return Fail(begin, std::string("the modifier ") + name + " may only follow a selector");
   if (selector->extension != Extension::kNone) {
     return Fail(begin, "a selector can be anchored or smoothed once, not both");
   }

@@ -1,11 +1,12 @@
 #include "promql/printer.h"
 
 #include <algorithm>
+#include <charconv>
 #include <cmath>
 #include <cstdio>
+#include <cstdlib>
 
 #include "base/duration.h"
-#include "base/metrics.h"
 #include "promql/functions.h"
 #include "promql/lexer.h"
 
@@ -37,25 +38,22 @@ std::string MatcherText(const Matcher& matcher) {
 }
 
 std::string NumberText(const NumberLiteral& node) {
-  if (!node.is_duration) return base::FormatDouble(node.value);
+  if (!node.is_duration) return FormatNumber(node.value);
   return DurationText(static_cast<int64_t>(std::llround(node.value * 1000)));
 }
 
-std::string ShiftText(const TimeShift& shift) {
-  std::string out;
-  if (shift.at == TimeShift::At::kStart) out += " @ start()";
-  if (shift.at == TimeShift::At::kEnd) out += " @ end()";
-  if (shift.at == TimeShift::At::kTime) {
-    char text[40];
-    std::snprintf(text, sizeof text, " @ %.3f", static_cast<double>(shift.at_ms) / 1000);
-    out += text;
-  }
-  if (shift.offset_expr != nullptr) {
-    out += " offset " + Print(*shift.offset_expr);
-  } else if (shift.offset_ms != 0) {
-    out += " offset " + DurationText(shift.offset_ms);
-  }
-  return out;
+std::string AtText(const TimeShift& shift) {
+  if (shift.at == TimeShift::At::kStart) return " @ start()";
+  if (shift.at == TimeShift::At::kEnd) return " @ end()";
+  if (shift.at != TimeShift::At::kTime) return "";
+  char text[40];
+  std::snprintf(text, sizeof text, " @ %.3f", static_cast<double>(shift.at_ms) / 1000);
+  return text;
+}
+
+std::string OffsetText(const TimeShift& shift) {
+  if (shift.offset_expr != nullptr) return " offset " + Print(*shift.offset_expr);
+  return shift.offset_ms == 0 ? "" : " offset " + DurationText(shift.offset_ms);
 }
 
 std::string SelectorText(const VectorSelector& node) {
@@ -93,7 +91,7 @@ std::string MatchingText(const Binary& node) {
     out += matching.card == VectorMatching::Card::kManyToOne ? " group_left " : " group_right ";
     out += LabelList(matching.include);
   }
-  auto number = [](double value) { return " (" + base::FormatDouble(value) + ")"; };
+  auto number = [](double value) { return " (" + FormatNumber(value) + ")"; };
   bool same = matching.fill_left && matching.fill_right && *matching.fill_left == *matching.fill_right;
   if (same) return out + " fill" + number(*matching.fill_left);
   if (matching.fill_left) out += " fill_left" + number(*matching.fill_left);
@@ -110,12 +108,13 @@ std::string AggregateHead(const Aggregate& node) {
 
 std::string BracketsText(const Subquery& node) {
   std::string step = node.step_expr != nullptr || node.step_ms != 0 ? RangeText(node.step_expr, node.step_ms) : "";
-  return "[" + RangeText(node.range_expr, node.range_ms) + ":" + step + "]" + ShiftText(node.shift);
+  return "[" + RangeText(node.range_expr, node.range_ms) + ":" + step + "]" + AtText(node.shift) +
+         OffsetText(node.shift);
 }
 
 std::string MatrixText(const MatrixSelector& node) {
   return SelectorText(*node.selector) + "[" + RangeText(node.range_expr, node.range_ms) + "]" +
-         ExtensionText(*node.selector) + ShiftText(node.selector->shift);
+         ExtensionText(*node.selector) + AtText(node.selector->shift) + OffsetText(node.selector->shift);
 }
 
 std::string CallText(const Call& node) {
@@ -175,11 +174,33 @@ std::string Indented(const Expr& expr, int level) {
 
 }  // namespace
 
+std::string FormatNumber(double value) {
+  if (std::isnan(value)) return "NaN";
+  if (std::isinf(value)) return value > 0 ? "+Inf" : "-Inf";
+  char text[40];
+  auto [end, error] = std::to_chars(text, text + sizeof text, value, std::chars_format::scientific);
+  std::string_view shortest(text, static_cast<size_t>(end - text));
+  std::string digits;
+  for (char c : shortest.substr(0, shortest.find('e'))) {
+    if (c >= '0' && c <= '9') digits += c;
+  }
+  int point = 1 + std::atoi(std::string(shortest.substr(shortest.find('e') + 1)).c_str());
+  int size = static_cast<int>(digits.size());
+  if (point <= 0) {
+    digits.insert(0, "0." + std::string(static_cast<size_t>(-point), '0'));
+  } else if (point >= size) {
+    digits.append(static_cast<size_t>(point - size), '0');
+  } else {
+    digits.insert(static_cast<size_t>(point), ".");
+  }
+  return (std::signbit(value) ? "-" : "") + digits;
+}
+
 std::string Print(const DurationExpr& expr) {
   switch (expr.kind) {
     case DurationExpr::Kind::kNumber:
       return expr.is_duration ? DurationText(static_cast<int64_t>(std::llround(expr.seconds * 1000)))
-                              : base::FormatDouble(expr.seconds);
+                              : FormatNumber(expr.seconds);
     case DurationExpr::Kind::kStep: return "step()";
     case DurationExpr::Kind::kRange: return "range()";
     case DurationExpr::Kind::kMin: return "min_of(" + Print(*expr.left) + ", " + Print(*expr.right) + ")";
@@ -198,7 +219,7 @@ std::string Print(const Expr& expr) {
     case NodeKind::kString: return Quote(As<StringLiteral>(expr).value);
     case NodeKind::kVectorSelector: {
       const auto& node = As<VectorSelector>(expr);
-      return SelectorText(node) + ExtensionText(node) + ShiftText(node.shift);
+      return SelectorText(node) + AtText(node.shift) + ExtensionText(node) + OffsetText(node.shift);
     }
     case NodeKind::kMatrixSelector: return MatrixText(As<MatrixSelector>(expr));
     case NodeKind::kSubquery: return Print(*As<Subquery>(expr).expr) + BracketsText(As<Subquery>(expr));

@@ -87,6 +87,7 @@ base::Status QueryState::Resolve(Expr& expr) {
       TW_RETURN_IF_ERROR(ResolveShift(node.shift));
       break;
     }
+    case NodeKind::kCall: uses_info_ = uses_info_ || As<Call>(expr).function->name == "info"; break;
     default: break;
   }
   base::Status status;
@@ -149,6 +150,7 @@ base::Status QueryState::Select(Expr& root, tsdb::Queryable& storage) {
     times_.min = std::min(times_.min, one.times.min);
     times_.max = std::max(times_.max, one.times.max);
   }
+  if (uses_info_) times_.min = SaturatingSub(times_.min, options_.lookback_ms);
   auto querier = storage.NewQuerier(times_.min, times_.max);
   if (!querier.ok()) return querier.status().Annotate("open the storage for a query");
   querier_ = *std::move(querier);

@@ -72,7 +72,8 @@ class QueryState {
   int64_t start_ms_, end_ms_, step_ms_;
   int64_t deadline_nanos_;
   size_t samples_ = 0;
-  TimeRange times_;  // Of the querier.
+  TimeRange times_;         // Of the querier.
+  bool uses_info_ = false;  // info() looks up series of its own.
   std::unique_ptr<tsdb::Querier> querier_;
   std::unordered_map<const VectorSelector*, SeriesList> selected_;
   std::vector<std::unique_ptr<SeriesList>> more_;

@@ -2,6 +2,7 @@
 #include <algorithm>
 
 #include "promql/evaluator.h"
+#include "promql/extended_range.h"
 #include "promql/functions.h"
 
 namespace tidewright::promql {
@@ -123,7 +124,14 @@ base::Result<EvalMatrix> Evaluator::EvalRangeCall(const Call& node) {
   if (!scalars.ok()) return scalars.status();
   auto input = RangeInput::Open(*this, StripParens(*node.args[range]));
   if (!input.ok()) return input.status();
+  TW_RETURN_IF_ERROR(CheckExtension(function, input->extension()));
+  // Anchored and smoothed ranges also look at samples around the range.
+  bool extended = input->extension() != Extension::kNone;
+  int64_t before = extended ? state_.options().lookback_ms : 0;
+  int64_t behind = input->extension() == Extension::kSmoothed ? before : 0;
+  if (extended) compute = function.extended;
   RangeCall call;
+  call.extension = input->extension();
   call.call = &node;
   call.evaluator = this;
   call.scalars.resize(scalars->size());
@@ -138,7 +146,7 @@ base::Result<EvalMatrix> Evaluator::EvalRangeCall(const Call& node) {
       call.time_ms = steps_.At(s);
       call.end_ms = input->End(call.time_ms);
       call.start_ms = SaturatingSub(call.end_ms, input->range_ms());
-      call.window = cursor.Window(call.start_ms, call.end_ms);
+      call.window = cursor.Window(SaturatingSub(call.start_ms, before), SaturatingAdd(call.end_ms, behind));
       if (call.window.empty()) continue;
       widest = std::max(widest, call.window.size());
       for (size_t k = 0; k < scalars->size(); ++k) call.scalars[k] = (*scalars)[k][s];
