@@ -139,7 +139,9 @@ base::Result<LabelMapping> LabelMapping::Create(const std::string& label_templat
                                       " does not use .Resource; write for instance kube_<<.Resource>>");
   }
   std::string expression = RE2::QuoteMeta(marked);
-  ReplaceFirst(&expression, kGroupMark, "(?P<group>.+?)");
+  // Groups hold dots, spelled as underscores in labels; resources hold none: so the group takes all it can, and a label
+  // of the core group has nothing in its place.
+  ReplaceFirst(&expression, kGroupMark, "(?P<group>.*)");
   ReplaceFirst(&expression, kResourceMark, "(?P<resource>.+?)");
   TW_ASSIGN_OR_RETURN(mapping.pattern_, Pattern::Compile("^" + expression + "$"));
   return mapping;

@@ -360,7 +360,7 @@ TEST_F(AdapterTest, ExternalMetricsWithoutNamespaceAndScalars) {
 
 TEST_F(AdapterTest, QueryFailuresAreNotTheRequestersFault) {
   Load();
-  engine_.answer = [](const std::string&) { return base::InvalidArgumentError("many-to-many"); };
+  engine_.instant_error = base::InvalidArgumentError("many-to-many");
   auto value = custom()->GetByName({"", "pods"}, "somens", "somepod1", "some_usage", {});
   EXPECT_EQ(value.status().code(), base::Code::kInternal);
   EXPECT_THAT(value.status().message(), HasSubstr("rules[0] (line 3): the query"));
@@ -399,9 +399,8 @@ TEST_F(AdapterTest, LearnsCustomResourcesFromDiscovery) {
   engine_.series = {
       Labels::Of({{"__name__", "cheddar"}, {"kube_brand_cheese_io_cheese", "c"}, {"kube__namespace", "n"}})};
   Load(
-      "rules:\n- {seriesQuery: cheddar, metricsQuery: x, resources: {template: 'kube_<<.Group>>_<<.Resource>>', "
-      "overrides: "
-      "{kube__namespace: {resource: namespace}}}}\n");
+      "rules:\n- {seriesQuery: cheddar, metricsQuery: x, resources: {template: "
+      "'kube_<<.Group>>_<<.Resource>>'}}\n");
   adapter_.registry().Relist();
   std::vector<std::string> listed;
   for (const auto& info : custom()->ListMetrics()) listed.push_back(info.resource.ToString());
@@ -441,7 +440,7 @@ TEST_F(AdapterTest, ResourceMetricsNeverInventZeros) {
   ASSERT_TRUE(nodes.ok());
   ASSERT_EQ(nodes->size(), 1u);
   EXPECT_EQ((*nodes)[0].usage.memory.ToString(), "2Ki");
-  engine_.answer = [](const std::string&) { return base::UnavailableError("away"); };
+  engine_.instant_error = base::UnavailableError("away");
   EXPECT_EQ(adapter_.providers().resource->Pods("somens", "", {}).status().code(), base::Code::kUnavailable);
 }
 

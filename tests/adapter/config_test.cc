@@ -109,7 +109,7 @@ TEST(ConfigTest, EveryFaultNamesFileLineFieldAndRemedy) {
       {"rules:\n- seriesQuery: up\n  metricsQuery: sum(<<.Series>>{<<.LabelMatchers>>}\n", "which is not valid PromQL"},
       {"rules:\n- seriesQuery: up\n  metricsQuery: <<.Seri>>\n",
        "a.yaml:3: rules[0].metricsQuery: \"<<.Seri>>\" cannot be rendered: 1:3"},
-      {"rules:\n- seriesQuery: up\n  metricsQuery: '<<if>>'\n", "is not a template: 1:5"},
+      {"rules:\n- seriesQuery: up\n  metricsQuery: '<<if>>'\n", "is not a template: 1:7"},
       {"rules:\n- seriesQuery: up\n  metricsQuery: '<<if .Series>><<end>>'\n", "renders to nothing"},
       {"rules: {}\n", "a.yaml:1: rules"},
       {"resourceRules: {window: 5 minutes}\n", "resourceRules.window: \"5 minutes\" is not a duration"},

@@ -17,9 +17,8 @@ class FakeEngine : public promql::QueryEngine {
  public:
   std::vector<promql::Labels> series;
   base::Status series_error;
-  std::function<base::Result<promql::Value>(const std::string&)> answer = [](const std::string&) {
-    return promql::Value(promql::Vector());
-  };
+  base::Status instant_error;
+  std::function<promql::Value(const std::string&)> answer = [](const std::string&) { return promql::Vector(); };
 
   std::vector<std::string> asked() {
     base::MutexLock lock(mu_);
@@ -31,9 +30,8 @@ class FakeEngine : public promql::QueryEngine {
       base::MutexLock lock(mu_);
       asked_.push_back(expr);
     }
-    base::Result<promql::Value> value = answer(expr);
-    if (!value.ok()) return value.status();
-    return promql::QueryResult{*std::move(value), {}, {}};
+    if (!instant_error.ok()) return instant_error;
+    return promql::QueryResult{answer(expr), {}, {}};
   }
   base::Result<promql::QueryResult> Range(const std::string&, int64_t, int64_t, int64_t) override {
     return base::UnimplementedError("range");

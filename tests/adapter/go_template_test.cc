@@ -55,7 +55,7 @@ TEST(GoTemplateTest, RendersAsGoDoes) {
       {"<<len .GroupBySlice>> <<len .Series>>", "2 19"},
       {"<<slice .Series 0 4>>", "http"},
       {R"(<<eq .N 1 2 3>> <<ne .Series "x">> <<lt 1 2>> <<le 2 2>> <<ge 1 2>>)", "true true true true false"},
-      {"<<print 1 2 \"a\" \"b\" 3>>", "1 2a b3"},
+      {"<<print 1 2 \"a\" \"b\" 3>>", "1 2ab3"},
       {"<<`raw\\n`>><<'a'>>", "raw\\n97"},
       {"<<\n.N\n>>", "3"},
       {"<<(index .GroupBySlice 0)>>", "pod"},
