@@ -66,6 +66,10 @@ class CheckLayersTest(unittest.TestCase):
         self.write("tsdb/head.cc", '#include "head.h"\n')
         self.assertIn('write "head.h" with its folder', self.errors()[0])
 
+    def test_embedded_files_have_no_folder(self):
+        self.write("cmd/main.cc", '#include "page_files.h"\n')
+        self.assertEqual(self.errors(), [])
+
     def test_libraries_stay_behind_the_wall(self):
         for header, library in (("boost/beast.hpp", "Boost"), ("cpprest/http_client.h", "cpprestsdk"),
                                 ("pplx/pplxtasks.h", "cpprestsdk"), ("curl/curl.h", "libcurl"),
