@@ -6,6 +6,7 @@
 #include "base/document.h"
 #include "base/json.h"
 #include "base/strings.h"
+#include "sandbox/protobuf_body.h"
 
 namespace tidewright::sandbox {
 
@@ -101,10 +102,7 @@ std::optional<PatchKind> PatchKindOf(std::string_view content_type) {
 
 base::Result<Json> ParseBody(const http::ServerRequest& request) {
   std::string type = MediaType(request.headers.Get("Content-Type"));
-  if (type == "application/vnd.kubernetes.protobuf") {
-    return base::UnimplementedError(
-        "the sandbox reads JSON and YAML, not protobuf; send Content-Type: application/json");
-  }
+  if (type == "application/vnd.kubernetes.protobuf") return DecodeProtobufBody(request.body);
   if (type.find("yaml") == std::string::npos) return base::ParseJson(request.body);
   TW_ASSIGN_OR_RETURN(base::Node node, base::ParseYaml(request.body, "request body"));
   return base::NodeToJson(node);

@@ -37,7 +37,7 @@ AcceptedForm ParseAccept(const http::Headers& headers);
 // The patch format of a Content-Type; empty for others (HTTP 415).
 std::optional<PatchKind> PatchKindOf(std::string_view content_type);
 
-// Parses a JSON or YAML body.
+// Parses a JSON, YAML or protobuf body.
 base::Result<base::Json> ParseBody(const http::ServerRequest& request);
 
 // Reads dryRun and fieldValidation.

@@ -6,7 +6,8 @@
 // finalizers and owner references, status and scale subresources, server-side tables, discovery,
 // CustomResourceDefinitions with schema validation, the aggregation layer, dry run. Does not model: authentication and
 // authorization (everyone is an administrator; reviews allow everything), admission webhooks, CEL rules, field
-// ownership, paging (`limit` is ignored), protobuf, unknown fields of built-in kinds, pod subresources (logs, exec).
+// ownership, paging (`limit` is ignored), protobuf beyond what
+// kubectl's commands send, unknown fields of built-in kinds, pod subresources (logs, exec).
 #pragma once
 
 #include <cstdint>
