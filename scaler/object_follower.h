@@ -1,0 +1,62 @@
+// ObjectFollower: the plumbing that both controllers share, from a watched resource to passes over single objects.
+// Private to scaler.
+#pragma once
+
+#include <cstdint>
+#include <functional>
+#include <map>
+#include <memory>
+#include <optional>
+#include <string>
+#include <vector>
+
+#include "base/clock.h"
+#include "base/json_fwd.h"
+#include "base/mutex.h"
+#include "base/thread_pool.h"
+#include "kube/client.h"
+#include "kube/informer.h"
+#include "scaler/work_queue.h"
+
+namespace tidewright::scaler {
+
+// Watches resources and calls one pass per object whenever the object appears, changes (its status apart) or is gone,
+// and when the pass asked to be called again. First passes after a start are spread over two seconds. Thread-safe;
+// borrows client, clock and scheduler.
+class ObjectFollower {
+ public:
+  // One pass: the object as last seen, null once it is gone; returns in how many ms it wants to be called again. Calls
+  // for one object never overlap.
+  using Pass = std::function<std::optional<int64_t>(const std::shared_ptr<const base::Json>& object)>;
+  using NewPass = std::function<Pass()>;
+
+  ObjectFollower(kube::Client& client, base::Clock& clock, base::Scheduler& scheduler);
+  ~ObjectFollower();  // Stop().
+
+  // Before Start(). `new_pass` is called once per object, under a lock: it must be quick.
+  void Watch(const kube::Resource& resource, const std::string& ns, NewPass new_pass);
+  void Start();
+  // Waits for the passes under way. Idempotent.
+  void Stop();
+  // Whether every resource has been listed once.
+  bool HasSynced() const;
+
+ private:
+  struct Entry {
+    std::shared_ptr<const base::Json> object;
+    std::string relevant;
+    std::shared_ptr<Pass> pass;
+  };
+  void OnEvent(const kube::Resource& resource, const NewPass& new_pass, bool synced, kube::EventType type,
+               const std::shared_ptr<const base::Json>& object);
+  std::optional<int64_t> Run(const std::string& key);
+
+  kube::Client& client_;
+  base::Clock& clock_;
+  base::Mutex mu_;
+  std::map<std::string, Entry> entries_ GUARDED_BY(mu_);  // By "group namespace/name".
+  std::vector<std::unique_ptr<kube::Informer>> informers_;
+  std::shared_ptr<WorkQueue> queue_;
+};
+
+}  // namespace tidewright::scaler

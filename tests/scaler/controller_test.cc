@@ -1,0 +1,157 @@
+// The controllers with their threads: informers, scheduler, worker pool.
+#include <gtest/gtest.h>
+
+#include <atomic>
+#include <functional>
+#include <string>
+
+#include "base/duration.h"
+#include "kube/meta.h"
+#include "scaler/hpa_controller.h"
+#include "scaler/scaled_object_controller.h"
+#include "scaler/work_queue.h"
+#include "tests/scaler/fake_engine.h"
+#include "tests/scaler/fake_kube.h"
+
+namespace tidewright::scaler {
+namespace {
+
+using kube::resources::kDeployments;
+using kube::resources::kHorizontalPodAutoscalers;
+using kube::resources::kScaledObjects;
+
+class ControllerTest : public testing::Test {
+ protected:
+  ControllerTest() : pool_("test", 4), scheduler_(clock_, pool_), board_(metrics_) { engine_.SetVector({0}); }
+
+  // Advances the fake clock in small steps until the condition holds; false after a generous deadline.
+  bool Eventually(const std::function<bool()>& condition) {
+    base::StopSignal never;
+    for (int i = 0; i < 1'000; ++i) {
+      if (condition()) return true;
+      clock_.Advance(500);
+      base::SystemClock::Get().SleepFor(10, never);
+    }
+    return false;
+  }
+
+  ScaledObjectControllerOptions Options() {
+    ScaledObjectControllerOptions options;
+    options.board = &board_;
+    options.targets = &targets_;
+    return options;
+  }
+
+  base::Json Object(const std::string& name, const std::string& target, const std::string& query = "up") {
+    return {
+        {"metadata", {{"name", name}, {"namespace", "shop"}, {"creationTimestamp", base::FormatTime(clock_.NowMs())}}},
+        {"spec",
+         {{"scaleTargetRef", {{"name", target}}},
+          {"pollingInterval", 5},
+          {"cooldownPeriod", 0},
+          {"triggers", {{{"type", "prometheus"}, {"metadata", {{"query", query}, {"threshold", "10"}}}}}}}}};
+  }
+
+  base::FakeClock clock_{*base::ParseTime("2026-01-08T12:00:00Z")};
+  base::ThreadPool pool_;
+  base::Scheduler scheduler_;
+  base::MetricRegistry metrics_;
+  StatusBoard board_;
+  TargetRegistry targets_;
+  FakeKube kube_;
+  FakeEngine engine_;
+};
+
+TEST_F(ControllerTest, FollowsObjectsFromAppearanceToDeletion) {
+  for (const char* name : {"a", "b", "c"}) kube_.Put(kDeployments, MakeDeployment(name, 0));
+  kube_.Put(kScaledObjects, Object("a", "a"));
+  kube_.Put(kScaledObjects, Object("broken", "c", "sum("));
+  ScaledObjectController controller(kube_, engine_, clock_, clock_, scheduler_, metrics_, Options());
+  ASSERT_TRUE(controller.Start().ok());
+  engine_.SetVector({25});
+  EXPECT_TRUE(Eventually([&] { return kube_.Replicas("shop", "a") == 3; }));
+  EXPECT_TRUE(controller.HasSynced());
+
+  kube_.Put(kScaledObjects, Object("b", "b"));
+  EXPECT_TRUE(Eventually([&] { return kube_.Replicas("shop", "b") == 3; }));
+  EXPECT_EQ(kube_.Replicas("shop", "c"), 0);
+  EXPECT_TRUE(board_.Get("ScaledObject", "shop", "broken")->held);
+
+  engine_.SetVector({0});
+  EXPECT_TRUE(Eventually([&] { return kube_.Replicas("shop", "a") == 0 && kube_.Replicas("shop", "b") == 0; }));
+
+  kube_.Remove(kScaledObjects, "shop", "a");
+  EXPECT_TRUE(Eventually([&] { return !board_.Get("ScaledObject", "shop", "a"); }));
+  controller.Stop();
+  controller.Stop();
+  engine_.SetVector({90});
+  clock_.Advance(60'000);
+  EXPECT_EQ(kube_.Replicas("shop", "b"), 0);
+}
+
+TEST_F(ControllerTest, WatchesKedaObjectsOnRequest) {
+  kube::Resource keda = kScaledObjects;
+  keda.group = "keda.sh";
+  kube_.Put(kDeployments, MakeDeployment("a", 0));
+  kube_.Put(keda, Object("a", "a"));
+  engine_.SetVector({25});
+  ScaledObjectControllerOptions options = Options();
+  options.watch_keda = true;
+  ScaledObjectController controller(kube_, engine_, clock_, clock_, scheduler_, metrics_, options);
+  ASSERT_TRUE(controller.Start().ok());
+  EXPECT_TRUE(Eventually([&] { return kube_.Replicas("shop", "a") == 3; }));
+  EXPECT_TRUE(Eventually([&] { return !ConditionsOf(kube_.Read(keda, "shop", "a")).empty(); }));
+}
+
+TEST_F(ControllerTest, HpaController) {
+  kube_.Put(kDeployments, MakeDeployment("a", 2));
+  kube_.Put(kube::resources::kPods,
+            {{"metadata", {{"name", "a-1"}, {"namespace", "shop"}, {"labels", {{"app", "x"}}}}}});
+  kube_.SetRaw("/apis/external.metrics.k8s.io/v1beta1/namespaces/shop/queue", {{"items", {{{"value", "80"}}}}});
+  kube_.Put(
+      kHorizontalPodAutoscalers,
+      {{"metadata", {{"name", "a"}, {"namespace", "shop"}}},
+       {"spec",
+        {{"scaleTargetRef", {{"apiVersion", "apps/v1"}, {"kind", "Deployment"}, {"name", "a"}}},
+         {"maxReplicas", 10},
+         {"metrics",
+          {{{"type", "External"},
+            {"external",
+             {{"metric", {{"name", "queue"}}}, {"target", {{"type", "AverageValue"}, {"averageValue", "10"}}}}}}}}}}});
+  HpaControllerOptions options;
+  options.board = &board_;
+  HpaController controller(kube_, clock_, scheduler_, metrics_, options);
+  controller.Start();
+  EXPECT_TRUE(Eventually([&] { return kube_.Replicas("shop", "a") == 8; }));
+  EXPECT_EQ(board_.Get("HorizontalPodAutoscaler", "shop", "a")->max, 10);
+  controller.Stop();
+}
+
+TEST_F(ControllerTest, WorkQueueNeverRunsAKeyTwiceAtATime) {
+  std::atomic<int> inside{0};
+  std::atomic<int> runs{0};
+  std::atomic<bool> overlapped{false};
+  auto queue = std::make_shared<WorkQueue>(scheduler_, [&](const std::string&) -> std::optional<int64_t> {
+    if (++inside > 1) overlapped = true;
+    ++runs;
+    --inside;
+    return runs < 500 ? std::optional<int64_t>(0) : std::nullopt;
+  });
+  for (int i = 0; i < 50; ++i) queue->Add("key");
+  EXPECT_TRUE(Eventually([&] { return runs >= 500; }));
+  EXPECT_FALSE(overlapped);
+  queue->Stop();
+  int before = runs;
+  queue->Add("key");
+  clock_.Advance(10'000);
+  EXPECT_EQ(runs, before);
+}
+
+TEST(SpreadOf, IsEven) {
+  int64_t low = 0;
+  for (int i = 0; i < 1'000; ++i) low += SpreadOf("shop/object-" + std::to_string(i), 2'000) < 1'000;
+  EXPECT_NEAR(low, 500, 60);
+}
+
+}  // namespace
+}  // namespace tidewright::scaler

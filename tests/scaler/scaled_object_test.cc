@@ -1,0 +1,267 @@
+#include "scaler/scaled_object.h"
+
+#include <gtest/gtest.h>
+
+#include <string>
+#include <vector>
+
+#include "base/document.h"
+#include "base/file.h"
+#include "base/json.h"
+
+namespace tidewright::scaler {
+namespace {
+
+base::Result<ScaledObject> DecodeYaml(const std::string& yaml) {
+  auto tree = base::ParseYaml(yaml, "test.yaml");
+  EXPECT_TRUE(tree.ok()) << tree.status().ToString();
+  return DecodeScaledObject(base::NodeToJson(*tree));
+}
+
+const char kHead[] = R"(
+apiVersion: tidewright.dev/v1alpha1
+kind: ScaledObject
+metadata: {name: orders, namespace: shop, creationTimestamp: "2026-01-08T10:00:00Z", generation: 3}
+)";
+
+const char kQueue[] = R"(
+spec:
+  scaleTargetRef: {name: worker}
+  triggers:
+    - type: redis
+      metadata: {address: "redis:6379", listName: orders}
+)";
+
+TEST(DecodeScaledObject, DefaultsAreKedas) {
+  auto object = DecodeYaml(std::string(kHead) + kQueue);
+  ASSERT_TRUE(object.ok()) << object.status().ToString();
+  EXPECT_EQ(object->TargetKey(), "Deployment.apps/v1 shop/worker");
+  EXPECT_EQ(object->polling_interval_ms, 30'000);
+  EXPECT_EQ(object->scale.cooldown_ms, 300'000);
+  EXPECT_EQ(object->scale.initial_cooldown_ms, 0);
+  EXPECT_EQ(object->scale.min_replicas, 0);
+  EXPECT_EQ(object->scale.max_replicas, 100);
+  EXPECT_FALSE(object->scale.idle_replicas);
+  EXPECT_EQ(object->scale.scale_down.stabilization_s, 300);
+  EXPECT_EQ(object->scale.scale_up.policies.size(), 2u);
+  EXPECT_EQ(object->created_ms, 1'767'866'400'000);
+  EXPECT_FALSE(object->paused);
+}
+
+TEST(DecodeScaledObject, EveryFieldArrives) {
+  auto object = DecodeYaml(std::string(kHead) + R"yaml(
+spec:
+  scaleTargetRef: {apiVersion: example.com/v1, kind: Fleet, name: worker, envSourceContainerName: app}
+  pollingInterval: 5
+  cooldownPeriod: 60
+  initialCooldownPeriod: 10
+  minReplicaCount: 3
+  idleReplicaCount: 1
+  maxReplicaCount: 20
+  fallback: {failureThreshold: 3, replicas: 6, behavior: currentReplicasIfHigher}
+  advanced:
+    restoreToOriginalReplicaCount: true
+    horizontalPodAutoscalerConfig:
+      name: anything
+      behavior:
+        scaleUp: {stabilizationWindowSeconds: 30, selectPolicy: Min, policies: [{type: Pods, value: 2, periodSeconds: 60}]}
+        scaleDown: {selectPolicy: Disabled, tolerance: "0.05"}
+  triggers:
+    - type: prometheus
+      name: rate
+      metricType: Value
+      useCachedMetrics: true
+      metadata: {serverAddress: "http://prom:9090", query: "sum(up)", threshold: "2.5"}
+)yaml");
+  ASSERT_TRUE(object.ok()) << object.status().ToString();
+  EXPECT_EQ(object->TargetKey(), "Fleet.example.com/v1 shop/worker");
+  EXPECT_EQ(object->env_container, "app");
+  EXPECT_EQ(object->scale.idle_replicas, 1);
+  EXPECT_EQ(object->fallback->behavior, Fallback::Behavior::kCurrentIfHigher);
+  EXPECT_TRUE(object->restore_on_delete);
+  EXPECT_EQ(object->scale.scale_up.select, SelectPolicy::kMin);
+  EXPECT_EQ(object->scale.scale_up.policies.size(), 1u);
+  EXPECT_EQ(object->scale.scale_down.select, SelectPolicy::kDisabled);
+  EXPECT_DOUBLE_EQ(object->scale.scale_down.tolerance, 0.05);
+  EXPECT_EQ(object->scale.scale_down.stabilization_s, 300);
+  EXPECT_EQ(object->triggers[0].target_type, TargetType::kValue);
+}
+
+struct AnnotationRow {
+  const char* annotations;
+  bool paused, in, out, force;
+};
+
+TEST(DecodeScaledObject, Annotations) {
+  const AnnotationRow rows[] = {
+      {R"({autoscaling.keda.sh/paused: "true"})", true, false, false, false},
+      {R"({autoscaling.keda.sh/paused: "false"})", false, false, false, false},
+      {R"({autoscaling.keda.sh/paused: "please"})", true, false, false, false},
+      {R"({autoscaling.keda.sh/paused: "false", autoscaling.keda.sh/paused-replicas: "2"})", true, false, false, false},
+      {R"({autoscaling.keda.sh/paused-scale-in: "true"})", false, true, false, false},
+      {R"({autoscaling.tidewright.dev/paused-scale-out: "true"})", false, false, true, false},
+      {R"({autoscaling.keda.sh/force-activation: "true"})", false, false, false, true},
+  };
+  for (const AnnotationRow& row : rows) {
+    auto object =
+        DecodeYaml("metadata: {name: a, namespace: b, annotations: " + std::string(row.annotations) + "}" + kQueue);
+    ASSERT_TRUE(object.ok()) << object.status().ToString();
+    EXPECT_EQ(object->paused, row.paused) << row.annotations;
+    EXPECT_EQ(object->scale.pause_scale_in, row.in) << row.annotations;
+    EXPECT_EQ(object->scale.pause_scale_out, row.out) << row.annotations;
+    EXPECT_EQ(object->scale.force_activation, row.force) << row.annotations;
+  }
+}
+
+TEST(DecodeScaledObject, CronAloneNeedsNoDownscaleWindow) {
+  const std::string cron = R"(
+spec:
+  scaleTargetRef: {name: worker}
+  triggers:
+    - {type: cron, metadata: {timezone: Europe/Rome, start: 0 8 * * *, end: 0 18 * * *, desiredReplicas: "3"}}
+)";
+  EXPECT_EQ(DecodeYaml(kHead + cron)->scale.scale_down.stabilization_s, 0);
+  EXPECT_EQ(DecodeYaml(kHead + cron + "    - {type: redis, metadata: {address: \"r:1\", listName: l}}\n")
+                ->scale.scale_down.stabilization_s,
+            300);
+  EXPECT_EQ(DecodeYaml(kHead + cron +
+                       "  advanced: {horizontalPodAutoscalerConfig: {behavior: {scaleDown: "
+                       "{stabilizationWindowSeconds: 120}}}}\n")
+                ->scale.scale_down.stabilization_s,
+            120);
+}
+
+struct ErrorRow {
+  const char* name;
+  const char* spec;
+  const char* error;
+};
+
+class DecodeErrors : public testing::TestWithParam<ErrorRow> {};
+
+TEST_P(DecodeErrors, NameObjectFieldValueAndRemedy) {
+  auto object = DecodeYaml(std::string(kHead) + "spec: " + GetParam().spec);
+  ASSERT_FALSE(object.ok());
+  EXPECT_EQ(object.status().code(), base::Code::kInvalidArgument);
+  std::string text = object.status().message();
+  EXPECT_NE(text.find(GetParam().error), std::string::npos) << text;
+  EXPECT_NE(text.find("ScaledObject shop/orders"), std::string::npos) << text;
+  EXPECT_EQ(text.find('\n'), std::string::npos) << "one fault, one error: " << text;
+}
+
+#define TARGET "scaleTargetRef: {name: w}, "
+#define REDIS "{type: redis, metadata: {address: 'r:1', listName: l}}"
+const ErrorRow kErrors[] = {
+    {"unknown_field", "{" TARGET "maxReplicas: 3, triggers: [" REDIS "]}",
+     "spec.maxReplicas: is not a known field; did you mean \"maxReplicaCount\"?"},
+    {"no_target", "{triggers: [" REDIS "]}", "spec.scaleTargetRef: is missing"},
+    {"no_triggers", "{" TARGET "}", "spec.triggers: is empty"},
+    {"wrong_type", "{" TARGET "maxReplicaCount: '3', triggers: [" REDIS "]}",
+     "spec.maxReplicaCount: \"3\" is not a whole"},
+    {"min_over_max", "{" TARGET "minReplicaCount: 9, maxReplicaCount: 3, triggers: [" REDIS "]}",
+     "spec.minReplicaCount: 9 is greater than maxReplicaCount 3"},
+    {"idle_over_min", "{" TARGET "minReplicaCount: 2, idleReplicaCount: 2, triggers: [" REDIS "]}",
+     "spec.idleReplicaCount: 2 is not less than minReplicaCount 2"},
+    {"polling_zero", "{" TARGET "pollingInterval: 0, triggers: [" REDIS "]}",
+     "spec.pollingInterval: 0 is out of range"},
+    {"modifiers", "{" TARGET "advanced: {scalingModifiers: {formula: a}}, triggers: [" REDIS "]}",
+     "spec.advanced.scalingModifiers: is not supported"},
+    {"bad_policy",
+     "{" TARGET "advanced: {horizontalPodAutoscalerConfig: {behavior: {scaleUp: {policies: [{type: Pod, "
+     "value: 1, periodSeconds: 1}]}}}}, triggers: [" REDIS "]}",
+     "scaleUp.policies[0].type: \"Pod\" is not a policy type; use Pods or Percent"},
+    {"unknown_trigger", "{" TARGET "triggers: [{type: redsi, metadata: {}}]}",
+     "spec.triggers[0].type: \"redsi\" is not a trigger type; did you mean redis?"},
+    {"keda_trigger", "{" TARGET "triggers: [{type: kafka, metadata: {}}]}",
+     "spec.triggers[0].type: \"kafka\" is a trigger of KEDA that this version does not read; use one of cron, "
+     "prometheus, "
+     "redis"},
+    {"duplicate_name",
+     "{" TARGET "triggers: [{type: redis, name: q, metadata: {address: 'r:1', listName: l}}, {type: redis, "
+     "name: q, metadata: {address: 'r:1', listName: m}}]}",
+     "spec.triggers[1].name: \"q\" is the name of another trigger"},
+    {"misspelt_key", "{" TARGET "triggers: [{type: redis, metadata: {address: 'r:1', listName: l, listLenght: '3'}}]}",
+     "spec.triggers[0].metadata.listLenght: is not a setting of the redis trigger; did you mean \"listLength\"?"},
+    {"number_value", "{" TARGET "triggers: [{type: redis, metadata: {address: 'r:1', listName: l, listLength: 3}}]}",
+     "spec.triggers[0].metadata.listLength: 3 is not a text; put it in quotes"},
+    {"missing_list", "{" TARGET "triggers: [{type: redis, metadata: {address: 'r:1'}}]}",
+     "spec.triggers[0].metadata.listName: is missing"},
+    {"missing_address", "{" TARGET "triggers: [{type: redis, metadata: {listName: l}}]}",
+     "spec.triggers[0].metadata.address: is missing; give address (host:port)"},
+    {"bad_address", "{" TARGET "triggers: [{type: redis, metadata: {address: redis, listName: l}}]}",
+     "spec.triggers[0].metadata.address: \"redis\" is not an address; use host:port"},
+    {"plain_password",
+     "{" TARGET "triggers: [{type: redis, metadata: {address: 'r:1', listName: l, password: hunter2}}]}",
+     "spec.triggers[0].metadata.password: must not stand in the manifest; use passwordFromEnv"},
+    {"redis_tls", "{" TARGET "triggers: [{type: redis, metadata: {address: 'r:1', listName: l, enableTLS: 'true'}}]}",
+     "spec.triggers[0].metadata.enableTLS: TLS to Redis is not supported"},
+    {"bad_length", "{" TARGET "triggers: [{type: redis, metadata: {address: 'r:1', listName: l, listLength: five}}]}",
+     "spec.triggers[0].metadata.listLength: \"five\" is not a number; use for example 5"},
+    {"bad_cron",
+     "{" TARGET "triggers: [{type: cron, metadata: {timezone: Etc/UTC, start: 0 8 * * 7, end: 0 9 * * *, "
+     "desiredReplicas: '1'}}]}",
+     "spec.triggers[0].metadata.start: cron expression \"0 8 * * 7\": field day of week: \"7\" ends above 6"},
+    {"bad_zone",
+     "{" TARGET "triggers: [{type: cron, metadata: {timezone: Europe/Roma, start: 0 8 * * *, end: 0 9 * * *, "
+     "desiredReplicas: '1'}}]}",
+     "spec.triggers[0].metadata.timezone: time zone \"Europe/Roma\" is not in the IANA database; did you mean "
+     "Europe/Rome?"},
+    {"zero_replicas",
+     "{" TARGET "triggers: [{type: cron, metadata: {timezone: Etc/UTC, start: 0 8 * * *, end: 0 9 * * *, "
+     "desiredReplicas: '0'}}]}",
+     "spec.triggers[0].metadata.desiredReplicas: \"0\" is not a whole number from 1"},
+    {"same_window",
+     "{" TARGET "triggers: [{type: cron, metadata: {timezone: Etc/UTC, start: 0 8 * * *, end: 00 8 * * *, "
+     "desiredReplicas: '1'}}]}",
+     "spec.triggers[0].metadata.end: start \"0 8 * * *\" and end \"00 8 * * *\" are the same times"},
+    {"impossible_date",
+     "{" TARGET "triggers: [{type: cron, metadata: {timezone: Etc/UTC, start: 0 8 30 2 *, end: 0 9 * * "
+     "*, desiredReplicas: '1'}}]}",
+     "spec.triggers[0].metadata.end: start \"0 8 30 2 *\" never happens"},
+    {"bad_query", "{" TARGET "triggers: [{type: prometheus, metadata: {query: 'sum(', threshold: '1'}}]}",
+     "spec.triggers[0].metadata.query: \"sum(\": "},
+    {"no_threshold", "{" TARGET "triggers: [{type: prometheus, metadata: {query: up}}]}",
+     "spec.triggers[0].metadata.threshold: is missing"},
+    {"tiny_threshold", "{" TARGET "triggers: [{type: prometheus, metadata: {query: up, threshold: '0.0001'}}]}",
+     "spec.triggers[0].metadata.threshold: \"0.0001\" is smaller than 0.001"},
+    {"negative_threshold", "{" TARGET "triggers: [{type: prometheus, metadata: {query: up, threshold: '-1'}}]}",
+     "spec.triggers[0].metadata.threshold: \"-1\" is not positive"},
+    {"unsupported_key",
+     "{" TARGET "triggers: [{type: prometheus, metadata: {query: up, threshold: '1', awsRegion: eu}}]}",
+     "spec.triggers[0].metadata.awsRegion: is not supported by this version"},
+    {"utilization",
+     "{" TARGET "triggers: [{type: redis, metricType: Utilization, metadata: {address: 'r:1', listName: l}}]}",
+     "spec.triggers[0].metricType: \"Utilization\" is for cpu and memory only"},
+    {"cluster_auth",
+     "{" TARGET "triggers: [{type: redis, authenticationRef: {name: a, kind: ClusterTriggerAuthentication}, "
+     "metadata: {listName: l}}]}",
+     "authenticationRef.kind: ClusterTriggerAuthentication is not supported"},
+};
+INSTANTIATE_TEST_SUITE_P(Rows, DecodeErrors, testing::ValuesIn(kErrors),
+                         [](const auto& row) { return std::string(row.param.name); });
+
+TEST(DecodeScaledObject, SecretsMayComeLater) {
+  for (const char* trigger : {"{type: redis, metadata: {addressFromEnv: REDIS, listName: l, passwordFromEnv: PW}}",
+                              "{type: redis, authenticationRef: {name: a}, metadata: {listName: l}}"}) {
+    auto object = DecodeYaml(std::string(kHead) + "spec: {" TARGET "triggers: [" + trigger + "]}");
+    EXPECT_TRUE(object.ok()) << object.status().ToString();
+  }
+}
+
+TEST(DecodeScaledObject, ExamplesDecode) {
+  for (const char* path : {"/examples/office-hours/scaledobject.yaml", "/examples/queue-worker/scaledobject.yaml",
+                           "/examples/web-shop/checkout-scaledobject.yaml"}) {
+    auto text = base::ReadFile(std::string(TIDEWRIGHT_SOURCE_DIR) + path);
+    if (!text.ok()) GTEST_SKIP() << text.status().ToString();
+    auto object = DecodeYaml(*text);
+    EXPECT_TRUE(object.ok()) << path << ": " << object.status().ToString();
+  }
+}
+
+TEST(MetricName, FollowsKeda) {
+  EXPECT_EQ(MetricName(0, "redis-orders"), "s0-redis-orders");
+  EXPECT_EQ(MetricName(2, "cron-Etc/UTC-0Sl2"), "s2-cron-Etc-UTC-0Sl2");
+}
+
+}  // namespace
+}  // namespace tidewright::scaler

@@ -1,0 +1,386 @@
+#include "scaler/scaled_workload.h"
+
+#include <gmock/gmock.h>
+#include <gtest/gtest.h>
+
+#include <string>
+#include <vector>
+
+#include "base/duration.h"
+#include "kube/meta.h"
+#include "tests/scaler/fake_engine.h"
+#include "tests/scaler/fake_kube.h"
+#include "tests/scaler/redis_server.h"
+
+namespace tidewright::scaler {
+namespace {
+
+using kube::resources::kDeployments;
+using kube::resources::kScaledObjects;
+using testing::Contains;
+using testing::HasSubstr;
+using testing::Not;
+
+base::Json MakeObject(base::Json spec, const std::string& name = "web") {
+  spec["scaleTargetRef"] = {{"name", "web"}};
+  return {{"metadata", {{"name", name}, {"namespace", "shop"}, {"creationTimestamp", "2026-01-08T10:00:00Z"}}},
+          {"spec", std::move(spec)}};
+}
+
+base::Json PrometheusTrigger(const std::string& threshold = "10") {
+  return {{"type", "prometheus"}, {"name", "rate"}, {"metadata", {{"query", "sum(up)"}, {"threshold", threshold}}}};
+}
+
+class ScaledWorkloadTest : public testing::Test {
+ protected:
+  ScaledWorkloadTest() : board_(metrics_) {
+    context_.client = &kube_;
+    context_.triggers.control = &clock_;
+    context_.triggers.calendar = &clock_;
+    context_.triggers.engine = &engine_;
+    context_.board = &board_;
+    context_.targets = &targets_;
+    workload_ = std::make_unique<ScaledWorkload>(context_, kScaledObjects);
+    kube_.Put(kDeployments, MakeDeployment("web", 0));
+    engine_.SetVector({0});
+  }
+
+  // One pass over the object as stored.
+  std::optional<int64_t> Pass() {
+    base::Json object = kube_.Read(kScaledObjects, "shop", "web");
+    return workload_->Reconcile(object.is_null() ? nullptr : std::make_shared<const base::Json>(object));
+  }
+  std::optional<int64_t> PassAfter(int64_t ms) {
+    clock_.Advance(ms);
+    return Pass();
+  }
+  void Apply(base::Json spec, base::Json annotations = base::Json::object()) {
+    base::Json object = MakeObject(std::move(spec));
+    object["metadata"]["annotations"] = std::move(annotations);
+    kube_.Put(kScaledObjects, object);
+  }
+  std::string Condition(const std::string& type, const std::string& member = "reason") {
+    for (const ConditionStatus& condition : ConditionsOf(kube_.Read(kScaledObjects, "shop", "web"))) {
+      if (condition.type != type) continue;
+      if (member == "status") return condition.status;
+      return member == "message" ? condition.message : condition.reason;
+    }
+    return "";
+  }
+  base::Json Status(std::initializer_list<std::string_view> path) {
+    base::Json object = kube_.Read(kScaledObjects, "shop", "web");
+    const base::Json* status = base::Find(object, {"status"});
+    const base::Json* found = status == nullptr ? nullptr : base::Find(*status, path);
+    return found == nullptr ? base::Json() : *found;
+  }
+
+  base::FakeClock clock_{*base::ParseTime("2026-01-08T12:00:00Z")};
+  base::MetricRegistry metrics_;
+  StatusBoard board_;
+  TargetRegistry targets_;
+  FakeKube kube_;
+  FakeEngine engine_;
+  WorkloadContext context_;
+  std::unique_ptr<ScaledWorkload> workload_;
+};
+
+TEST_F(ScaledWorkloadTest, WakesUpScalesAndRests) {
+  Apply({{"pollingInterval", 5}, {"cooldownPeriod", 60}, {"triggers", {PrometheusTrigger()}}});
+  EXPECT_EQ(Pass(), 5'000);
+  EXPECT_EQ(kube_.Replicas("shop", "web"), 0);
+  EXPECT_EQ(Condition("Ready"), "ScaledObjectReady");
+  EXPECT_EQ(Condition("Active"), "ScalerNotActive");
+  EXPECT_EQ(Condition("Paused"), "ScaledObjectUnpaused");
+  EXPECT_EQ(Condition("Fallback"), "NoFallbackFound");
+
+  engine_.SetVector({42});
+  PassAfter(5'000);
+  EXPECT_EQ(kube_.Replicas("shop", "web"), 5);
+  EXPECT_EQ(Condition("Active"), "ScalerActive");
+  EXPECT_THAT(kube_.Events(),
+              Contains("Normal KEDAScaleTargetActivated Scaled Deployment shop/web from 0 to 5: rate = 42, "
+                       "target 10 per replica -> 5 replicas; waking up from 0 replicas directly to 5 "
+                       "replicas"));
+  EXPECT_EQ(Status({"decision", "replicas"}), 5);
+  EXPECT_EQ(Status({"lastActiveTime"}), "2026-01-08T12:00:05Z");
+  EXPECT_EQ(Status({"originalReplicaCount"}), 0);
+  EXPECT_EQ(Status({"scaleTargetKind"}), "apps/v1.Deployment");
+  EXPECT_EQ(Status({"triggersTypes"}), "prometheus");
+  EXPECT_EQ(Status({"externalMetricNames"}), base::Json({"s0-prometheus"}));
+  EXPECT_EQ(Status({"triggersActivity", "s0-prometheus", "isActive"}), true);
+
+  engine_.SetVector({95});
+  PassAfter(5'000);
+  EXPECT_EQ(kube_.Replicas("shop", "web"), 10);
+  EXPECT_THAT(kube_.Events(), Contains(HasSubstr("Normal SuccessfulRescale Scaled Deployment shop/web from 5 to 10")));
+
+  engine_.SetVector({0});
+  PassAfter(60'000);
+  EXPECT_EQ(Condition("Active"), "ScalerCooldown");
+  EXPECT_EQ(kube_.Replicas("shop", "web"), 10);
+  PassAfter(1'000);
+  EXPECT_EQ(kube_.Replicas("shop", "web"), 0);
+  EXPECT_THAT(kube_.Events(),
+              Contains(HasSubstr("Normal KEDAScaleTargetDeactivated Scaled Deployment shop/web from 10 to 0")));
+  EXPECT_EQ(Condition("Active"), "ScalerNotActive");
+
+  auto shown = board_.Get("ScaledObject", "shop", "web");
+  ASSERT_TRUE(shown);
+  EXPECT_EQ(shown->scales.size(), 3u);
+  EXPECT_EQ(shown->current, 0);
+  EXPECT_THAT(metrics_.Render(),
+              HasSubstr("tidewright_scale_total{namespace=\"shop\",workload=\"web\",direction=\"up\"} 2"));
+  EXPECT_THAT(
+      metrics_.Render(),
+      HasSubstr("tidewright_trigger_value{namespace=\"shop\",name=\"web\",trigger=\"rate\",type=\"prometheus\"} 0"));
+}
+
+TEST_F(ScaledWorkloadTest, WritesStatusOnlyOnChange) {
+  Apply({{"triggers", {PrometheusTrigger()}}});
+  engine_.SetVector({42});
+  Pass();
+  PassAfter(30'000);
+  int writes = kube_.StatusWrites();
+  int scales = kube_.ScaleWrites();
+  for (int i = 0; i < 8; ++i) PassAfter(30'000);
+  EXPECT_EQ(kube_.StatusWrites(), writes) << "four minutes of the same are no news";
+  EXPECT_EQ(kube_.ScaleWrites(), scales);
+}
+
+TEST_F(ScaledWorkloadTest, ABrokenObjectSaysSoAndTouchesNothing) {
+  kube_.Put(kDeployments, MakeDeployment("web", 4));
+  Apply({{"minReplicaCount", 9}, {"maxReplicaCount", 3}, {"triggers", {PrometheusTrigger()}}});
+  EXPECT_EQ(Pass(), std::nullopt);
+  EXPECT_EQ(kube_.Replicas("shop", "web"), 4);
+  EXPECT_EQ(kube_.ScaleWrites(), 0);
+  EXPECT_EQ(Condition("Ready"), "ScaledObjectCheckFailed");
+  EXPECT_EQ(Condition("Ready", "message"),
+            "ScaledObject shop/web: spec.minReplicaCount: 9 is greater than maxReplicaCount 3; lower it or raise "
+            "maxReplicaCount");
+  EXPECT_THAT(kube_.Events(), testing::ElementsAre(HasSubstr("Warning ScaledObjectCheckFailed ScaledObject shop/web")));
+  Pass();
+  EXPECT_EQ(kube_.Events().size(), 1u) << "the same problem is told once";
+
+  Apply({{"minReplicaCount", 2}, {"maxReplicaCount", 3}, {"triggers", {PrometheusTrigger()}}});
+  Pass();
+  EXPECT_EQ(Condition("Ready"), "ScaledObjectReady");
+  EXPECT_EQ(kube_.Replicas("shop", "web"), 3);
+}
+
+TEST_F(ScaledWorkloadTest, FailingTriggersHoldAndRecover) {
+  kube_.Put(kDeployments, MakeDeployment("web", 4));
+  Apply({{"cooldownPeriod", 30}, {"triggers", {PrometheusTrigger()}}});
+  engine_.SetVector({40});
+  Pass();
+  engine_.SetError(base::UnavailableError("connection refused"));
+  for (int i = 0; i < 20; ++i) PassAfter(30'000);
+  EXPECT_EQ(kube_.Replicas("shop", "web"), 4);
+  EXPECT_EQ(Condition("Ready"), "TriggerError");
+  EXPECT_EQ(Condition("Ready", "message"), "rate cannot be read: connection refused");
+  EXPECT_EQ(Condition("Active"), "UnknownState");
+  EXPECT_EQ(Status({"decision", "why"}), "held: rate cannot be read: connection refused");
+  EXPECT_EQ(Status({"health", "s0-prometheus", "status"}), "Failing");
+  EXPECT_THAT(
+      metrics_.Render(),
+      HasSubstr(
+          "tidewright_trigger_errors_total{namespace=\"shop\",name=\"web\",trigger=\"rate\",type=\"prometheus\"} 20"));
+  EXPECT_THAT(metrics_.Render(), Not(HasSubstr("tidewright_trigger_value{")));
+  EXPECT_TRUE(board_.Get("ScaledObject", "shop", "web")->held);
+
+  engine_.SetVector({0});
+  PassAfter(30'000);
+  EXPECT_EQ(kube_.Replicas("shop", "web"), 4) << "the cooldown starts anew after blind time";
+  EXPECT_EQ(Condition("Ready"), "ScaledObjectReady");
+  PassAfter(31'000);
+  EXPECT_EQ(kube_.Replicas("shop", "web"), 0);
+}
+
+TEST_F(ScaledWorkloadTest, PartialFailure) {
+  kube_.Put(kDeployments, MakeDeployment("web", 4));
+  base::Json second = {
+      {"type", "cron"},
+      {"metadata", {{"timezone", "Etc/UTC"}, {"start", "0 8 * * *"}, {"end", "0 20 * * *"}, {"desiredReplicas", "2"}}}};
+  Apply({{"triggers", {PrometheusTrigger(), second}}});
+  engine_.SetError(base::UnavailableError("connection refused"));
+  Pass();
+  EXPECT_EQ(kube_.Replicas("shop", "web"), 4);
+  EXPECT_EQ(Condition("Ready", "status"), "Unknown");
+  EXPECT_EQ(Condition("Ready"), "PartialTriggerError");
+  EXPECT_EQ(Condition("Active"), "ScalerActive");
+}
+
+TEST_F(ScaledWorkloadTest, FallbackActsAfterTheThreshold) {
+  kube_.Put(kDeployments, MakeDeployment("web", 2));
+  Apply({{"minReplicaCount", 1},
+         {"fallback", {{"failureThreshold", 2}, {"replicas", 6}}},
+         {"triggers", {PrometheusTrigger()}}});
+  engine_.SetVector({20});
+  Pass();
+  engine_.SetError(base::UnavailableError("gone"));
+  PassAfter(30'000);
+  PassAfter(30'000);
+  EXPECT_EQ(kube_.Replicas("shop", "web"), 2);
+  EXPECT_EQ(Condition("Fallback"), "NoFallbackFound");
+  PassAfter(30'000);
+  EXPECT_EQ(kube_.Replicas("shop", "web"), 6);
+  EXPECT_EQ(Condition("Fallback"), "FallbackExists");
+  EXPECT_EQ(Status({"decision", "why"}), "rate: fallback after 3 failures (gone) -> 6 replicas");
+  engine_.SetVector({20});
+  PassAfter(30'000);
+  EXPECT_EQ(Condition("Fallback"), "NoFallbackFound");
+}
+
+TEST_F(ScaledWorkloadTest, Pauses) {
+  Apply({{"triggers", {PrometheusTrigger()}}}, {{"autoscaling.keda.sh/paused-replicas", "2"}});
+  engine_.SetVector({90});
+  Pass();
+  EXPECT_EQ(kube_.Replicas("shop", "web"), 2);
+  EXPECT_EQ(Condition("Paused"), "ScaledObjectPaused");
+  EXPECT_EQ(Status({"pausedReplicaCount"}), 2);
+  kube_.Put(kDeployments, MakeDeployment("web", 5));
+  PassAfter(30'000);
+  EXPECT_EQ(kube_.Replicas("shop", "web"), 5) << "paused means hands off, once the number was reached";
+  Apply({{"triggers", {PrometheusTrigger()}}});
+  Pass();
+  EXPECT_EQ(kube_.Replicas("shop", "web"), 9);
+  EXPECT_EQ(Condition("Paused"), "ScaledObjectUnpaused");
+  EXPECT_TRUE(Status({"pausedReplicaCount"}).is_null());
+}
+
+TEST_F(ScaledWorkloadTest, OneTargetHasOneMaster) {
+  Apply({{"triggers", {PrometheusTrigger()}}});
+  ASSERT_TRUE(targets_.Claim("Deployment.apps/v1 shop/web", "ScaledObject.tidewright.dev shop/older", 0).ok());
+  engine_.SetVector({90});
+  EXPECT_EQ(Pass(), 30'000);
+  EXPECT_EQ(kube_.Replicas("shop", "web"), 0);
+  EXPECT_EQ(Condition("Ready"), "ScaleTargetConflict");
+  EXPECT_THAT(Condition("Ready", "message"), HasSubstr("is already scaled by ScaledObject.tidewright.dev shop/older"));
+  targets_.Release("ScaledObject.tidewright.dev shop/older");
+  Pass();
+  EXPECT_EQ(kube_.Replicas("shop", "web"), 9);
+}
+
+TEST_F(ScaledWorkloadTest, RefusesBesideAnHpa) {
+  kube_.Put(kube::resources::kHorizontalPodAutoscalers,
+            {{"metadata", {{"name", "web"}, {"namespace", "shop"}}},
+             {"spec", {{"scaleTargetRef", {{"kind", "Deployment"}, {"name", "web"}}}}}});
+  Apply({{"triggers", {PrometheusTrigger()}}});
+  engine_.SetVector({90});
+  Pass();
+  EXPECT_EQ(kube_.Replicas("shop", "web"), 0);
+  EXPECT_EQ(Condition("Ready"), "ScaleTargetConflict");
+}
+
+TEST_F(ScaledWorkloadTest, MissingTargetAndDeadServer) {
+  kube_.Remove(kDeployments, "shop", "web");
+  Apply({{"triggers", {PrometheusTrigger()}}});
+  EXPECT_EQ(Pass(), 30'000);
+  EXPECT_EQ(Condition("Ready"), "ErrorGettingCurrentReplicas");
+  kube_.Put(kDeployments, MakeDeployment("web", 3));
+  engine_.SetVector({30});
+  Pass();
+  EXPECT_EQ(Condition("Ready"), "ScaledObjectReady");
+  kube_.FailWith([](const std::string&, const std::string&) { return base::UnavailableError("connection refused"); });
+  engine_.SetVector({0});
+  for (int i = 0; i < 30; ++i) PassAfter(30'000);
+  kube_.FailWith(nullptr);
+  PassAfter(1'000);
+  EXPECT_EQ(kube_.Replicas("shop", "web"), 3) << "time without the API server is no cooldown";
+}
+
+TEST_F(ScaledWorkloadTest, FailedScaleIsToldAndTriedAgain) {
+  Apply({{"triggers", {PrometheusTrigger()}}});
+  engine_.SetVector({20});
+  kube_.FailWith([](const std::string&, const std::string& path) {
+    return path.ends_with("/scale") ? base::PermissionDeniedError("forbidden") : base::Status::Ok();
+  });
+  Pass();
+  EXPECT_THAT(kube_.Events(), Contains("Warning KEDAScaleTargetActivationFailed Could not set 2 replicas: forbidden"));
+  kube_.FailWith(nullptr);
+  PassAfter(30'000);
+  EXPECT_EQ(kube_.Replicas("shop", "web"), 2);
+}
+
+TEST_F(ScaledWorkloadTest, RestoresOnDelete) {
+  kube_.Put(kDeployments, MakeDeployment("web", 3));
+  Apply({{"advanced", {{"restoreToOriginalReplicaCount", true}}}, {"triggers", {PrometheusTrigger()}}});
+  engine_.SetVector({90});
+  Pass();
+  Pass();
+  EXPECT_EQ(kube_.Replicas("shop", "web"), 7) << "4 pods in 15 s";
+  kube_.Remove(kScaledObjects, "shop", "web");
+  ASSERT_FALSE(kube_.Read(kScaledObjects, "shop", "web").is_null()) << "held by the finalizer";
+  Pass();
+  EXPECT_EQ(kube_.Replicas("shop", "web"), 3);
+  EXPECT_TRUE(kube_.Read(kScaledObjects, "shop", "web").is_null());
+  Pass();
+  EXPECT_EQ(board_.Snapshot().size(), 0u);
+  EXPECT_THAT(metrics_.Render(), Not(HasSubstr("tidewright_workload_replicas{")));
+}
+
+TEST_F(ScaledWorkloadTest, ARestartOfTheControllerIsNoScaleDown) {
+  kube_.Put(kDeployments, MakeDeployment("web", 6));
+  Apply({{"cooldownPeriod", 60}, {"triggers", {PrometheusTrigger()}}});
+  engine_.SetVector({60});
+  Pass();
+  clock_.Advance(3'600'000);
+  workload_ = std::make_unique<ScaledWorkload>(context_, kScaledObjects);
+  engine_.SetVector({0});
+  Pass();
+  EXPECT_EQ(kube_.Replicas("shop", "web"), 6);
+  PassAfter(61'000);
+  EXPECT_EQ(kube_.Replicas("shop", "web"), 0);
+}
+
+TEST_F(ScaledWorkloadTest, EnvironmentSecretsAndAuthentication) {
+  if (!RedisServer::Available()) GTEST_SKIP() << "redis-server is not installed";
+  RedisServer server("pa55");
+  ASSERT_TRUE(server.Run({"RPUSH", "orders", "1", "2", "3", "4", "5", "6"}).ok());
+  base::Json deployment = MakeDeployment("web", 0);
+  deployment["spec"]["template"]["spec"]["containers"][0]["env"] = {
+      {{"name", "PORT"}, {"value", std::to_string(server.port())}},
+      {{"name", "REDIS"}, {"value", "redis.shop:$(PORT)"}},
+      {{"name", "PW"}, {"valueFrom", {{"secretKeyRef", {{"name", "redis"}, {"key", "password"}}}}}}};
+  kube_.Put(kDeployments, deployment);
+  kube_.Put(kube::resources::kSecrets,
+            {{"metadata", {{"name", "redis"}, {"namespace", "shop"}}}, {"data", {{"password", "cGE1NQ=="}}}});
+  kube_.Put(kube::resources::kTriggerAuthentications,
+            {{"metadata", {{"name", "auth"}, {"namespace", "shop"}}},
+             {"spec", {{"secretTargetRef", {{{"parameter", "password"}, {"name", "redis"}, {"key", "password"}}}}}}});
+  context_.triggers.resolve_host = [](const std::string& host) { return host == "redis.shop" ? "127.0.0.1" : host; };
+  workload_ = std::make_unique<ScaledWorkload>(context_, kScaledObjects);
+  base::Json by_env = {{"type", "redis"},
+                       {"metadata", {{"addressFromEnv", "REDIS"}, {"listName", "orders"}, {"passwordFromEnv", "PW"}}}};
+  base::Json by_ref = {{"type", "redis"},
+                       {"authenticationRef", {{"name", "auth"}}},
+                       {"metadata", {{"addressFromEnv", "REDIS"}, {"listName", "orders"}}}};
+  Apply({{"triggers", {by_env, by_ref}}});
+  Pass();
+  EXPECT_EQ(Condition("Ready", "message"), "The object is valid and its triggers can be read.");
+  EXPECT_EQ(kube_.Replicas("shop", "web"), 2);
+}
+
+// The server dies while the workload is busy: nothing scales down, the error shows, and it recovers by itself.
+TEST_F(ScaledWorkloadTest, RedisOutage) {
+  if (!RedisServer::Available()) GTEST_SKIP() << "redis-server is not installed";
+  RedisServer server;
+  ASSERT_TRUE(server.Run({"RPUSH", "orders", "1", "2", "3", "4", "5", "6", "7", "8", "9", "10", "11"}).ok());
+  Apply({{"cooldownPeriod", 10},
+         {"triggers", {{{"type", "redis"}, {"metadata", {{"address", server.address()}, {"listName", "orders"}}}}}}});
+  Pass();
+  EXPECT_EQ(kube_.Replicas("shop", "web"), 3);
+  server.Kill();
+  for (int i = 0; i < 5; ++i) PassAfter(30'000);
+  EXPECT_EQ(kube_.Replicas("shop", "web"), 3);
+  EXPECT_EQ(Condition("Ready", "message"),
+            "redis orders cannot be read: redis at " + server.address() + ": connection refused");
+  server.Start();
+  PassAfter(5'000);
+  EXPECT_EQ(kube_.Replicas("shop", "web"), 3);
+  EXPECT_EQ(Condition("Ready"), "ScaledObjectReady");
+  PassAfter(11'000);
+  EXPECT_EQ(kube_.Replicas("shop", "web"), 0) << "the restarted server has an empty list";
+}
+
+}  // namespace
+}  // namespace tidewright::scaler
