@@ -1,0 +1,128 @@
+#include "scrape/text_parser.h"
+
+#include <gmock/gmock.h>
+#include <gtest/gtest.h>
+
+#include "scrape/md5.h"
+#include "scrape/series_cache.h"
+
+namespace tidewright::scrape {
+namespace {
+
+struct FastRow {
+  const char* name;
+  const char* line;
+  const char* series;
+  bool taken;
+};
+
+class FastPath : public ::testing::TestWithParam<FastRow> {};
+
+TEST_P(FastPath, TakesExactlyTheSeries) {
+  std::string body = std::string(GetParam().line) + "\n";
+  TextParser parser(body, TextFormat::kPrometheus);
+  ASSERT_EQ(parser.NextIfSeries(GetParam().series), GetParam().taken);
+  if (!GetParam().taken) return;
+  TextParser full(body, TextFormat::kPrometheus);
+  ASSERT_EQ(full.Next(), Entry::kSeries);
+  EXPECT_EQ(parser.series(), full.series());
+  EXPECT_EQ(parser.value(), full.value());
+  std::vector<tsdb::Label> fast_labels, labels;
+  parser.AppendLabels(&fast_labels);
+  full.AppendLabels(&labels);
+  EXPECT_EQ(fast_labels, labels);
+  EXPECT_EQ(parser.Next(), Entry::kEnd);
+}
+
+INSTANTIATE_TEST_SUITE_P(
+    Table, FastPath,
+    ::testing::Values(FastRow{"Same", "m{a=\"b\"} 1", "m{a=\"b\"}", true}, FastRow{"Timestamp", "m 1 5", "m", true},
+                      FastRow{"LongerName", "m_total 1", "m", false}, FastRow{"Labels", "m{a=\"b\"} 1", "m", false},
+                      FastRow{"LabelsAfterBlank", "m {a=\"b\"} 1", "m", false},
+                      FastRow{"OtherValue", "m{a=\"c\"} 1", "m{a=\"b\"}", false},
+                      FastRow{"NoBlankAfterBrace", "m{a=\"b\"}1", "m{a=\"b\"}", true},
+                      FastRow{"BadValue", "m x", "m", false}, FastRow{"Truncated", "m", "m", false}),
+    [](const auto& test) { return test.param.name; });
+
+TEST(TextParser, ErrorsNameTheLine) {
+  TextParser parser("a 1\nb{c=} 2\n", TextFormat::kPrometheus);
+  EXPECT_EQ(parser.Next(), Entry::kSeries);
+  EXPECT_EQ(parser.Next(), Entry::kError);
+  EXPECT_THAT(parser.status().message(), ::testing::HasSubstr("line 2: expected a label value"));
+  EXPECT_EQ(parser.Next(), Entry::kError) << "an error stays";
+}
+
+TEST(Md5, Rfc1321Suite) {
+  auto hex = [](std::string_view text) {
+    std::string out;
+    for (uint8_t byte : Md5(text)) {
+      out += "0123456789abcdef"[byte >> 4];
+      out += "0123456789abcdef"[byte & 15];
+    }
+    return out;
+  };
+  EXPECT_EQ(hex(""), "d41d8cd98f00b204e9800998ecf8427e");
+  EXPECT_EQ(hex("abc"), "900150983cd24fb0d6963f7d28e17f72");
+  EXPECT_EQ(hex("12345678901234567890123456789012345678901234567890123456789012345678901234567890"),
+            "57edf4a22be3c955ac49da2e2107b67a");
+}
+
+// One scrape of series named by single letters; each has its letter as reference.
+std::vector<tsdb::SeriesRef> Scrape(SeriesCache& cache, const std::string& names, bool commit = true) {
+  cache.Begin();
+  for (char c : names) {
+    std::string_view text(&c, 1);
+    uint32_t index = cache.Find(text);
+    if (index == SeriesCache::kNone) index = cache.Add(text, static_cast<tsdb::SeriesRef>(c));
+    cache.Visit(index);
+    cache[index].tracked = true;
+  }
+  std::vector<tsdb::SeriesRef> vanished;
+  commit ? cache.Commit(&vanished) : cache.Rollback(&vanished);
+  return vanished;
+}
+
+TEST(SeriesCache, PredictsTheOrderOfTheLastScrape) {
+  SeriesCache cache;
+  Scrape(cache, "abc");
+  cache.Begin();
+  for (char c : std::string("abc")) {
+    ASSERT_NE(cache.Predicted(), SeriesCache::kNone);
+    EXPECT_EQ(cache[cache.Predicted()].text, std::string(1, c));
+    cache.Visit(cache.Predicted());
+  }
+  EXPECT_EQ(cache.Predicted(), SeriesCache::kNone);
+}
+
+TEST(SeriesCache, ReportsWhatVanished) {
+  SeriesCache cache;
+  EXPECT_TRUE(Scrape(cache, "abc").empty());
+  EXPECT_THAT(Scrape(cache, "ac"), ::testing::ElementsAre('b'));
+  EXPECT_EQ(cache.size(), 2u);
+  EXPECT_EQ(cache.Find("b"), SeriesCache::kNone);
+  EXPECT_TRUE(Scrape(cache, "ca").empty());
+}
+
+TEST(SeriesCache, FailedScrapeEndsEverythingAndForgetsWhatItAdded) {
+  SeriesCache cache;
+  Scrape(cache, "ab");
+  EXPECT_THAT(Scrape(cache, "axyz", /*commit=*/false), ::testing::UnorderedElementsAre('a', 'b'));
+  EXPECT_EQ(cache.size(), 2u);
+  EXPECT_TRUE(Scrape(cache, "x", /*commit=*/false).empty()) << "markers are written once";
+  EXPECT_TRUE(Scrape(cache, "ab").empty());
+}
+
+TEST(SeriesCache, OtherSpellingOfTheSameSeriesKeepsItAlive) {
+  SeriesCache cache;
+  Scrape(cache, "a");
+  cache.Begin();
+  uint32_t index = cache.Add("also a", 'a');
+  cache.Visit(index);
+  cache[index].tracked = true;
+  std::vector<tsdb::SeriesRef> vanished;
+  cache.Commit(&vanished);
+  EXPECT_TRUE(vanished.empty());
+}
+
+}  // namespace
+}  // namespace tidewright::scrape
