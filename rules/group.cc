@@ -1,0 +1,167 @@
+#include "rules/group.h"
+
+#include <algorithm>
+
+#include "base/clock.h"
+#include "base/log.h"
+
+namespace tidewright::rules {
+
+namespace {
+
+using tsdb::Labels;
+
+double SecondsSince(int64_t start_nanos) { return static_cast<double>(base::MonotonicNanos() - start_nanos) / 1e9; }
+
+}  // namespace
+
+Instruments::Instruments(base::MetricRegistry& registry)
+    : evaluations(registry.GetCounter("tidewright_rule_evaluations_total", "Evaluations of rules.")),
+      failures(registry.GetCounter("tidewright_rule_evaluation_failures_total", "Evaluations of rules that failed.")),
+      missed(registry.GetCounter("tidewright_rule_group_iterations_missed_total",
+                                 "Evaluations of groups that were skipped because the one before took too long.")),
+      rejected(registry.GetCounter("tidewright_rule_samples_rejected_total",
+                                   "Samples of rules that the store refused, mostly because another rule writes the "
+                                   "same series.")) {}
+
+Group::Group(const GroupSpec& spec, const ManagerOptions& options, promql::QueryEngine& engine,
+             tsdb::Appendable& storage, Instruments& instruments)
+    : spec_(spec), options_(options), engine_(engine), storage_(storage), instruments_(instruments) {
+  base::MutexLock lock(mu_);
+  status_.name = spec.name;
+  status_.file = spec.file;
+  status_.interval_ms = interval_ms();
+  status_.limit = spec.limit;
+  for (const RuleSpec& rule : spec.rules) {
+    rules_.push_back(NewRule(rule));
+    RuleStatus status;
+    status.spec = rule;
+    status_.rules.push_back(std::move(status));
+  }
+}
+
+int64_t Group::OffsetMs() const {
+  uint64_t hash = Labels::Of({{"file", spec_.file}, {"name", spec_.name}}).Hash();
+  return static_cast<int64_t>(hash % static_cast<uint64_t>(interval_ms()));
+}
+
+void Group::Evaluate(int64_t t) {
+  const int64_t start = base::MonotonicNanos();
+  for (size_t i = 0; i < rules_.size(); ++i) EvaluateRule(i, t);
+  base::Status marked = MarkStale(ended_, t);
+  if (marked.ok()) ended_.clear();  // Else the next evaluation tries again.
+  ++evaluations_;
+  base::MutexLock lock(mu_);
+  status_.last_evaluation_ms = t;
+  status_.evaluation_seconds = SecondsSince(start);
+}
+
+void Group::EvaluateRule(size_t index, int64_t t) {
+  const int64_t start = base::MonotonicNanos();
+  Rule& rule = *rules_[index];
+  instruments_.evaluations.Add();
+  auto samples = rule.Evaluate(engine_, t, QueryOffsetMs(), spec_.limit);
+  base::Status error = samples.ok() ? Store(rule, *samples, t) : samples.status();
+  if (!error.ok()) {
+    instruments_.failures.Add();
+    base::LogWarn(
+        "rules", "rule failed",
+        {{"file", spec_.file}, {"group", spec_.name}, {"rule", rule.spec().name}, {"error", error.ToString()}});
+  }
+  base::MutexLock lock(mu_);
+  RuleStatus& status = status_.rules[index];
+  status.last_error = error;
+  status.last_evaluation_ms = t;
+  status.evaluation_seconds = SecondsSince(start);
+  status.alerts = rule.Alerts();
+}
+
+bool Group::Append(tsdb::Appender& appender, const Labels& labels, int64_t t, double value) {
+  auto ref = appender.Append(0, labels, t, value);
+  if (ref.ok()) return true;
+  instruments_.rejected.Add();
+  base::Log(base::LogLevel::kDebug, "rules", "sample rejected",
+            {{"group", spec_.name}, {"error", ref.status().ToString()}});
+  return false;
+}
+
+base::Status Group::Store(Rule& rule, const std::vector<RuleSample>& samples, int64_t t) {
+  const int64_t at = t - QueryOffsetMs();
+  auto appender = storage_.NewAppender();
+  std::set<Labels> written;
+  for (const RuleSample& sample : samples) {
+    if (Append(*appender, sample.labels, at, sample.value)) written.insert(sample.labels);
+  }
+  for (const Labels& labels : rule.series()) {
+    if (written.count(labels) == 0) Append(*appender, labels, at, tsdb::StaleNan());
+  }
+  TW_RETURN_IF_ERROR(appender->Commit());
+  rule.series() = std::move(written);
+  return base::Status::Ok();
+}
+
+base::Status Group::MarkStale(const std::vector<Labels>& series, int64_t t) {
+  if (series.empty()) return base::Status::Ok();
+  auto appender = storage_.NewAppender();
+  for (const Labels& labels : series) Append(*appender, labels, t - QueryOffsetMs(), tsdb::StaleNan());
+  return appender->Commit();
+}
+
+void Group::Restore(int64_t t) {
+  restored_ = true;
+  for (size_t i = 0; i < rules_.size(); ++i) {
+    auto* alerting = dynamic_cast<AlertingRule*>(rules_[i].get());
+    if (alerting == nullptr || alerting->restored()) continue;
+    base::Status status = alerting->Restore(engine_, t, options_);
+    if (!status.ok()) {
+      base::LogWarn("rules", "the age of alerts could not be restored; it is tried again at the next evaluation",
+                    {{"group", spec_.name}, {"rule", alerting->spec().name}, {"error", status.ToString()}});
+      restored_ = false;
+    }
+    base::MutexLock lock(mu_);
+    status_.rules[i].alerts = alerting->Alerts();
+  }
+}
+
+void Group::CopyState(Group& old) {
+  std::vector<bool> taken(old.rules_.size(), false);
+  GroupStatus before = old.Status();
+  for (size_t i = 0; i < rules_.size(); ++i) {
+    const RuleSpec& spec = rules_[i]->spec();
+    for (size_t j = 0; j < old.rules_.size(); ++j) {
+      const RuleSpec& other = old.rules_[j]->spec();
+      bool same = !taken[j] && spec.kind == other.kind && spec.name == other.name && spec.labels == other.labels;
+      if (!same) continue;
+      taken[j] = true;
+      rules_[i]->CopyState(*old.rules_[j]);
+      base::MutexLock lock(mu_);
+      status_.rules[i] = before.rules[j];
+      status_.rules[i].spec = spec;
+      break;
+    }
+  }
+  ended_ = old.ended_;
+  for (size_t j = 0; j < old.rules_.size(); ++j) {
+    if (!taken[j]) ended_.insert(ended_.end(), old.rules_[j]->series().begin(), old.rules_[j]->series().end());
+  }
+  base::MutexLock lock(mu_);
+  status_.last_evaluation_ms = before.last_evaluation_ms;
+  status_.evaluation_seconds = before.evaluation_seconds;
+}
+
+void Group::EndSeries(int64_t t) {
+  std::vector<Labels> all = std::move(ended_);
+  for (auto& rule : rules_) all.insert(all.end(), rule->series().begin(), rule->series().end());
+  // An evaluation at this very time would be contradicted.
+  base::Status marked = MarkStale(all, std::max(t, Status().last_evaluation_ms + 1));
+  if (marked.ok()) return;
+  base::LogWarn("rules", "the series of a removed group could not be marked as ended",
+                {{"group", spec_.name}, {"error", marked.ToString()}});
+}
+
+GroupStatus Group::Status() const {
+  base::MutexLock lock(mu_);
+  return status_;
+}
+
+}  // namespace tidewright::rules

@@ -1,0 +1,75 @@
+// Group: the rules of one group, evaluated in order. Private to rules.
+#pragma once
+
+#include <cstdint>
+#include <memory>
+#include <vector>
+
+#include "base/metrics.h"
+#include "base/mutex.h"
+#include "promql/engine.h"
+#include "rules/manager.h"
+#include "rules/rule.h"
+#include "tsdb/appender.h"
+
+namespace tidewright::rules {
+
+struct Instruments {
+  explicit Instruments(base::MetricRegistry& registry);
+  base::Counter& evaluations;
+  base::Counter& failures;
+  base::Counter& missed;
+  base::Counter& rejected;
+};
+
+// Status() may be called at any time; everything else by one thread at a time.
+class Group {
+ public:
+  // Borrows the engine, storage and instruments.
+  Group(const GroupSpec& spec, const ManagerOptions& options, promql::QueryEngine& engine, tsdb::Appendable& storage,
+        Instruments& instruments);
+
+  const GroupSpec& spec() const { return spec_; }
+  int64_t interval_ms() const { return spec_.interval_ms > 0 ? spec_.interval_ms : options_.default_interval_ms; }
+  // Where in each interval the group is evaluated: 0 <= offset < interval.
+  int64_t OffsetMs() const;
+
+  // Evaluates every rule at `t` and commits what each gives.
+  void Evaluate(int64_t t);
+  // Restores the age of alerts, as of `t`; rules that have been restored are left alone.
+  void Restore(int64_t t);
+  // Whether Restore() is due: after the second evaluation, and again while it fails.
+  bool RestoreDue() const { return evaluations_ >= kEvaluationsBeforeRestore && !restored_; }
+  // Takes over the state of the rules that the old group has by the same name and labels. The series of its other rules
+  // end at the next evaluation.
+  void CopyState(Group& old);
+  // Marks every series as ended: for a group that was removed.
+  void EndSeries(int64_t t);
+
+  GroupStatus Status() const;
+
+ private:
+  void EvaluateRule(size_t index, int64_t t);
+  base::Status Store(Rule& rule, const std::vector<RuleSample>& samples, int64_t t);
+  base::Status MarkStale(const std::vector<tsdb::Labels>& series, int64_t t);
+  bool Append(tsdb::Appender& appender, const tsdb::Labels& labels, int64_t t, double value);
+  int64_t QueryOffsetMs() const { return spec_.query_offset_ms.value_or(options_.default_query_offset_ms); }
+
+  const GroupSpec spec_;
+  const ManagerOptions options_;
+  promql::QueryEngine& engine_;
+  tsdb::Appendable& storage_;
+  Instruments& instruments_;
+
+  std::vector<std::unique_ptr<Rule>> rules_;
+  std::vector<tsdb::Labels> ended_;  // Series of rules that a reload removed.
+  // The first evaluation may come before the first scrape, which would find no alerts to restore.
+  static constexpr int kEvaluationsBeforeRestore = 2;
+  int evaluations_ = 0;
+  bool restored_ = false;
+
+  mutable base::Mutex mu_;
+  GroupStatus status_ GUARDED_BY(mu_);
+};
+
+}  // namespace tidewright::rules

@@ -1,0 +1,230 @@
+#include "rules/rule.h"
+
+#include <algorithm>
+#include <utility>
+#include <variant>
+
+namespace tidewright::rules {
+
+namespace {
+
+using tsdb::Labels;
+using tsdb::LabelsBuilder;
+
+constexpr int64_t kResolvedRetentionMs = 15 * 60 * 1000;
+// Below the engine's usual lookback of five minutes.
+constexpr int64_t kMarkerWindowMs = 4 * 60 * 1000;
+constexpr std::string_view kAlertName = "alertname";
+constexpr std::string_view kAlertState = "alertstate";
+constexpr std::string_view kAlerts = "ALERTS";
+constexpr std::string_view kAlertsForState = "ALERTS_FOR_STATE";
+
+// A scalar counts as one element without labels.
+base::Result<promql::Vector> QueryVector(promql::QueryEngine& engine, const std::string& expr, int64_t t) {
+  TW_ASSIGN_OR_RETURN(promql::QueryResult result, engine.Instant(expr, t));
+  if (auto* vector = std::get_if<promql::Vector>(&result.value)) return std::move(*vector);
+  if (auto* scalar = std::get_if<promql::Scalar>(&result.value)) {
+    return promql::Vector{{Labels(), {t, scalar->point.v}}};
+  }
+  return base::InvalidArgumentError("the result of the expression is neither a vector nor a scalar");
+}
+
+base::Status CheckLimit(int64_t limit, size_t count, std::string_view what) {
+  if (limit <= 0 || count <= static_cast<size_t>(limit)) return base::Status::Ok();
+  return base::ResourceExhaustedError("exceeded limit of " + std::to_string(limit) + " with " + std::to_string(count) +
+                                      " " + std::string(what) + "; raise the group's limit or narrow the expression");
+}
+
+base::Status RepeatedLabels(const Labels& labels) {
+  return base::InvalidArgumentError("vector contains metrics with the same labelset after applying rule labels: " +
+                                    labels.ToString());
+}
+
+void Override(LabelsBuilder* builder, const std::map<std::string, std::string>& labels) {
+  for (const auto& [name, value] : labels) builder->Set(name, value);
+}
+
+}  // namespace
+
+std::unique_ptr<Rule> NewRule(const RuleSpec& spec) {
+  if (spec.kind == RuleKind::kRecording) return std::make_unique<RecordingRule>(spec);
+  return std::make_unique<AlertingRule>(spec);
+}
+
+base::Result<std::vector<RuleSample>> RecordingRule::Evaluate(promql::QueryEngine& engine, int64_t t, int64_t offset_ms,
+                                                              int64_t limit) {
+  TW_ASSIGN_OR_RETURN(promql::Vector vector, QueryVector(engine, spec().expr, t - offset_ms));
+  std::vector<RuleSample> samples;
+  std::set<Labels> seen;
+  for (const promql::VectorSample& sample : vector) {
+    LabelsBuilder builder(sample.labels);
+    builder.Set(tsdb::kMetricName, spec().name);
+    Override(&builder, spec().labels);
+    samples.push_back({builder.Build(), sample.point.v});
+    if (!seen.insert(samples.back().labels).second) return RepeatedLabels(samples.back().labels);
+  }
+  TW_RETURN_IF_ERROR(CheckLimit(limit, samples.size(), "series"));
+  return samples;
+}
+
+base::Result<std::map<Labels, Alert>> AlertingRule::Query(promql::QueryEngine& engine, int64_t t,
+                                                          int64_t offset_ms) const {
+  TW_ASSIGN_OR_RETURN(promql::Vector vector, QueryVector(engine, spec().expr, t - offset_ms));
+  std::map<Labels, Alert> found;
+  for (const promql::VectorSample& sample : vector) {
+    LabelsBuilder builder(sample.labels);
+    builder.Remove(tsdb::kMetricName);
+    Override(&builder, spec().labels);
+    builder.Set(kAlertName, spec().name);
+    Alert alert;
+    alert.labels = builder.Build();
+    alert.annotations = spec().annotations;
+    alert.state = AlertState::kPending;
+    alert.value = sample.point.v;
+    alert.active_at_ms = t;
+    Labels labels = alert.labels;
+    if (!found.emplace(labels, std::move(alert)).second) return RepeatedLabels(labels);
+  }
+  return found;
+}
+
+// Whether an alert that is no longer in the result goes on firing.
+bool AlertingRule::KeepsFiring(Alert* alert, int64_t t) const {
+  if (alert->state != AlertState::kFiring || spec().keep_firing_for_ms == 0) return false;
+  if (alert->keep_firing_since_ms == 0) alert->keep_firing_since_ms = t;
+  return t - alert->keep_firing_since_ms < spec().keep_firing_for_ms;
+}
+
+void AlertingRule::Advance(const std::map<Labels, Alert>& found, int64_t t) {
+  for (const auto& [labels, alert] : found) {
+    auto [known, inserted] = alerts_.emplace(labels, alert);
+    if (inserted) continue;
+    if (known->second.state == AlertState::kInactive) {
+      known->second = alert;  // It came back: a new alert.
+    } else {
+      known->second.value = alert.value;
+      known->second.annotations = alert.annotations;
+    }
+  }
+  for (auto it = alerts_.begin(); it != alerts_.end();) {
+    Alert& alert = it->second;
+    if (found.count(it->first) > 0) {
+      alert.keep_firing_since_ms = 0;
+    } else if (!KeepsFiring(&alert, t)) {
+      bool over = alert.resolved_at_ms != 0 && t - alert.resolved_at_ms > kResolvedRetentionMs;
+      if (alert.state == AlertState::kPending || over) {
+        it = alerts_.erase(it);
+        continue;
+      }
+      if (alert.state == AlertState::kFiring) alert.resolved_at_ms = t;
+      alert.state = AlertState::kInactive;
+      ++it;
+      continue;
+    }
+    bool long_enough = t - alert.active_at_ms >= spec().for_ms;
+    if (alert.state == AlertState::kPending && long_enough) {
+      alert.state = AlertState::kFiring;
+      alert.fired_at_ms = t;
+    } else if (alert.state == AlertState::kFiring && !long_enough) {
+      alert.state = AlertState::kPending;  // A reload has raised `for`.
+      alert.fired_at_ms = 0;
+    }
+    ++it;
+  }
+}
+
+base::Result<std::vector<RuleSample>> AlertingRule::Evaluate(promql::QueryEngine& engine, int64_t t, int64_t offset_ms,
+                                                             int64_t limit) {
+  TW_ASSIGN_OR_RETURN(auto found, Query(engine, t, offset_ms));
+  Advance(found, t);
+  std::vector<RuleSample> samples;
+  size_t active = 0;
+  for (const auto& [labels, alert] : alerts_) {
+    if (alert.state == AlertState::kInactive) continue;
+    ++active;
+    if (!restored_) continue;
+    LabelsBuilder builder(labels);
+    builder.Set(tsdb::kMetricName, kAlertsForState);
+    samples.push_back({builder.Build(), static_cast<double>(alert.active_at_ms / 1000)});
+    builder.Set(tsdb::kMetricName, kAlerts).Set(kAlertState, AlertStateName(alert.state));
+    samples.push_back({builder.Build(), 1});
+  }
+  base::Status within = CheckLimit(limit, active, "alerts");
+  if (!within.ok()) {
+    alerts_.clear();
+    return within;
+  }
+  return samples;
+}
+
+std::vector<Alert> AlertingRule::Alerts() const {
+  std::vector<Alert> alerts;
+  for (const auto& [labels, alert] : alerts_) alerts.push_back(alert);
+  return alerts;
+}
+
+void AlertingRule::CopyState(const Rule& old) {
+  Rule::CopyState(old);
+  if (const auto* alerting = dynamic_cast<const AlertingRule*>(&old)) {
+    alerts_ = alerting->alerts_;
+    restored_ = alerting->restored_;
+  }
+}
+
+void AlertingRule::RestoreOne(Alert* alert, const promql::Point& recorded, int64_t t, int64_t grace_ms) const {
+  const int64_t down_at = recorded.t;
+  const int64_t active_at = static_cast<int64_t>(recorded.v) * 1000;
+  const int64_t remaining = spec().for_ms - (down_at - active_at);
+  if (remaining <= 0) {
+    alert->active_at_ms = active_at;  // It was firing, and is again at the next evaluation.
+  } else if (remaining < grace_ms) {
+    alert->active_at_ms = t + grace_ms - spec().for_ms;  // Time to look at what the outage did.
+  } else {
+    alert->active_at_ms = active_at + (t - down_at);  // The outage does not count.
+  }
+}
+
+// What ALERTS_FOR_STATE last said of each alert that was active when recording stopped. A range selector does not show
+// the marker of a series that ended, but an instant selector a while after the last sample finds nothing then.
+base::Result<std::map<Labels, promql::Point>> AlertingRule::Recorded(promql::QueryEngine& engine, int64_t t,
+                                                                     int64_t window_ms) const {
+  const std::string selector =
+      std::string(kAlertsForState) + "{" + tsdb::Matcher::Equal(std::string(kAlertName), spec().name).ToString() + "}";
+  TW_ASSIGN_OR_RETURN(promql::QueryResult result,
+                      engine.Instant(selector + "[" + std::to_string(window_ms) + "ms]", t));
+  std::map<Labels, promql::Point> recorded;
+  std::set<int64_t> times;
+  if (const auto* matrix = std::get_if<promql::Matrix>(&result.value)) {
+    for (const promql::MatrixSeries& series : *matrix) {
+      if (series.points.empty()) continue;
+      recorded[LabelsBuilder(series.labels).Remove(tsdb::kMetricName).Build()] = series.points.back();
+      times.insert(series.points.back().t);
+    }
+  }
+  std::map<Labels, promql::Point> active;
+  for (int64_t last : times) {
+    TW_ASSIGN_OR_RETURN(promql::Vector alive, QueryVector(engine, selector, std::min(t, last + kMarkerWindowMs)));
+    for (const promql::VectorSample& sample : alive) {
+      auto it = recorded.find(LabelsBuilder(sample.labels).Remove(tsdb::kMetricName).Build());
+      if (it != recorded.end() && it->second.t == last) active.insert(*it);
+    }
+  }
+  return active;
+}
+
+base::Status AlertingRule::Restore(promql::QueryEngine& engine, int64_t t, const ManagerOptions& options) {
+  if (restored_) return base::Status::Ok();
+  if (spec().for_ms >= options.for_grace_period_ms && !alerts_.empty()) {
+    TW_ASSIGN_OR_RETURN(auto recorded, Recorded(engine, t, options.outage_tolerance_ms));
+    for (const auto& [labels, point] : recorded) {
+      auto alert = alerts_.find(labels);
+      bool usable = alert != alerts_.end() && alert->second.state != AlertState::kInactive && point.v >= 0 &&
+                    point.v <= static_cast<double>(t) / 1000;
+      if (usable) RestoreOne(&alert->second, point, t, options.for_grace_period_ms);
+    }
+  }
+  restored_ = true;
+  return base::Status::Ok();
+}
+
+}  // namespace tidewright::rules
