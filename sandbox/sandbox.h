@@ -68,7 +68,7 @@ class Sandbox {
  private:
   base::Status StartRedis();
   void SetScriptedLoad();
-  void Produce();
+  void Produce() REQUIRES_LOCK(tick_mu_);
   base::Status Apply(const base::Json& object);
   void Loop();
 

@@ -173,7 +173,8 @@ TEST_F(KubectlTest, CreatesAndEditsByCommand) {
   EXPECT_THAT(Ok({"get", "hpa", "-n", "cmd"}), HasSubstr("cpu: <unknown>/70%"));
   EXPECT_THAT(Ok({"describe", "hpa", "app", "-n", "cmd"}), HasSubstr("resource cpu on pods"));
   Ok({"create", "secret", "generic", "s", "-n", "cmd", "--from-literal=p=q"});
-  EXPECT_THAT(Kubectl({"create", "configmap", "settings", "-n", "cmd"}).text, HasSubstr("(AlreadyExists)"));
+  EXPECT_THAT(Kubectl({"create", "configmap", "settings", "-n", "cmd"}).text,
+              HasSubstr("configmaps \"settings\" already exists"));
   EXPECT_THAT(Ok({"create", "configmap", "dry", "-n", "cmd", "--dry-run=server"}),
               HasSubstr("created (server dry run)"));
   EXPECT_THAT(Ok({"get", "cm", "-n", "cmd"}), Not(HasSubstr("dry")));
