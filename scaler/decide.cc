@@ -95,6 +95,7 @@ class Evaluation {
   void WakeUp(int32_t floor) {
     int32_t wanted = std::max(deciding_text_.empty() ? 0 : combined_, floor);
     int32_t replicas = std::min(wanted, spec_.max_replicas);
+    out_.woke_up = true;
     out_.recommended = wanted;
     out_.history.recommendations.push_back({now_, wanted});
     if (!deciding_text_.empty()) Because(deciding_text_);

@@ -144,6 +144,7 @@ struct Decision {
   int32_t replicas = 0;  // What the workload should be set to.
   bool hold = false;     // Nothing may be changed: `why` says which input is missing.
   bool active = false;   // Some trigger is active (ScaledObjects).
+  bool woke_up = false;  // From idle: the caller adds no ScaleEvent, so that policies do not count the first step.
   bool any_error = false;
   bool all_failed = false;
   bool stabilized = false;  // The stabilization window changed the recommendation.

@@ -210,7 +210,7 @@ class Decoder {
     reader.Required("type", &trigger.type);
     reader.Optional("name", &trigger.name);
     if (!reader.Has("metadata")) reader.Missing("metadata");
-    reader.Optional("metadata", &trigger.metadata);
+    ReadTriggerMetadata(reader, &trigger);
     for (const TriggerSpec& other : out_.triggers) {
       if (trigger.name.empty() || other.name != trigger.name) continue;
       reader.Error("name", base::Quoted(trigger.name) + " is the name of another trigger; names must be unique");
@@ -222,6 +222,20 @@ class Decoder {
     }
     reader.Object("authenticationRef", [&trigger](base::ObjectReader& ref) { ReadAuthentication(ref, &trigger); });
     out_.triggers.push_back(std::move(trigger));
+  }
+
+  // Value by value, so that one of a wrong type does not make all the others look absent.
+  static void ReadTriggerMetadata(base::ObjectReader& reader, TriggerSpec* trigger) {
+    const base::Node* metadata = reader.Raw("metadata");
+    if (metadata == nullptr) return;
+    if (metadata->kind != base::Node::Kind::kMap) return reader.Error("metadata", "is not a mapping of texts");
+    for (const auto& [key, value] : metadata->members) {
+      trigger->metadata[key] = value.text;
+      bool list = value.kind == base::Node::Kind::kList || value.kind == base::Node::Kind::kMap;
+      if (list) reader.Error("metadata." + key, "is not a text");
+      bool typed = value.kind == base::Node::Kind::kScalar && value.plain && value.line == 0;
+      if (typed) reader.Error("metadata." + key, value.text + " is not a text; put it in quotes");
+    }
   }
 
   static void ReadMetricType(base::ObjectReader& reader, TriggerSpec* trigger) {

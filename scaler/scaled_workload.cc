@@ -345,7 +345,6 @@ base::Status ScaledWorkload::ScaleTo(int32_t replicas, const std::string& why, c
     return status;
   }
   target_.replicas.spec_replicas = replicas;
-  history_.events.push_back({Now(), replicas - from});
   Event(EventType::kNormal, reason, change + ": " + why);
   base::LogInfo("scaler", "scaled",
                 {{"object", kube::KeyOf(*object_)},
@@ -366,6 +365,8 @@ void ScaledWorkload::Act(const Decision& decision) {
   base::Status scaled = ScaleTo(decision.replicas, decision.why, reason);
   if (!scaled.ok()) {
     base::LogWarn("scaler", "could not scale", {{"object", kube::KeyOf(*object_)}, {"error", scaled.ToString()}});
+  } else if (!decision.woke_up) {
+    history_.events.push_back({Now(), decision.replicas - from});
   }
 }
 

@@ -65,7 +65,7 @@ void FakeKube::Put(const kube::Resource& resource, base::Json object) {
   auto before = objects_.find(path);
   if (before != objects_.end()) {
     object["metadata"]["uid"] = kube::UidOf(before->second);
-    if (before->second.contains("status")) object["status"] = before->second["status"];
+    if (before->second.contains("status") && !object.contains("status")) object["status"] = before->second["status"];
     object["metadata"]["generation"] = base::FindInt(before->second, {"metadata", "generation"}, 1) + 1;
   } else {
     object["metadata"]["generation"] = 1;

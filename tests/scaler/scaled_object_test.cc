@@ -152,8 +152,8 @@ TEST_P(DecodeErrors, NameObjectFieldValueAndRemedy) {
 #define TARGET "scaleTargetRef: {name: w}, "
 #define REDIS "{type: redis, metadata: {address: 'r:1', listName: l}}"
 const ErrorRow kErrors[] = {
-    {"unknown_field", "{" TARGET "maxReplicas: 3, triggers: [" REDIS "]}",
-     "spec.maxReplicas: is not a known field; did you mean \"maxReplicaCount\"?"},
+    {"unknown_field", "{" TARGET "maxReplicaCounts: 3, triggers: [" REDIS "]}",
+     "spec.maxReplicaCounts: is not a known field; did you mean \"maxReplicaCount\"?"},
     {"no_target", "{triggers: [" REDIS "]}", "spec.scaleTargetRef: is missing"},
     {"no_triggers", "{" TARGET "}", "spec.triggers: is empty"},
     {"wrong_type", "{" TARGET "maxReplicaCount: '3', triggers: [" REDIS "]}",
@@ -170,8 +170,8 @@ const ErrorRow kErrors[] = {
      "{" TARGET "advanced: {horizontalPodAutoscalerConfig: {behavior: {scaleUp: {policies: [{type: Pod, "
      "value: 1, periodSeconds: 1}]}}}}, triggers: [" REDIS "]}",
      "scaleUp.policies[0].type: \"Pod\" is not a policy type; use Pods or Percent"},
-    {"unknown_trigger", "{" TARGET "triggers: [{type: redsi, metadata: {}}]}",
-     "spec.triggers[0].type: \"redsi\" is not a trigger type; did you mean redis?"},
+    {"unknown_trigger", "{" TARGET "triggers: [{type: reddis, metadata: {}}]}",
+     "spec.triggers[0].type: \"reddis\" is not a trigger type; did you mean redis?"},
     {"keda_trigger", "{" TARGET "triggers: [{type: kafka, metadata: {}}]}",
      "spec.triggers[0].type: \"kafka\" is a trigger of KEDA that this version does not read; use one of cron, "
      "prometheus, "
