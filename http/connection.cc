@@ -18,7 +18,8 @@ using boost::system::error_code;
 
 constexpr size_t kInitialBuffer = 4096;
 constexpr int64_t kLingerMs = 2000;
-constexpr size_t kMaxDrainBytes = 1u << 20;
+// What is read and dropped so that a client which sends before it reads finds the refusal, not a reset.
+constexpr size_t kMaxDrainBytes = 16u << 20;
 constexpr std::string_view kContinue = "HTTP/1.1 100 Continue\r\n\r\n";
 
 std::string EndpointText(const asio::ip::tcp::endpoint& endpoint) {
