@@ -191,10 +191,12 @@ base::Result<EvalMatrix> SetOperation(Evaluator& evaluator, const Binary& node, 
   };
   auto keep = [&](EvalMatrix& side, const std::vector<size_t>& members, uint8_t wanted) {
     for (size_t member : members) {
-      std::erase_if(side[member].points, [&](const Point& point) { return present[steps.IndexOf(point.t)] != wanted; });
+      evaluator.state().ReleaseSamples(std::erase_if(
+          side[member].points, [&](const Point& point) { return present[steps.IndexOf(point.t)] != wanted; }));
     }
   };
   for (const MatchGroup& group : GroupBySignature(signature, left, right)) {
+    if ((node.op == Op::kOr ? group.right : group.left).empty()) continue;
     TW_RETURN_IF_ERROR(evaluator.state().CheckDeadline());
     if (node.op == Op::kOr) {
       mark(left, group.left);
@@ -206,6 +208,8 @@ base::Result<EvalMatrix> SetOperation(Evaluator& evaluator, const Binary& node, 
   }
   if (node.op == Op::kOr) {
     for (auto& series : right) left.push_back(std::move(series));
+  } else {
+    evaluator.Release(right);
   }
   std::erase_if(left, [](const EvalSeries& series) { return series.points.empty(); });
   // A series may be on the left at one step and on the right at another.

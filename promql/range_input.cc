@@ -8,18 +8,17 @@
 namespace tidewright::promql {
 namespace {
 
-// A subquery that walks more steps than this is refused: its range or its step is a mistake.
-constexpr int64_t kMaxSubquerySteps = 100'000'000;
-
 base::Result<EvalMatrix> EvalSubquery(Evaluator& evaluator, const Subquery& node) {
   const Steps& outer = evaluator.steps();
   QueryState& state = evaluator.state();
   auto times = TimesOf(node, state.options().default_subquery_step_ms, outer.start, outer.end());
   if (times.first > times.last) return EvalMatrix{};
   int64_t count = SaturatingSub(times.last, times.first) / times.step + 1;
-  if (count > kMaxSubquerySteps) {
-    return base::ResourceExhaustedError("a subquery has " + std::to_string(count) + " steps, more than " +
-                                        std::to_string(kMaxSubquerySteps) + "; shorten its range or widen its step");
+  size_t most = state.options().max_samples;
+  if (static_cast<uint64_t>(count) > most) {
+    return base::ResourceExhaustedError("a subquery has " + std::to_string(count) + " steps, more than the " +
+                                        std::to_string(most) +
+                                        " samples of a query; shorten its range or widen its step");
   }
   Evaluator inner(state, Steps{times.first, times.step, static_cast<size_t>(count)});
   return inner.Eval(*node.expr);
