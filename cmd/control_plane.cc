@@ -314,7 +314,7 @@ void ControlPlane::Impl::Register() {
   apiservice::RegistrationOptions registration;
   registration.service = options_.service;
   registration.ns = options_.service_ns;
-  registration.port = options_.service_port != 0 ? options_.service_port : api_service_->port();
+  registration.port = options_.service_port;
   registration.ca_bundle = api_service_->ca_bundle();
   registration.take_over = options_.take_over_api_services;
   auto groups = apiservice::ServedGroups(adapter_->providers());

@@ -29,7 +29,7 @@ struct ControlPlaneOptions {
   std::string tls_private_key_file;
   std::string service = "tidewright";  // What the APIService objects point at.
   std::string service_ns = "tidewright-system";
-  int service_port = 443;  // 0: the aggregation port itself.
+  int service_port = 443;
   bool register_api_services = true;
   bool take_over_api_services = false;
 

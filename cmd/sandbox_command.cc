@@ -134,7 +134,6 @@ ControlPlaneOptions SandboxSession::PlaneOptions() {
   options.api_address = "127.0.0.1";
   options.api_port = 0;
   options.service_ns = kServiceNamespace;
-  options.service_port = 0;
   options.hpa_controller = true;
   options.hpa_sync_period_ms = 2'000;
   options.relist_interval_ms = 2'000;
@@ -147,15 +146,17 @@ ControlPlaneOptions SandboxSession::PlaneOptions() {
 }
 
 base::Status SandboxSession::StartControlPlane() {
-  // The aggregation layer finds us through this Service.
-  TW_RETURN_IF_ERROR(sandbox_->ApplyManifests(
-      std::string("apiVersion: v1\nkind: Namespace\nmetadata: {name: ") + kServiceNamespace +
-          "}\n---\napiVersion: v1\nkind: Service\nmetadata: {name: tidewright, "
-          "namespace: " +
-          kServiceNamespace + "}\nspec: {clusterIP: 127.0.0.1, ports: [{name: https, port: 443}]}\n",
-      "the Service of Tidewright"));
   plane_ = std::make_unique<ControlPlane>(PlaneOptions(), *client_, clock_, *calendar_);
-  return plane_->Start();
+  TW_RETURN_IF_ERROR(plane_->Start());
+  // The aggregation layer finds us as it would in a cluster: APIService -> Service -> Endpoints.
+  std::string meta = std::string("metadata: {name: tidewright, namespace: ") + kServiceNamespace + "}\n";
+  std::string port = std::to_string(plane_->api_port());
+  return sandbox_->ApplyManifests(
+      std::string("apiVersion: v1\nkind: Namespace\nmetadata: {name: ") + kServiceNamespace +
+          "}\n---\napiVersion: v1\nkind: Service\n" + meta + "spec: {ports: [{name: https, port: 443, targetPort: " +
+          port + "}]}\n" + "---\napiVersion: v1\nkind: Endpoints\n" + meta +
+          "subsets: [{addresses: [{ip: 127.0.0.1}], ports: [{name: https, port: " + port + "}]}]\n",
+      "the Service of Tidewright");
 }
 
 base::Status SandboxSession::ApplyExamples() {
