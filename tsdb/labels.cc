@@ -71,7 +71,7 @@ std::string Quote(std::string_view value) {
 template <typename List>
 auto FindName(List& labels, std::string_view name) {
   return std::lower_bound(labels.begin(), labels.end(), name,
-                          [](const Label& label, std::string_view n) { return label.name < n; });
+                          [](const Label& label, std::string_view n) { return std::string_view(label.name) < n; });
 }
 
 }  // namespace
