@@ -132,6 +132,13 @@ std::string ItemPath(const std::string& path, size_t index) { return path + "[" 
 
 }  // namespace
 
+Node::Node() = default;
+Node::~Node() = default;
+Node::Node(const Node& other) = default;
+Node::Node(Node&& other) noexcept = default;
+Node& Node::operator=(const Node& other) = default;
+Node& Node::operator=(Node&& other) noexcept = default;
+
 const Node* Node::Find(std::string_view key) const {
   for (const auto& [name, value] : members) {
     if (name == key) return &value;

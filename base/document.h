@@ -36,6 +36,14 @@ struct Node {
   std::vector<Node> items;  // Lists.
   std::vector<std::pair<std::string, Node>> members;  // Maps, in order.
 
+  // Defined out of line: the members hold Nodes themselves.
+  Node();
+  ~Node();
+  Node(const Node& other);
+  Node(Node&& other) noexcept;
+  Node& operator=(const Node& other);
+  Node& operator=(Node&& other) noexcept;
+
   bool IsNull() const { return kind == Kind::kNull; }
   const Node* Find(std::string_view key) const;  // Maps: the member, or nullptr.
 };

@@ -183,6 +183,10 @@ base::Status ControlPlane::Impl::StartAdapter() {
   api.certificate.private_key_file = options_.tls_private_key_file;
   api.certificate.service = options_.service;
   api.certificate.ns = options_.service_ns;
+  if (!options_.ca_secret.empty() && options_.tls_certificate_file.empty()) {
+    TW_ASSIGN_OR_RETURN(api.certificate.ca,
+                        apiservice::LoadOrCreateCa(client_, options_.service_ns, options_.ca_secret, clock_.NowMs()));
+  }
   api_service_ = std::make_unique<apiservice::ApiService>(
       api, [this] { return adapter_->providers(); }, *authenticator_, *authorizer_, clock_, metrics_);
   TW_RETURN_IF_ERROR(api_service_->Start());

@@ -30,6 +30,8 @@ struct ControlPlaneOptions {
   std::string service = "tidewright";  // What the APIService objects point at.
   std::string service_ns = "tidewright-system";
   int service_port = 443;
+  // Secret in service_ns that keeps the CA of made certificates, shared by all replicas; "": a CA of this process alone.
+  std::string ca_secret;
   bool register_api_services = true;
   bool take_over_api_services = false;
 

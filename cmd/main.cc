@@ -34,6 +34,9 @@ void AddRunFlags(CLI::App& command, RunFlags& flags) {
   command.add_option("--tls-private-key-file", options.tls_private_key_file, "Its private key");
   command.add_option("--service-name", options.service, "Service that the APIServices point at")->capture_default_str();
   command.add_option("--service-namespace", options.service_ns, "Its namespace")->capture_default_str();
+  options.ca_secret = "tidewright-ca";
+  command.add_option("--ca-secret", options.ca_secret, "Secret that keeps the CA of made certificates")
+      ->capture_default_str();
   command.add_option("--register-apiservices", options.register_api_services, "Create and update the APIServices")
       ->capture_default_str();
   command.add_flag("--take-over-apiservices", options.take_over_api_services, "Also those of other programs");
