@@ -28,10 +28,10 @@ ScrapeLoop::ScrapeLoop(const LoopContext& context, std::shared_ptr<const ScrapeC
                        std::shared_ptr<HttpTransport> transport, TargetResult target)
     : context_(context),
       discovered_(std::move(target.discovered)),
+      ingester_(config, target.target->labels, target.target->timeout, context.appendable),
       target_(std::move(*target.target)),
       config_(std::move(config)),
-      transport_(std::move(transport)),
-      ingester_(config_, target_.labels, target_.timeout, context.appendable) {}
+      transport_(std::move(transport)) {}
 
 void ScrapeLoop::Start() {
   base::MutexLock lock(mu_);
@@ -41,23 +41,25 @@ void ScrapeLoop::Start() {
 }
 
 void ScrapeLoop::Stop() {
-  base::Scheduler::TaskId task = 0;
   // Let go of the client here: a late reply may hold the last reference to this loop, on the client's own thread.
   std::shared_ptr<HttpTransport> transport;
   {
     base::MutexLock lock(mu_);
-    stopped_ = true;
-    task = task_;
+    stopped_ = ended_ = true;
     transport = std::move(transport_);
   }
-  if (task != 0) context_.scheduler.Cancel(task);
+  // Steps that are still queued find the loop stopped. Waiting for those, too, could wait for a thread of the pool that
+  // waits for this one.
+  base::MutexLock running(step_mu_);
 }
 
 void ScrapeLoop::Retire() {
-  Stop();
+  std::shared_ptr<HttpTransport> transport;
   base::MutexLock lock(mu_);
+  if (std::exchange(stopped_, true)) return;
+  transport = std::move(transport_);
   // planned_ms_ is the scrape that the target misses, whether it was still to come or its reply is now ignored.
-  if (state_.last_scrape_ms != 0) Schedule(planned_ms_ + target_.interval.ms * 11 / 10, &ScrapeLoop::WriteEnd);
+  if (started_) Schedule(planned_ms_ + target_.interval.ms * 11 / 10, &ScrapeLoop::WriteEnd);
 }
 
 void ScrapeLoop::Update(std::shared_ptr<const ScrapeConfig> config, std::shared_ptr<HttpTransport> transport,
@@ -84,7 +86,7 @@ ScrapeState ScrapeLoop::state() const {
 }
 
 void ScrapeLoop::Schedule(int64_t when_ms, void (ScrapeLoop::*step)()) {
-  task_ = context_.scheduler.At(when_ms, [self = shared_from_this(), step] { (*self.*step)(); });
+  context_.scheduler.At(when_ms, [self = shared_from_this(), step] { (*self.*step)(); });
 }
 
 void ScrapeLoop::ScheduleNext() {
@@ -98,6 +100,7 @@ void ScrapeLoop::ScheduleNext() {
 }
 
 void ScrapeLoop::Request() {
+  base::MutexLock step(step_mu_);
   {
     base::MutexLock lock(mu_);
     if (stopped_) return;
@@ -141,6 +144,7 @@ void ScrapeLoop::OnReply(base::Result<http::Response> reply) {
 }
 
 void ScrapeLoop::Ingest() {
+  base::MutexLock step(step_mu_);
   std::optional<base::Result<http::Response>> reply;
   int64_t t_ms = 0;
   double duration_seconds = 0;
@@ -152,6 +156,7 @@ void ScrapeLoop::Ingest() {
     duration_seconds = duration_seconds_;
     ingester_.SetConfig(config_, target_.timeout);
   }
+  last_sample_ms_ = t_ms;
   ScrapeOutcome outcome = IngestReply(*reply, t_ms, duration_seconds);
   Count(outcome);
   base::MutexLock lock(mu_);
@@ -168,10 +173,13 @@ ScrapeOutcome ScrapeLoop::IngestReply(const base::Result<http::Response>& reply,
 }
 
 void ScrapeLoop::WriteEnd() {
+  base::MutexLock step(step_mu_);
   int64_t t_ms = 0;
   {
     base::MutexLock lock(mu_);
-    t_ms = planned_ms_;
+    if (ended_) return;
+    // A scrape that was just being stored when the target went is not missed; the one after it is.
+    t_ms = planned_ms_ > last_sample_ms_ ? planned_ms_ : planned_ms_ + target_.interval.ms;
   }
   ingester_.AppendEnd(t_ms);
 }

@@ -85,12 +85,18 @@ class ScrapeLoop : public std::enable_shared_from_this<ScrapeLoop> {
   void WriteEnd();
   base::Status Send();
   void OnReply(base::Result<http::Response> reply);
-  ScrapeOutcome IngestReply(const base::Result<http::Response>& reply, int64_t t_ms, double duration_seconds);
+  ScrapeOutcome IngestReply(const base::Result<http::Response>& reply, int64_t t_ms, double duration_seconds)
+      REQUIRES_LOCK(step_mu_);
   void Record(const ScrapeOutcome& outcome) REQUIRES_LOCK(mu_);
   void Count(const ScrapeOutcome& outcome) const;
 
   const LoopContext context_;
   const tsdb::Labels discovered_;
+
+  // Held by a step while it works, so that Stop() can wait for it and markers never overtake samples. Before mu_.
+  base::Mutex step_mu_;
+  Ingester ingester_ GUARDED_BY(step_mu_);
+  int64_t last_sample_ms_ GUARDED_BY(step_mu_) = 0;
 
   mutable base::Mutex mu_;
   Target target_ GUARDED_BY(mu_);
@@ -99,14 +105,13 @@ class ScrapeLoop : public std::enable_shared_from_this<ScrapeLoop> {
   base::Status forced_error_ GUARDED_BY(mu_);
   bool started_ GUARDED_BY(mu_) = false;
   bool stopped_ GUARDED_BY(mu_) = false;
-  base::Scheduler::TaskId task_ GUARDED_BY(mu_) = 0;  // Of the step to come or under way; 0 while a reply is awaited.
+  bool ended_ GUARDED_BY(mu_) = false;  // Not even staleness markers are written any more.
   int64_t planned_ms_ GUARDED_BY(mu_) = 0;
   int64_t start_ms_ GUARDED_BY(mu_) = 0;
   int64_t start_nanos_ GUARDED_BY(mu_) = 0;
   double duration_seconds_ GUARDED_BY(mu_) = 0;
   std::optional<base::Result<http::Response>> reply_ GUARDED_BY(mu_);
   ScrapeState state_ GUARDED_BY(mu_);
-  Ingester ingester_;  // Used by one step at a time.
 };
 
 }  // namespace tidewright::scrape

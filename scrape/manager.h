@@ -44,7 +44,8 @@ struct TargetsSnapshot {
 };
 
 // Thread-safe. Uses the scheduler's pool for its work and keeps no thread per target. Borrows everything it is given,
-// which must outlive it; the scheduler must not be stopped before Stop().
+// which must outlive it; the scheduler must not be stopped before Stop(), and its tasks must not call ApplyConfig,
+// Start or Stop.
 //
 //   scrape::Manager manager(db, clock, scheduler, &registry, kube_client);
 //   manager.ApplyConfig(config);   // again after each reload
