@@ -84,8 +84,7 @@ using InfoSeries = std::map<std::string, std::vector<const EvalSeries*>>;
 
 class Enricher {
  public:
-  Enricher(const Request& request, const Steps& steps, const InfoSeries* infos)
-      : request_(request), steps_(steps), infos_(infos) {}
+  Enricher(const Request& request, const InfoSeries* infos) : request_(request), infos_(infos) {}
 
   // Adds the enriched points of `series` to `result`.
   base::Status Enrich(const EvalSeries& series, EvalMatrix* result);
@@ -96,7 +95,6 @@ class Enricher {
   base::Result<bool> LabelsAt(const EvalSeries& series, int64_t t, Labels* labels) const;
 
   const Request& request_;
-  const Steps& steps_;
   const InfoSeries* infos_;  // Null: none.
 };
 
@@ -173,7 +171,7 @@ base::Result<EvalMatrix> Info(Evaluator& evaluator, const Call& call) {
     Identity identity = IdentityOf(series.labels);
     bool known = !identity.first.empty() || !identity.second.empty();
     auto found = known ? by_identity.find(identity) : by_identity.end();
-    Enricher enricher(request, evaluator.steps(), found == by_identity.end() ? nullptr : &found->second);
+    Enricher enricher(request, found == by_identity.end() ? nullptr : &found->second);
     TW_RETURN_IF_ERROR(enricher.Enrich(series, &result));
   }
   evaluator.Release(infos);

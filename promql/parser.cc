@@ -412,7 +412,7 @@ base::Result<ExprPtr> ParseExpression(std::string_view text, const ParserOptions
   if (!base::IsValidUtf8(text)) return base::InvalidArgumentError("1:1: parse error: the query is not valid UTF-8");
   auto expr = Parser(text, options).ParseQuery();
   if (!expr.ok()) return expr.status();
-  TW_RETURN_IF_ERROR(CheckTypes(**expr, text, options));
+  TW_RETURN_IF_ERROR(CheckTypes(**expr, text));
   return expr;
 }
 

@@ -27,6 +27,6 @@ base::Result<ExprPtr> ParseExpression(std::string_view text, const ParserOptions
 base::Result<Matchers> ParseMatchers(std::string_view text);
 
 // Sets Expr::type throughout the tree and reports the first misuse of a type. Part of ParseExpression.
-base::Status CheckTypes(Expr& expr, std::string_view text, const ParserOptions& options);
+base::Status CheckTypes(Expr& expr, std::string_view text);
 
 }  // namespace tidewright::promql

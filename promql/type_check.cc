@@ -10,7 +10,7 @@ namespace {
 
 class TypeChecker {
  public:
-  TypeChecker(std::string_view text, const ParserOptions& options) : text_(text), options_(options) {}
+  explicit TypeChecker(std::string_view text) : text_(text) {}
   base::Status Check(Expr& expr);
 
  private:
@@ -29,7 +29,6 @@ class TypeChecker {
   base::Status CheckSubquery(Subquery& node) const;
 
   std::string_view text_;
-  const ParserOptions& options_;
 };
 
 base::Status TypeChecker::Want(const Expr& expr, ValueType type, const std::string& place) const {
@@ -164,8 +163,6 @@ base::Status TypeChecker::CheckInfo(Call& node) {
 
 }  // namespace
 
-base::Status CheckTypes(Expr& expr, std::string_view text, const ParserOptions& options) {
-  return TypeChecker(text, options).Check(expr);
-}
+base::Status CheckTypes(Expr& expr, std::string_view text) { return TypeChecker(text).Check(expr); }
 
 }  // namespace tidewright::promql
