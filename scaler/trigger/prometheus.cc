@@ -210,7 +210,9 @@ class PrometheusTrigger : public Trigger {
   std::string QueryUrl() const {
     std::string url = config_.server;
     if (auto parsed = http::Url::Parse(url); parsed.ok() && context_.resolve_host) {
-      size_t at = url.find(parsed->host);
+      // The host begins after the scheme and the user info, whose text may contain the host's.
+      size_t user = parsed->user_info.empty() ? 0 : parsed->user_info.size() + 1;
+      size_t at = url.find(parsed->host, url.find("://") + 3 + user);
       if (at != std::string::npos) url.replace(at, parsed->host.size(), context_.Resolve(parsed->host));
     }
     url += "/api/v1/query?query=" + http::PercentEncode(config_.query) +

@@ -127,8 +127,8 @@ TEST_F(TriggerTest, RemotePrometheus) {
   auto client = http::NewCurlClient({});
   ASSERT_TRUE(client.ok());
   context_.http = client->get();
-  context_.resolve_host = [](const std::string& host) { return host == "prom.monitoring" ? "127.0.0.1" : host; };
-  auto trigger = Make("prometheus", {{"serverAddress", "http://prom.monitoring:" + std::to_string(*port) + "/"},
+  context_.resolve_host = [](const std::string& host) { return host == "p" ? "127.0.0.1" : host; };
+  auto trigger = Make("prometheus", {{"serverAddress", "http://p:" + std::to_string(*port) + "/"},
                                      {"query", "sum(rate(x[1m]))"},
                                      {"threshold", "5"},
                                      {"namespace", "team"},
