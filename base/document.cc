@@ -1,6 +1,8 @@
 #include "base/document.h"
 
-#include <yaml-cpp/yaml.h>
+#include <yaml-cpp/eventhandler.h>
+#include <yaml-cpp/exceptions.h>
+#include <yaml-cpp/parser.h>
 
 #include <algorithm>
 #include <cmath>
@@ -13,69 +15,160 @@ namespace tidewright::base {
 
 namespace {
 
-constexpr int kMaxDepth = 200;
+constexpr size_t kMaxDepth = 200;
 constexpr size_t kMaxNodes = 1'000'000;  // After alias expansion: stops "billion laughs".
 
-// Converts yaml-cpp's tree and enforces the limits.
-class YamlConverter {
- public:
-  explicit YamlConverter(const std::string& origin) : origin_(origin) {}
+// Ends a parse from within yaml-cpp's callbacks; caught where the parser is called.
+struct YamlLimit {
+  int line;
+  const char* message;
+};
 
-  Status Convert(const YAML::Node& yaml, int depth, Node* out) {
-    out->line = yaml.Mark().line + 1;
-    if (depth > kMaxDepth) return At(*out, "nested deeper than 200 levels");
-    if (++nodes_ > kMaxNodes) return At(*out, "more than 1000000 values after alias expansion");
-    switch (yaml.Type()) {
-      case YAML::NodeType::Undefined:
-      case YAML::NodeType::Null: return Status::Ok();
-      case YAML::NodeType::Scalar: return ConvertScalar(yaml, out);
-      case YAML::NodeType::Sequence: return ConvertList(yaml, depth, out);
-      case YAML::NodeType::Map: return ConvertMap(yaml, depth, out);
-    }
-    return Status::Ok();
+// Builds Nodes from yaml-cpp's events, so that limits hold while the text is being read, and the parser's habit of
+// returning empty documents for ever (for the text ",") can be noticed.
+class NodeBuilder : public YAML::EventHandler {
+ public:
+  explicit NodeBuilder(const std::string& origin) : origin_(origin) {}
+
+  Status error() const { return error_; }
+  int document_position() const { return position_; }
+  Node TakeDocument() { return std::move(root_); }
+
+  void OnDocumentStart(const YAML::Mark& mark) override {
+    position_ = mark.pos;
+    root_ = Node();
+    anchors_.clear();
+    stack_.clear();
   }
+  void OnDocumentEnd() override {}
+
+  void OnNull(const YAML::Mark& mark, YAML::anchor_t anchor) override { Add(NewNode(mark), anchor); }
+
+  void OnAlias(const YAML::Mark& mark, YAML::anchor_t anchor) override {
+    auto found = anchors_.find(anchor);
+    Node copy = found != anchors_.end() ? found->second : NewNode(mark);
+    nodes_ += CountNodes(copy);
+    if (nodes_ > kMaxNodes) throw YamlLimit{mark.line + 1, "more than 1000000 values after alias expansion"};
+    Add(std::move(copy), 0);
+  }
+
+  void OnScalar(const YAML::Mark& mark, const std::string& tag, YAML::anchor_t anchor,
+                const std::string& value) override {
+    Node node = NewNode(mark);
+    node.kind = Node::Kind::kScalar;
+    node.text = value;
+    // yaml-cpp tags quoted scalars "!" and plain ones "?".
+    node.plain = tag != "!" && tag != "tag:yaml.org,2002:str";
+    bool null_word = value == "~" || value == "null" || value == "Null" || value == "NULL";
+    if (node.plain && (null_word || value.empty())) node.kind = Node::Kind::kNull;
+    Add(std::move(node), anchor);
+  }
+
+  void OnSequenceStart(const YAML::Mark& mark, const std::string&, YAML::anchor_t anchor,
+                       YAML::EmitterStyle::value) override {
+    Open(mark, Node::Kind::kList, anchor);
+  }
+  void OnSequenceEnd() override { Close(); }
+  void OnMapStart(const YAML::Mark& mark, const std::string&, YAML::anchor_t anchor,
+                  YAML::EmitterStyle::value) override {
+    Open(mark, Node::Kind::kMap, anchor);
+  }
+  void OnMapEnd() override { Close(); }
 
  private:
-  Status At(const Node& node, const std::string& message) const {
-    return InvalidArgumentError(origin_ + ":" + std::to_string(node.line) + ": " + message);
+  // A list or map that is being filled.
+  struct Frame {
+    Node node;
+    YAML::anchor_t anchor;
+    std::optional<Node> key;  // Maps: read, and its value not yet.
+  };
+
+  static size_t CountNodes(const Node& node) {
+    size_t count = 1;
+    for (const Node& item : node.items) count += CountNodes(item);
+    for (const auto& [name, value] : node.members) count += CountNodes(value);
+    return count;
   }
 
-  Status ConvertScalar(const YAML::Node& yaml, Node* out) {
-    out->kind = Node::Kind::kScalar;
-    out->text = yaml.Scalar();
-    // yaml-cpp tags quoted scalars "!" and plain ones "?".
-    out->plain = yaml.Tag() != "!" && yaml.Tag() != "tag:yaml.org,2002:str";
-    bool null_word = out->text == "~" || out->text == "null" || out->text == "Null" || out->text == "NULL";
-    if (out->plain && (null_word || out->text.empty())) out->kind = Node::Kind::kNull;
-    return Status::Ok();
+  Node NewNode(const YAML::Mark& mark) {
+    if (++nodes_ > kMaxNodes) throw YamlLimit{mark.line + 1, "more than 1000000 values"};
+    Node node;
+    node.line = mark.line + 1;
+    return node;
   }
 
-  Status ConvertList(const YAML::Node& yaml, int depth, Node* out) {
-    out->kind = Node::Kind::kList;
-    out->items.resize(yaml.size());
-    for (size_t i = 0; i < yaml.size(); ++i) TW_RETURN_IF_ERROR(Convert(yaml[i], depth + 1, &out->items[i]));
-    return Status::Ok();
+  void Open(const YAML::Mark& mark, Node::Kind kind, YAML::anchor_t anchor) {
+    if (stack_.size() >= kMaxDepth) throw YamlLimit{mark.line + 1, "nested deeper than 200 levels"};
+    Node node = NewNode(mark);
+    node.kind = kind;
+    stack_.push_back({std::move(node), anchor, std::nullopt});
   }
 
-  Status ConvertMap(const YAML::Node& yaml, int depth, Node* out) {
-    out->kind = Node::Kind::kMap;
-    for (const auto& entry : yaml) {
-      if (!entry.first.IsScalar()) return At(*out, "a key is not a plain word; write key: value");
-      const std::string& key = entry.first.Scalar();
-      if (out->Find(key) != nullptr) {
-        return InvalidArgumentError(origin_ + ":" + std::to_string(entry.first.Mark().line + 1) + ": key " +
-                                    Quoted(key) + " is given twice; remove one");
-      }
-      out->members.emplace_back(key, Node());
-      Node* value = &out->members.back().second;
-      TW_RETURN_IF_ERROR(Convert(entry.second, depth + 1, value));
-      // A null value carries no mark of its own.
-      if (value->kind == Node::Kind::kNull) value->line = entry.first.Mark().line + 1;
+  void Close() {
+    Frame frame = std::move(stack_.back());
+    stack_.pop_back();
+    ApplyMerge(frame.node);
+    Add(std::move(frame.node), frame.anchor);
+  }
+
+  void Add(Node node, YAML::anchor_t anchor) {
+    if (anchor != 0) anchors_[anchor] = node;
+    if (stack_.empty()) {
+      root_ = std::move(node);
+    } else if (stack_.back().node.kind == Node::Kind::kList) {
+      stack_.back().node.items.push_back(std::move(node));
+    } else if (!stack_.back().key) {
+      stack_.back().key = std::move(node);
+    } else {
+      AddMember(std::move(node));
     }
-    return Status::Ok();
+  }
+
+  void AddMember(Node value) {
+    Frame& frame = stack_.back();
+    Node key = *std::exchange(frame.key, std::nullopt);
+    if (key.kind == Node::Kind::kList || key.kind == Node::Kind::kMap) {
+      return Fault(key.line, "a key is not a plain word; write key: value");
+    }
+    if (frame.node.Find(key.text) != nullptr) {
+      return Fault(key.line, "key " + Quoted(key.text) + " is given twice; remove one");
+    }
+    // The value of a key without one carries no line of its own.
+    if (value.IsNull()) value.line = key.line;
+    frame.node.members.emplace_back(key.text, std::move(value));
+  }
+
+  // The merge key of YAML 1.1: "<<: *defaults" adds the members that the map does not have itself.
+  void ApplyMerge(Node& map) {
+    auto merge =
+        std::find_if(map.members.begin(), map.members.end(), [](const auto& member) { return member.first == "<<"; });
+    if (merge == map.members.end()) return;
+    Node source = std::move(merge->second);
+    map.members.erase(merge);
+    std::vector<Node> sources;
+    if (source.kind == Node::Kind::kList) {
+      sources = std::move(source.items);
+    } else {
+      sources.push_back(std::move(source));
+    }
+    for (Node& from : sources) {
+      if (from.kind != Node::Kind::kMap) return Fault(from.line, "<<: is not a mapping; name an anchor of one");
+      for (auto& member : from.members) {
+        if (map.Find(member.first) == nullptr) map.members.push_back(std::move(member));
+      }
+    }
+  }
+
+  void Fault(int line, const std::string& message) {
+    if (error_.ok()) error_ = InvalidArgumentError(origin_ + ":" + std::to_string(line) + ": " + message);
   }
 
   const std::string& origin_;
+  Status error_;  // The first fault that parsing can go on after.
+  int position_ = 0;
+  Node root_;
+  std::vector<Frame> stack_;
+  std::map<YAML::anchor_t, Node> anchors_;
   size_t nodes_ = 0;
 };
 
@@ -85,7 +178,7 @@ Status YamlError(const YAML::Exception& error, const std::string& origin) {
 
 // yaml-cpp recurses over flow collections: refuse absurd nesting before it sees the text.
 Status CheckNesting(std::string_view text, const std::string& origin) {
-  int depth = 0;
+  size_t depth = 0;
   int line = 1;
   size_t indent = 0;
   bool at_start = true;
@@ -154,15 +247,24 @@ Result<Node> ParseYaml(std::string_view text, const std::string& origin) {
 Result<std::vector<Node>> ParseYamlDocuments(std::string_view text, const std::string& origin) {
   TW_RETURN_IF_ERROR(CheckNesting(text, origin));
   std::vector<Node> documents;
+  NodeBuilder builder(origin);
   try {
-    YamlConverter converter(origin);
-    for (const YAML::Node& yaml : YAML::LoadAll(std::string(text))) {
-      Node node;
-      TW_RETURN_IF_ERROR(converter.Convert(yaml, 0, &node));
-      if (!node.IsNull()) documents.push_back(std::move(node));
+    std::istringstream stream{std::string(text)};
+    YAML::Parser parser(stream);
+    int last_position = -1;
+    while (parser.HandleNextDocument(builder)) {
+      TW_RETURN_IF_ERROR(builder.error());
+      if (builder.document_position() == last_position) {
+        return InvalidArgumentError(origin + ": not valid YAML: it does not begin with a key, a list or a value");
+      }
+      last_position = builder.document_position();
+      Node document = builder.TakeDocument();
+      if (!document.IsNull()) documents.push_back(std::move(document));
     }
   } catch (const YAML::Exception& error) {
     return YamlError(error, origin);
+  } catch (const YamlLimit& limit) {
+    return InvalidArgumentError(origin + ":" + std::to_string(limit.line) + ": " + limit.message);
   }
   return documents;
 }
@@ -416,6 +518,10 @@ void ObjectReader::Error(std::string_view key, const std::string& message) {
 
 void ObjectReader::Missing(std::string_view key) {
   known_.emplace_back(key);
+  // Spelled in other case it is a misspelling, and Finish() says so.
+  for (const auto& [name, value] : node_.members) {
+    if (EqualsIgnoreCase(name, key) && !ignore_rest_) return;
+  }
   errors_.Add(node_.line, PathOf(key), "is missing; it is required");
 }
 
@@ -443,6 +549,11 @@ Status ErrorList::ToStatus() const {
 }
 
 std::string NearestName(std::string_view word, const std::vector<std::string>& candidates) {
+  // A long common beginning is near, whatever follows: minReplicas, minReplicaCount.
+  for (const std::string& candidate : candidates) {
+    size_t shared = std::mismatch(word.begin(), word.end(), candidate.begin(), candidate.end()).first - word.begin();
+    if (shared >= 6 && shared * 3 >= word.size() * 2) return candidate;
+  }
   std::string best;
   size_t best_distance = std::max<size_t>(word.size() / 3, 1) + 1;
   for (const std::string& candidate : candidates) {

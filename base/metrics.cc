@@ -5,6 +5,8 @@
 #include <charconv>
 #include <cmath>
 
+#include "base/strings.h"
+
 namespace tidewright::base {
 
 namespace {
@@ -147,15 +149,13 @@ std::string MetricRegistry::Render() const {
 }
 
 std::string FormatDouble(double value) {
-  if (std::isnan(value)) return "NaN";
-  if (std::isinf(value)) return value > 0 ? "+Inf" : "-Inf";
-  std::array<char, 400> buffer{};
-  // Prometheus switches to an exponent below 1e-6 and from 1e21 on, like Go's 'g' with shortest digits.
+  // Prometheus switches to an exponent below 1e-6 and from 1e21 on.
   double magnitude = std::fabs(value);
-  bool exponent = magnitude != 0 && (magnitude < 1e-6 || magnitude >= 1e21);
-  auto format = exponent ? std::chars_format::scientific : std::chars_format::fixed;
-  auto end = std::to_chars(buffer.data(), buffer.data() + buffer.size(), value, format).ptr;
-  return std::string(buffer.data(), end);
+  bool exponent = std::isfinite(value) && magnitude != 0 && (magnitude < 1e-6 || magnitude >= 1e21);
+  if (!exponent) return FormatFixed(value);
+  std::array<char, 40> text{};
+  char* end = std::to_chars(text.data(), text.data() + text.size(), value, std::chars_format::scientific).ptr;
+  return {text.data(), end};
 }
 
 }  // namespace tidewright::base

@@ -151,6 +151,31 @@ bool ParseDouble(std::string_view text, double* value) {
   return true;
 }
 
+std::string FormatFixed(double value) {
+  if (std::isnan(value)) return "NaN";
+  if (std::isinf(value)) return value > 0 ? "+Inf" : "-Inf";
+  std::array<char, 40> text{};
+  char* end = std::to_chars(text.data(), text.data() + text.size(), value, std::chars_format::scientific).ptr;
+  std::string_view shortest(text.data(), static_cast<size_t>(end - text.data()));
+  size_t exponent_at = shortest.find('e');
+  int64_t exponent = 0;
+  (void)ParseInt64(shortest.substr(exponent_at + 1), &exponent);  // to_chars wrote it.
+  std::string digits;
+  for (char c : shortest.substr(0, exponent_at)) {
+    if (c >= '0' && c <= '9') digits += c;
+  }
+  int64_t point = exponent + 1;
+  auto size = static_cast<int64_t>(digits.size());
+  if (point <= 0) {
+    digits.insert(0, "0." + std::string(static_cast<size_t>(-point), '0'));
+  } else if (point >= size) {
+    digits.append(static_cast<size_t>(point - size), '0');
+  } else {
+    digits.insert(static_cast<size_t>(point), ".");
+  }
+  return (std::signbit(value) ? "-" : "") + digits;
+}
+
 std::string NewUuid() {
   thread_local std::mt19937_64 random{std::random_device{}()};
   std::array<uint64_t, 2> bits{random(), random()};

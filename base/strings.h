@@ -22,6 +22,9 @@ bool IsValidUtf8(std::string_view text);
 // Parses the whole of `text`; false on anything else, including overflow.
 bool ParseInt64(std::string_view text, int64_t* value);
 bool ParseDouble(std::string_view text, double* value);
+// The shortest decimal digits that read back as the same double, without an exponent and padded with zeros, as Go's
+// format 'f' with precision -1: "1.5", "9223372036854776000", "+Inf", "NaN".
+std::string FormatFixed(double value);
 // A random version 4 UUID in lower case. Thread-safe.
 std::string NewUuid();
 

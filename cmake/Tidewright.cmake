@@ -17,7 +17,8 @@ set(CMAKE_CXX_FLAGS_RELEASE "-O2")
 
 find_program(TIDEWRIGHT_CCACHE ccache)
 if(TIDEWRIGHT_CCACHE AND NOT CMAKE_CXX_COMPILER_LAUNCHER)
-  set(CMAKE_CXX_COMPILER_LAUNCHER ${TIDEWRIGHT_CCACHE})
+  # Without this sloppiness ccache leaves alone whatever uses a precompiled header.
+  set(CMAKE_CXX_COMPILER_LAUNCHER ${CMAKE_COMMAND} -E env CCACHE_SLOPPINESS=pch_defines,time_macros ${TIDEWRIGHT_CCACHE})
 endif()
 find_program(TIDEWRIGHT_MOLD mold)
 find_program(TIDEWRIGHT_LLD ld.lld)
@@ -53,16 +54,31 @@ if(TIDEWRIGHT_SANITIZE)
   target_link_options(tidewright_options INTERFACE -fsanitize=${TIDEWRIGHT_SANITIZE})
 endif()
 
-# tidewright_module(name SOURCES a.cc ... HEADERS a.h ... [DEPS base ...] [LINK lib ...] [PUBLIC_LINK lib ...])
-# Folder = namespace = target = include prefix.
+# One precompiled header for the modules that speak JSON and one for the tests: the two sets of headers that most of the
+# compile time goes to. Elsewhere (Boost, cpprestsdk) a precompiled header costs more than it saves.
+function(tidewright_pch name)
+  cmake_parse_arguments(ARG "" "" "HEADERS;LINK" ${ARGN})
+  file(GENERATE OUTPUT ${CMAKE_CURRENT_BINARY_DIR}/${name}.cc CONTENT "// Carries the precompiled header.\n")
+  add_library(${name} OBJECT ${CMAKE_CURRENT_BINARY_DIR}/${name}.cc)
+  target_link_libraries(${name} PRIVATE tidewright_options Threads::Threads ${ARG_LINK})
+  target_precompile_headers(${name} PRIVATE ${ARG_HEADERS})
+endfunction()
+tidewright_pch(tidewright_json_pch LINK nlohmann_json::nlohmann_json
+  HEADERS <algorithm> <functional> <map> <memory> <optional> <string> <string_view> <vector> <nlohmann/json.hpp>)
+
+# tidewright_module(name SOURCES a.cc ... HEADERS a.h ... [DEPS base ...] [LINK lib ...] [PUBLIC_LINK lib ...] [JSON])
+# Folder = namespace = target = include prefix. JSON: most of its sources include base/json.h.
 function(tidewright_module name)
-  cmake_parse_arguments(ARG "" "" "SOURCES;HEADERS;DEPS;LINK;PUBLIC_LINK" ${ARGN})
+  cmake_parse_arguments(ARG "JSON" "" "SOURCES;HEADERS;DEPS;LINK;PUBLIC_LINK" ${ARGN})
   add_library(tidewright_${name} STATIC ${ARG_SOURCES})
   add_library(tidewright::${name} ALIAS tidewright_${name})
   target_sources(tidewright_${name} PUBLIC FILE_SET HEADERS BASE_DIRS ${PROJECT_SOURCE_DIR} FILES ${ARG_HEADERS})
   list(TRANSFORM ARG_DEPS PREPEND tidewright::)
   target_link_libraries(tidewright_${name} PUBLIC tidewright_options ${ARG_DEPS} ${ARG_PUBLIC_LINK} Threads::Threads
     PRIVATE ${ARG_LINK})
+  if(ARG_JSON)
+    target_precompile_headers(tidewright_${name} REUSE_FROM tidewright_json_pch)
+  endif()
 endfunction()
 
 # tidewright_embed(header NAMESPACE ns FILES file ...): makes a header of string constants from files.
@@ -82,6 +98,7 @@ function(tidewright_test name)
   add_executable(${name}_test ${ARG_SOURCES})
   list(TRANSFORM ARG_DEPS PREPEND tidewright::)
   target_link_libraries(${name}_test PRIVATE tidewright_options ${ARG_DEPS} ${ARG_LINK} GTest::gmock GTest::gtest_main)
+  target_precompile_headers(${name}_test REUSE_FROM tidewright_test_pch)
   target_compile_definitions(${name}_test PRIVATE TIDEWRIGHT_SOURCE_DIR="${PROJECT_SOURCE_DIR}"
     TIDEWRIGHT_BINARY="$<$<TARGET_EXISTS:tidewright>:$<TARGET_FILE:tidewright>>")
   add_test(NAME ${name} COMMAND ${name}_test)

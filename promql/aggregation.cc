@@ -183,7 +183,7 @@ base::Result<EvalMatrix> CountValues(Evaluator& evaluator, const Aggregate& node
     for (size_t member : group.members) {
       TW_RETURN_IF_ERROR(evaluator.state().CheckDeadline());
       for (const Point& point : input[member].points) {
-        counts[FormatNumber(point.v)][steps.IndexOf(point.t)] += 1;
+        counts[base::FormatFixed(point.v)][steps.IndexOf(point.t)] += 1;
       }
     }
     for (const auto& [value, by_step] : counts) {

@@ -217,7 +217,7 @@ base::Result<EvalMatrix> HistogramQuantile(Evaluator& evaluator, const Call& cal
 
 // As quantile labels are written: 0.5, 1.0.
 std::string QuantileLabel(double q) {
-  std::string text = FormatNumber(q);
+  std::string text = base::FormatFixed(q);
   return text.find_first_not_of("-0123456789") == std::string::npos ? text + ".0" : text;
 }
 

@@ -1,12 +1,11 @@
 #include "promql/printer.h"
 
 #include <algorithm>
-#include <charconv>
 #include <cmath>
 #include <cstdio>
-#include <cstdlib>
 
 #include "base/duration.h"
+#include "base/strings.h"
 #include "promql/functions.h"
 #include "promql/lexer.h"
 
@@ -38,7 +37,7 @@ std::string MatcherText(const Matcher& matcher) {
 }
 
 std::string NumberText(const NumberLiteral& node) {
-  if (!node.is_duration) return FormatNumber(node.value);
+  if (!node.is_duration) return base::FormatFixed(node.value);
   return DurationText(static_cast<int64_t>(std::llround(node.value * 1000)));
 }
 
@@ -91,7 +90,7 @@ std::string MatchingText(const Binary& node) {
     out += matching.card == VectorMatching::Card::kManyToOne ? " group_left " : " group_right ";
     out += LabelList(matching.include);
   }
-  auto number = [](double value) { return " (" + FormatNumber(value) + ")"; };
+  auto number = [](double value) { return " (" + base::FormatFixed(value) + ")"; };
   bool same = matching.fill_left && matching.fill_right && *matching.fill_left == *matching.fill_right;
   if (same) return out + " fill" + number(*matching.fill_left);
   if (matching.fill_left) out += " fill_left" + number(*matching.fill_left);
@@ -174,33 +173,11 @@ std::string Indented(const Expr& expr, int level) {
 
 }  // namespace
 
-std::string FormatNumber(double value) {
-  if (std::isnan(value)) return "NaN";
-  if (std::isinf(value)) return value > 0 ? "+Inf" : "-Inf";
-  char text[40];
-  auto [end, error] = std::to_chars(text, text + sizeof text, value, std::chars_format::scientific);
-  std::string_view shortest(text, static_cast<size_t>(end - text));
-  std::string digits;
-  for (char c : shortest.substr(0, shortest.find('e'))) {
-    if (c >= '0' && c <= '9') digits += c;
-  }
-  int point = 1 + std::atoi(std::string(shortest.substr(shortest.find('e') + 1)).c_str());
-  int size = static_cast<int>(digits.size());
-  if (point <= 0) {
-    digits.insert(0, "0." + std::string(static_cast<size_t>(-point), '0'));
-  } else if (point >= size) {
-    digits.append(static_cast<size_t>(point - size), '0');
-  } else {
-    digits.insert(static_cast<size_t>(point), ".");
-  }
-  return (std::signbit(value) ? "-" : "") + digits;
-}
-
 std::string Print(const DurationExpr& expr) {
   switch (expr.kind) {
     case DurationExpr::Kind::kNumber:
       return expr.is_duration ? DurationText(static_cast<int64_t>(std::llround(expr.seconds * 1000)))
-                              : FormatNumber(expr.seconds);
+                              : base::FormatFixed(expr.seconds);
     case DurationExpr::Kind::kStep: return "step()";
     case DurationExpr::Kind::kRange: return "range()";
     case DurationExpr::Kind::kMin: return "min_of(" + Print(*expr.left) + ", " + Print(*expr.right) + ")";

@@ -16,8 +16,4 @@ std::string Print(const DurationExpr& expr);
 // The same over several lines of at most about 100 columns, indented by two blanks per level.
 std::string PrintPretty(const Expr& expr);
 
-// The shortest decimal digits that read back as the same number, never with an exponent: 0.0000005,
-// 9223372036854776000.
-std::string FormatNumber(double value);
-
 }  // namespace tidewright::promql

@@ -120,7 +120,23 @@ TEST(DocumentTest, NodeToJsonFollowsTheCoreSchema) {
             Json::parse(R"({"a":5,"b":"5","c":true,"d":null,"e":1.5,"f":"inf","g":["x"],"h":"0x1"})"));
 }
 
+TEST(DocumentTest, AnchorsAndMergeKeys) {
+  auto node = ParseYaml("base: &b {x: 1, y: 2}\nuse: {<<: *b, y: 3}\nlist: [*b, {<<: [*b, {z: 4}]}]", "t");
+  ASSERT_TRUE(node.ok()) << node.status().ToString();
+  EXPECT_EQ(NodeToJson(*node), Json::parse(R"({"base":{"x":1,"y":2},"use":{"x":1,"y":3},
+                                               "list":[{"x":1,"y":2},{"x":1,"y":2,"z":4}]})"));
+}
+
+TEST(DocumentTest, SeveralDocuments) {
+  auto documents = ParseYamlDocuments("---\na: 1\n---\n# nothing\n---\nb: 2\n...\n", "t");
+  ASSERT_TRUE(documents.ok());
+  ASSERT_EQ(documents->size(), 2U);
+  EXPECT_EQ((*documents)[1].Find("b")->text, "2");
+  EXPECT_EQ((*documents)[1].Find("b")->line, 6);
+}
+
 TEST(DocumentTest, HostileDocumentsAreRefused) {
+  for (const char* endless : {",", ", a", "]", "a: ,"}) EXPECT_FALSE(ParseYaml(endless, "t").ok()) << endless;
   EXPECT_FALSE(ParseYaml(std::string(100'000, '['), "t").ok());
   std::string dashes;
   for (int i = 0; i < 5000; ++i) dashes += "- ";
@@ -138,6 +154,7 @@ TEST(DocumentTest, HostileDocumentsAreRefused) {
 
 TEST(NearestNameTest, FindsTyposOnly) {
   EXPECT_EQ(NearestName("scrape_intervall", {"scrape_interval", "scrape_timeout"}), "scrape_interval");
+  EXPECT_EQ(NearestName("minReplicas", {"minReplicaCount"}), "minReplicaCount");
   EXPECT_EQ(NearestName("foo", {"scrape_interval"}), "");
 }
 

@@ -40,6 +40,8 @@ TEST(MetricRegistryTest, CollectorsRunBeforeRendering) {
 TEST(FormatDoubleTest, SpellsLikePrometheus) {
   EXPECT_EQ(FormatDouble(1.5), "1.5");
   EXPECT_EQ(FormatDouble(100000000), "100000000");
+  EXPECT_EQ(FormatDouble(9223372036854775808.0), "9223372036854776000");
+  EXPECT_EQ(FormatDouble(-0.00123), "-0.00123");
   EXPECT_EQ(FormatDouble(1e21), "1e+21");
   EXPECT_EQ(FormatDouble(1e-7), "1e-07");
   EXPECT_EQ(FormatDouble(0), "0");
