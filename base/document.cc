@@ -549,11 +549,6 @@ Status ErrorList::ToStatus() const {
 }
 
 std::string NearestName(std::string_view word, const std::vector<std::string>& candidates) {
-  // A long common beginning is near, whatever follows: minReplicas, minReplicaCount.
-  for (const std::string& candidate : candidates) {
-    size_t shared = std::mismatch(word.begin(), word.end(), candidate.begin(), candidate.end()).first - word.begin();
-    if (shared >= 6 && shared * 3 >= word.size() * 2) return candidate;
-  }
   std::string best;
   size_t best_distance = std::max<size_t>(word.size() / 3, 1) + 1;
   for (const std::string& candidate : candidates) {
@@ -572,6 +567,12 @@ std::string NearestName(std::string_view word, const std::vector<std::string>& c
       best_distance = row.back();
       best = candidate;
     }
+  }
+  if (!best.empty()) return best;
+  // A long common beginning is near, whatever follows: minReplicas, minReplicaCount.
+  for (const std::string& candidate : candidates) {
+    size_t shared = std::mismatch(word.begin(), word.end(), candidate.begin(), candidate.end()).first - word.begin();
+    if (shared >= 6 && shared * 3 >= word.size() * 2) return candidate;
   }
   return best;
 }

@@ -46,7 +46,9 @@ pkg_check_modules(SNAPPY REQUIRED IMPORTED_TARGET snappy)
 
 add_library(tidewright_options INTERFACE)
 target_include_directories(tidewright_options INTERFACE ${PROJECT_SOURCE_DIR})
-target_compile_options(tidewright_options INTERFACE -Wall -Wextra -Wshadow -Wnon-virtual-dtor -Wno-missing-field-initializers -Werror=unused-result
+# hiredis asks for it; everywhere, because a precompiled header must be used as it was made.
+target_compile_definitions(tidewright_options INTERFACE _FILE_OFFSET_BITS=64)
+target_compile_options(tidewright_options INTERFACE -pthread -Wall -Wextra -Wshadow -Wnon-virtual-dtor -Wno-missing-field-initializers -Werror=unused-result
   -Werror=return-type $<$<CXX_COMPILER_ID:Clang>:-Wthread-safety -Werror=thread-safety>)
 if(TIDEWRIGHT_SANITIZE)
   target_compile_options(tidewright_options INTERFACE -fsanitize=${TIDEWRIGHT_SANITIZE} -fno-omit-frame-pointer

@@ -269,13 +269,16 @@ void CurlClient::Submit(uint64_t id, ClientRequest request, const StreamHandler*
   transfer->handler = handler;
   transfer->done = std::move(done);
   transfer->redirects_left = transfer->request.max_redirects;
-  bool stopped = false;
   {
     base::MutexLock lock(mu_);
-    stopped = stopping_;
-    if (!stopped) submitted_.push_back(std::move(transfer));
+    if (!stopping_) {
+      submitted_.push_back(std::move(transfer));
+      transfer.reset();
+    }
   }
-  if (stopped) return transfer->done(base::CancelledError(transfer->outgoing.label + ": the client is closing"));
+  if (transfer != nullptr) {
+    return transfer->done(base::CancelledError(transfer->outgoing.label + ": the client is closing"));
+  }
   curl_multi_wakeup(multi_);
 }
 
