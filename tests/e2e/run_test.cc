@@ -17,8 +17,8 @@ TEST(RunTest, ScalesEveryExampleUpAndDownForTheRightReason) {
   std::string output = sandbox.Output();
   EXPECT_EQ(exit_code, 0) << output;
   EXPECT_THAT(output, HasSubstr("Every workload was scaled up and down for the right reason."));
-  for (const char* reason : {"Pods http_requests_per_second", "redis orders = ", "window is open until",
-                             "sum(rate(nginx_ingress_controller_requests"}) {
+  for (const char* reason :
+       {"Pods http_requests_per_second", "redis orders = ", "window is open until", "ingress-requests = "}) {
     EXPECT_THAT(output, HasSubstr(reason));
   }
 }

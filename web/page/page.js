@@ -5,7 +5,7 @@
 const kPollMs = 2000;
 const kChartSeconds = 180;
 const kChartStep = 2;
-const kWidth = 420, kHeight = 150, kLeft = 26, kRight = 34, kTop = 8, kBottom = 18;
+const kWidth = 560, kHeight = 150, kLeft = 26, kRight = 34, kTop = 8, kBottom = 18;
 const kSvg = 'http://www.w3.org/2000/svg';
 
 function el(tag, attributes, ...children) {
@@ -44,11 +44,11 @@ function signalRows(workload, render) {
 }
 
 function overviewRow(workload) {
-  const names = el('td', {}, ...signalRows(workload, s => el('div', {class: s.error ? 'bad' : ''}, s.detail || s.name)));
+  const names = el('td', {}, ...signalRows(workload, s => el('div', {class: s.error ? 'bad' : ''}, s.name)));
   const targets = el('td', {}, ...signalRows(workload, s =>
     el('div', {class: 'figures'}, s.error ? '\u2014' : `${short(s.value)} / ${short(s.target)}`)));
   const why = el('td', {class: workload.held ? 'bad' : ''}, workload.why);
-  return el('tr', {}, el('td', {}, el('strong', {}, workload.name), el('div', {class: 'faint'}, workload.namespace)),
+  return el('tr', {}, el('td', {class: 'name'}, el('strong', {}, workload.name), el('div', {class: 'faint'}, workload.namespace)),
     el('td', {}, workload.controller, el('div', {class: 'faint'}, workload.target)), names, targets, replicas(workload), why);
 }
 
