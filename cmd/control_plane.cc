@@ -70,6 +70,7 @@ class ControlPlane::Impl {
   void Stop();
   base::Status Reload();
   void ReloadIfChanged();
+  std::vector<std::string> ConfigProblems() const;
 
   const scaler::StatusBoard& board() const { return board_; }
   uint16_t web_port() const { return web_ != nullptr ? web_->port() : 0; }
@@ -81,9 +82,12 @@ class ControlPlane::Impl {
   base::Status StartAdapter();
   base::Status StartScaler();
   base::Status StartWeb();
+  base::Status ReadScrapeConfig(scrape::Config* config);
   base::Status LoadScrapeConfig(scrape::Config* config);
   base::Status LoadAdapterConfig();
+  base::Status ReadAdapterConfig();
   base::Status ApplyScrapeConfig(scrape::Config config);
+  base::Status Note(const std::string& part, base::Status status);
   void Maintain();
   void Register();
   std::map<std::string, std::string> FileContents();
@@ -114,6 +118,9 @@ class ControlPlane::Impl {
   std::unique_ptr<scaler::ScaledObjectController> scaled_objects_;
   std::unique_ptr<scaler::HpaController> hpas_;
 
+  mutable base::Mutex problems_mu_;
+  std::map<std::string, std::string> problems_ GUARDED_BY(problems_mu_);  // By part: scrape, rules, adapter.
+
   base::Mutex reload_mu_;                                                   // One Reload() at a time.
   std::map<std::string, std::string> loaded_files_ GUARDED_BY(reload_mu_);  // Content by path, at the last load.
 };
@@ -133,7 +140,7 @@ base::Status ControlPlane::Impl::StartData() {
   engine_ = promql::NewEmbeddedEngine(*db_, {}, &metrics_);
   scrape_ = std::make_unique<scrape::Manager>(*db_, clock_, data_scheduler_, &metrics_, &client_);
   scrape::Config config;
-  TW_RETURN_IF_ERROR(LoadScrapeConfig(&config));
+  bool readable = LoadScrapeConfig(&config).ok();
   rules::ManagerOptions rule_options;
   rule_options.default_interval_ms = config.global.evaluation_interval.ms;
   rule_options.default_query_offset_ms = config.global.rule_query_offset.ms;
@@ -143,7 +150,7 @@ base::Status ControlPlane::Impl::StartData() {
   adapter_ = std::make_unique<adapter::Adapter>(*engine_, client_, clock_, data_scheduler_, metrics_, adapter_options);
   // The web port opens first, because the scrape configuration may name it.
   TW_RETURN_IF_ERROR(StartWeb());
-  TW_RETURN_IF_ERROR(ApplyScrapeConfig(std::move(config)));
+  if (readable) (void)ApplyScrapeConfig(std::move(config));  // Noted.
   scrape_->Start();
   rules_->Start();
   return base::Status::Ok();
@@ -161,12 +168,13 @@ base::Status ControlPlane::Impl::StartWeb() {
   sources.rules = rules_.get();
   sources.adapter = adapter_.get();
   sources.reload = [this] { return Reload(); };
+  sources.problems = [this] { return ConfigProblems(); };
   web_ = std::make_unique<web::WebServer>(std::move(sources));
   return web_->Start(options_.web_address, options_.web_port);
 }
 
 base::Status ControlPlane::Impl::StartAdapter() {
-  TW_RETURN_IF_ERROR(LoadAdapterConfig());
+  (void)LoadAdapterConfig();  // Noted.
   adapter_->Start();
   authenticator_ = std::make_unique<apiservice::DelegatedAuthenticator>(client_, clock_);
   authorizer_ = std::make_unique<apiservice::DelegatedAuthorizer>(client_, clock_);
@@ -231,7 +239,30 @@ void ControlPlane::Impl::Stop() {
   if (!closed.ok()) base::LogError("cmd", "closing the store", {{"error", closed.ToString()}});
 }
 
+// Remembers what is wrong with one part of the configuration, or that nothing is.
+base::Status ControlPlane::Impl::Note(const std::string& part, base::Status status) {
+  base::MutexLock lock(problems_mu_);
+  if (status.ok()) {
+    problems_.erase(part);
+  } else {
+    base::LogError("cmd", "configuration not taken", {{"part", part}, {"error", status.message()}});
+    problems_[part] = status.message();
+  }
+  return status;
+}
+
+std::vector<std::string> ControlPlane::Impl::ConfigProblems() const {
+  base::MutexLock lock(problems_mu_);
+  std::vector<std::string> problems;
+  for (const auto& [part, message] : problems_) problems.push_back(message);
+  return problems;
+}
+
 base::Status ControlPlane::Impl::LoadScrapeConfig(scrape::Config* config) {
+  return Note("scrape", ReadScrapeConfig(config));
+}
+
+base::Status ControlPlane::Impl::ReadScrapeConfig(scrape::Config* config) {
   if (options_.config_file.empty()) {
     TW_ASSIGN_OR_RETURN(*config, scrape::ParseConfig(kDefaultConfig, "the built-in configuration"));
     config->scrape_configs.push_back(scrape::DefaultKubernetesPodsJob(config->global.scrape_interval));
@@ -252,12 +283,14 @@ base::Status ControlPlane::Impl::ApplyScrapeConfig(scrape::Config config) {
       if (job.job_name == kSelfJob) job.static_groups = {self};
     }
   }
-  base::Status rules = rules_->Load(config.rule_files);
+  base::Status rules = Note("rules", rules_->Load(config.rule_files));
   base::Status scrape = scrape_->ApplyConfig(config);
   return scrape.ok() ? rules : scrape;
 }
 
-base::Status ControlPlane::Impl::LoadAdapterConfig() {
+base::Status ControlPlane::Impl::LoadAdapterConfig() { return Note("adapter", ReadAdapterConfig()); }
+
+base::Status ControlPlane::Impl::ReadAdapterConfig() {
   if (options_.adapter_file.empty()) {
     return adapter_->LoadConfig(adapter::DefaultConfigText(), "the built-in adapter rules");
   }
@@ -272,10 +305,7 @@ base::Status ControlPlane::Impl::Reload() {
   base::Status scrape = LoadScrapeConfig(&config);
   if (scrape.ok()) scrape = ApplyScrapeConfig(std::move(config));
   base::Status adapter = LoadAdapterConfig();
-  for (const base::Status& status : {scrape, adapter}) {
-    if (!status.ok()) base::LogError("cmd", "reload", {{"error", status.message()}});
-  }
-  base::LogInfo("cmd", "configuration reloaded");
+  base::LogInfo("cmd", "configuration read again");
   return scrape.ok() ? adapter : scrape;
 }
 
@@ -286,7 +316,7 @@ void ControlPlane::Impl::ReloadIfChanged() {
     if (loaded_files_.empty()) loaded_files_ = contents;  // The first look: Start() has just read them.
     if (contents == loaded_files_) return;
   }
-  (void)Reload();  // What is wrong has been logged and is shown by the metrics of each part.
+  (void)Reload();  // What is wrong has been noted.
 }
 
 std::map<std::string, std::string> ControlPlane::Impl::FileContents() {
@@ -339,6 +369,7 @@ base::Status ControlPlane::Start() { return impl_->Start(); }
 void ControlPlane::Stop() { impl_->Stop(); }
 base::Status ControlPlane::Reload() { return impl_->Reload(); }
 void ControlPlane::ReloadIfChanged() { impl_->ReloadIfChanged(); }
+std::vector<std::string> ControlPlane::ConfigProblems() const { return impl_->ConfigProblems(); }
 const scaler::StatusBoard& ControlPlane::board() const { return impl_->board(); }
 uint16_t ControlPlane::web_port() const { return impl_->web_port(); }
 uint16_t ControlPlane::api_port() const { return impl_->api_port(); }

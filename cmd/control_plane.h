@@ -30,7 +30,8 @@ struct ControlPlaneOptions {
   std::string service = "tidewright";  // What the APIService objects point at.
   std::string service_ns = "tidewright-system";
   int service_port = 443;
-  // Secret in service_ns that keeps the CA of made certificates, shared by all replicas; "": a CA of this process alone.
+  // Secret in service_ns that keeps the CA of made certificates, shared by all replicas; "": a CA of this process
+  // alone.
   std::string ca_secret;
   bool register_api_services = true;
   bool take_over_api_services = false;
@@ -51,7 +52,8 @@ class ControlPlane {
   ControlPlane(const ControlPlaneOptions& options, kube::Client& client, base::Clock& clock, base::Clock& calendar);
   ~ControlPlane();  // Stop().
 
-  // Reads configuration and starts everything, the data path first. On an error what was started is stopped.
+  // Reads configuration and starts everything, the data path first. A faulty configuration file is reported and leaves
+  // out its own part only: what does not depend on it goes on scaling. On an error what was started is stopped.
   base::Status Start();
   // Stops in the opposite order. Idempotent.
   void Stop();
@@ -61,6 +63,9 @@ class ControlPlane {
   base::Status Reload();
   // Reloads if a configuration file has changed; call it every few seconds.
   void ReloadIfChanged();
+
+  // What is wrong with the configuration files right now, one text per file; also on the page and in the API.
+  std::vector<std::string> ConfigProblems() const;
 
   const scaler::StatusBoard& board() const;
   uint16_t web_port() const;

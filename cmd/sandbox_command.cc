@@ -8,6 +8,7 @@
 #include <deque>
 #include <filesystem>
 #include <memory>
+#include <utility>
 #include <vector>
 
 #include "base/duration.h"
@@ -90,6 +91,7 @@ class SandboxSession {
   std::unique_ptr<ControlPlane> plane_;
   Timeline timeline_;
   std::deque<std::string> last_lines_;
+  std::vector<std::string> problems_;  // As printed last.
 };
 
 base::Status SandboxSession::Start(int64_t duration_ms) {
@@ -199,6 +201,8 @@ std::string SandboxSession::Header() const {
 void SandboxSession::Refresh() {
   auto workloads = plane_->board().Snapshot();
   std::vector<std::string> news = timeline_.Observe(workloads);
+  std::vector<std::string> problems = plane_->ConfigProblems();
+  if (problems != std::exchange(problems_, problems)) news.insert(news.end(), problems.begin(), problems.end());
   int width = flags_.plain ? 0 : TerminalWidth();
   if (width == 0) {
     for (const std::string& line : news) std::puts(line.c_str());

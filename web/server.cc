@@ -103,7 +103,11 @@ http::Response WebServer::Api(const http::ServerRequest& request) {
   if (name == "autoscaling/workloads") {
     int64_t now = sources_.clock->NowMs();
     int64_t calendar = sources_.calendar != nullptr ? sources_.calendar->NowMs() : now;
-    return JsonDocument(AutoscalingReport(sources_.board->Snapshot(), now, calendar));
+    base::Json report = AutoscalingReport(sources_.board->Snapshot(), now, calendar);
+    if (sources_.problems) {
+      for (const std::string& problem : sources_.problems()) report["problems"].push_back(problem);
+    }
+    return JsonDocument(report);
   }
   base::Json data;
   if (name == "autoscaling/metric-rules" && sources_.adapter != nullptr) {

@@ -5,6 +5,7 @@
 #include <functional>
 #include <memory>
 #include <string>
+#include <vector>
 
 #include "adapter/adapter.h"
 #include "base/clock.h"
@@ -32,8 +33,9 @@ struct WebSources {
   scrape::Manager* scrape = nullptr;
   rules::Manager* rules = nullptr;
   adapter::Adapter* adapter = nullptr;
-  std::function<base::Status()> reload;  // POST /-/reload
-  std::function<base::Status()> ready;   // /-/ready; empty is always ready.
+  std::function<base::Status()> reload;                // POST /-/reload
+  std::function<base::Status()> ready;                 // /-/ready; empty is always ready.
+  std::function<std::vector<std::string>()> problems;  // More lines for the page's list of problems.
 };
 
 // Serves over plain HTTP:

@@ -33,7 +33,8 @@ class SliceTest : public testing::Test {
     kube::ClientConfig config;
     config.server = sandbox_.Url();
     kube_ = *kube::NewClient(config);
-    plane_ = std::make_unique<ControlPlane>(Options(), *kube_, clock_, clock_);
+    options_ = Options();
+    plane_ = std::make_unique<ControlPlane>(options_, *kube_, clock_, clock_);
     base::Status started = plane_->Start();
     ASSERT_TRUE(started.ok()) << started.ToString();
     ExposeToAggregator();
@@ -113,6 +114,7 @@ class SliceTest : public testing::Test {
   sandbox::Sandbox sandbox_{{}, clock_};
   std::unique_ptr<http::Client> http_ = *http::NewCurlClient({});
   std::unique_ptr<kube::Client> kube_;
+  ControlPlaneOptions options_;
   std::unique_ptr<ControlPlane> plane_;
   int status_ = 0;
 };
@@ -177,11 +179,35 @@ TEST_F(SliceTest, AFaultyFileIsRefusedByNameAndTheOldOneStaysInForce) {
     EXPECT_EQ(status_, 500) << fault.file;
     EXPECT_THAT(reply.is_string() ? reply.get<std::string>() : reply.dump(), HasSubstr(fault.error));
     EXPECT_GE(Web("GET", "/api/v1/targets")["data"]["activeTargets"].size(), 4U) << fault.file;
+    EXPECT_THAT(Web("GET", "/api/v1/autoscaling/workloads")["problems"].dump(), HasSubstr(fault.error));
     EXPECT_EQ(Web("GET", "/api/v1/rules")["data"]["groups"].size(), 1U) << fault.file;
     ASSERT_TRUE(base::WriteFileAtomic(path, before).ok());
     Web("POST", "/-/reload");
     EXPECT_EQ(status_, 200) << fault.file;
   }
+}
+
+// At the start, too, a faulty file costs its own part only.
+TEST_F(SliceTest, StartsWithFaultyFilesAndScalesWhatDoesNotNeedThem) {
+  plane_->Stop();
+  for (const char* file : {"prometheus.yml", "adapter.yaml"}) {
+    ASSERT_TRUE(base::WriteFileAtomic(folder_.path() + "/" + file, "nonsense: true\n").ok());
+  }
+  ControlPlaneOptions options = options_;
+  options.data_dir = "";
+  ControlPlane plane(options, *kube_, clock_, clock_);
+  base::Status started = plane.Start();
+  ASSERT_TRUE(started.ok()) << started.ToString();
+  EXPECT_THAT(plane.ConfigProblems(), testing::UnorderedElementsAre(HasSubstr("prometheus.yml:1: nonsense"),
+                                                                    HasSubstr("adapter.yaml:1: nonsense")));
+  EXPECT_TRUE(Eventually([&] {
+    for (const auto& workload : plane.board().Snapshot()) {
+      if (workload.name == "queue-worker" && !workload.signals.empty() && workload.signals[0].error.empty())
+        return true;
+    }
+    return false;
+  }));
+  plane.Stop();
 }
 
 // A client that is not the front proxy gets nothing, whatever it claims to be.
