@@ -133,8 +133,8 @@ class NodeBuilder : public YAML::EventHandler {
     if (frame.node.Find(key.text) != nullptr) {
       return Fault(key.line, "key " + Quoted(key.text) + " is given twice; remove one");
     }
-    // The value of a key without one carries no line of its own.
-    if (value.IsNull()) value.line = key.line;
+    // People look for the key; the value may begin below it, or not be there at all.
+    value.line = key.line;
     frame.node.members.emplace_back(key.text, std::move(value));
   }
 

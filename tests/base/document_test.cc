@@ -80,6 +80,8 @@ INSTANTIATE_TEST_SUITE_P(
     testing::Values(
         ErrorCase{"unknown_key", "intervall: 5s",
                   "app.yml:1: intervall: is not a known field; did you mean \"interval\"?"},
+        ErrorCase{"line_of_the_key", "enabled: true\nlables:\n  a: b",
+                  "app.yml:2: lables: is not a known field; did you mean \"labels\"?"},
         ErrorCase{"unknown_far", "enabled: true\nzzz: 5s", "app.yml:2: zzz: is not a known field; remove it"},
         ErrorCase{"bad_duration", "\ninterval: 5 minutes",
                   "app.yml:2: interval: \"5 minutes\" is not a duration; use for example 30s, 5m or 1h30m"},
