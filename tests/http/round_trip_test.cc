@@ -1,6 +1,7 @@
 // Both clients against the real server, over plain TCP and TLS.
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
+#include <netdb.h>
 
 #include <atomic>
 #include <map>
@@ -470,6 +471,14 @@ TEST_P(RoundTripTest, DestructionEndsEverythingOnce) {
   EXPECT_EQ(other, 0);
 }
 
+// A bare root may have no /etc/hosts.
+bool ResolvesLocalhost() {
+  addrinfo* found = nullptr;
+  bool resolves = ::getaddrinfo("localhost", nullptr, nullptr, &found) == 0;
+  if (resolves) ::freeaddrinfo(found);
+  return resolves;
+}
+
 TEST_P(RoundTripTest, TlsWithThePrivateCaOnly) {
   const Pki& pki = GetPki();
   ServeTls({pki.server.certificate_pem, pki.server.private_key_pem, "", false}, Echo());
@@ -477,7 +486,11 @@ TEST_P(RoundTripTest, TlsWithThePrivateCaOnly) {
   right.tls.ca_pem = pki.ca.certificate_pem;
   auto response = NewClient(right)->Send(GetTls());
   ASSERT_TRUE(response.ok()) << response.status().ToString();
-  EXPECT_EQ(NewClient(right)->Send(GetTls("localhost"))->status, 200);
+  if (ResolvesLocalhost()) {
+    auto by_name = NewClient(right)->Send(GetTls("localhost"));
+    ASSERT_TRUE(by_name.ok()) << by_name.status().ToString();
+    EXPECT_EQ(by_name->status, 200);
+  }
 
   ClientOptions wrong;
   wrong.tls.ca_pem = pki.other_ca.certificate_pem;
