@@ -30,6 +30,8 @@ namespace tidewright::cmd {
 namespace {
 
 constexpr int64_t kRefreshMs = 250;
+// Without --for the load follows a day of this length: short enough to watch, long enough for every scale-down window.
+constexpr double kLoadDaySeconds = 180;
 constexpr size_t kTimelineLines = 12;  // Below the live table.
 constexpr size_t kLogTailLines = 40;   // Printed when the run was not as it should be.
 constexpr const char* kConfigFolder = "tidewright";
@@ -113,6 +115,7 @@ base::Status SandboxSession::StartSandbox(bool scripted) {
   sandbox::SandboxOptions options;
   options.api.port = flags_.api_port;
   options.scripted = scripted;
+  options.day_seconds = kLoadDaySeconds;
   sandbox_ = std::make_unique<sandbox::Sandbox>(options, clock_);
   TW_RETURN_IF_ERROR(sandbox_->Start());
   TW_RETURN_IF_ERROR(sandbox_->api().WriteKubeconfig(flags_.kubeconfig));
