@@ -31,18 +31,24 @@ class ManagerTest : public ::testing::Test {
     ASSERT_TRUE(done());
   }
 
-  // Moves the clock on by the interval of the groups, so that each has one slot to run in, and waits until all have
-  // run.
+  // Moves the clock on by the interval of the groups until all have run once more. One interval suffices, unless the
+  // clock moves before a group has asked for its next slot: that slot is skipped, as it should be, and the one after it
+  // is due.
   void RunOneInterval() {
     std::vector<GroupStatus> before = manager_.Groups();
-    store_.clock.Advance(10'000);
-    WaitUntil([&] {
+    auto all_ran = [&] {
       std::vector<GroupStatus> now = manager_.Groups();
       for (size_t i = 0; i < now.size(); ++i) {
         if (now[i].last_evaluation_ms <= before[i].last_evaluation_ms) return false;
       }
       return true;
-    });
+    };
+    for (int tries = 0; tries < 30 && !all_ran(); ++tries) {
+      store_.clock.Advance(10'000);
+      const int64_t patience = base::MonotonicNanos() + 1'000'000'000;
+      while (!all_ran() && base::MonotonicNanos() < patience) std::this_thread::yield();
+    }
+    ASSERT_TRUE(all_ran());
   }
 
   int64_t LastEvaluation(size_t group = 0) {
@@ -78,7 +84,8 @@ TEST_F(ManagerTest, EvaluatesOnScheduleAndWritesBack) {
   manager_.Stop();
 
   GroupStatus group = manager_.Groups()[0];
-  EXPECT_EQ(group.last_evaluation_ms, first + 30'000) << "slots are one interval apart";
+  EXPECT_GE(group.last_evaluation_ms, first + 30'000);
+  EXPECT_EQ((group.last_evaluation_ms - first) % 10'000, 0) << "slots are whole intervals apart";
   EXPECT_EQ(group.interval_ms, 10'000);
   EXPECT_TRUE(group.rules[0].last_error.ok());
   ASSERT_EQ(group.rules[1].alerts.size(), 1u);
