@@ -59,8 +59,10 @@ using Handler = std::function<void(const ServerRequest& request, std::shared_ptr
 struct ServerTls {
   std::string certificate_pem;  // Chain and key that the server shows.
   std::string private_key_pem;
-  std::string client_ca_pem;                // Certificates accepted as roots of client certificates; "" asks for none.
-  bool require_client_certificate = false;  // false: asked for, verified if sent, optional.
+  std::string client_ca_pem;  // Certificates accepted as roots of client certificates; "" asks for none.
+  // true: clients without a certificate that chains to client_ca_pem do not get past the handshake. false: they do, as
+  // peers whose certificate is not verified, and the handler decides.
+  bool require_client_certificate = false;
 };
 
 struct ServerOptions {

@@ -18,6 +18,13 @@ int ChooseProtocol(SSL* /*ssl*/, const unsigned char** out, unsigned char* out_s
   return SSL_TLSEXT_ERR_OK;
 }
 
+// Lets the handshake go on with a certificate that does not chain to a known root: the handler answers such a client,
+// which then learns why, and sees it as a peer that is not verified.
+int VerifyAndGoOn(X509_STORE_CTX* verification, void* /*arg*/) {
+  X509_verify_cert(verification);
+  return 1;
+}
+
 base::Status AskForClientCertificate(SSL_CTX* context, const ServerTls& tls) {
   TW_RETURN_IF_ERROR(TrustExactly(context, tls.client_ca_pem).Annotate("client CA"));
   TW_ASSIGN_OR_RETURN(std::vector<CertificatePtr> roots, ReadCertificates(tls.client_ca_pem));
@@ -27,6 +34,7 @@ base::Status AskForClientCertificate(SSL_CTX* context, const ServerTls& tls) {
   }
   int mode = SSL_VERIFY_PEER | (tls.require_client_certificate ? SSL_VERIFY_FAIL_IF_NO_PEER_CERT : 0);
   SSL_CTX_set_verify(context, mode, nullptr);
+  if (!tls.require_client_certificate) SSL_CTX_set_cert_verify_callback(context, VerifyAndGoOn, nullptr);
   // A resumed session does not know the chain that was verified, from which Peer::issuer_ca_sha256 is read.
   SSL_CTX_set_session_cache_mode(context, SSL_SESS_CACHE_OFF);
   SSL_CTX_set_options(context, SSL_OP_NO_TICKET);
