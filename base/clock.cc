@@ -1,7 +1,11 @@
 #include "base/clock.h"
 
+#include <time.h>
+
 #include <algorithm>
 #include <chrono>
+
+#include "base/boot_clock.h"
 
 namespace tidewright::base {
 
@@ -45,6 +49,25 @@ bool SystemClock::SleepUntil(int64_t deadline_ms, StopSignal& stop) {
     stop.cv_.WaitFor(stop.mu_, std::chrono::milliseconds(std::min(left, kMaxWaitMs)));
   }
   return false;
+}
+
+BootClock& BootClock::Get() {
+  static BootClock clock;
+  return clock;
+}
+
+int64_t BootClock::NowMs() const {
+  timespec now{};
+  clock_gettime(CLOCK_BOOTTIME, &now);
+  return static_cast<int64_t>(now.tv_sec) * 1000 + now.tv_nsec / 1'000'000;
+}
+
+bool BootClock::SleepUntil(int64_t deadline_ms, StopSignal& stop) {
+  while (true) {
+    int64_t left = deadline_ms - NowMs();
+    if (left <= 0) return !stop.stopped();
+    if (!SystemClock::Get().SleepFor(std::min(left, kMaxWaitMs), stop)) return false;
+  }
 }
 
 int64_t FakeClock::NowMs() const {

@@ -270,11 +270,11 @@ class HttpKubeClient : public Client {
 
 }  // namespace
 
-base::Result<std::unique_ptr<Client>> NewClient(const ClientConfig& config) {
-  http::ClientOptions options;
-  options.tls = config.tls;
-  options.user_agent = "tidewright";
-  TW_ASSIGN_OR_RETURN(std::unique_ptr<http::Client> client, http::NewCpprestClient(options));
+base::Result<std::unique_ptr<Client>> NewClient(const ClientConfig& config, const ClientOptions& options) {
+  http::ClientOptions http_options;
+  http_options.tls = config.tls;
+  http_options.user_agent = options.user_agent;
+  TW_ASSIGN_OR_RETURN(std::unique_ptr<http::Client> client, http::NewCpprestClient(http_options));
   ClientConfig trimmed = config;
   while (!trimmed.server.empty() && trimmed.server.back() == '/') trimmed.server.pop_back();
   return std::unique_ptr<Client>(std::make_unique<HttpKubeClient>(trimmed, std::move(client)));

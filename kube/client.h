@@ -1,4 +1,8 @@
 // Kubernetes API client: verbs on resources, over http::Client.
+//
+// What it does for its callers: signs requests with credentials that rotate; keeps to a rate limit, with writes to
+// scale subresources first (kube/rate_limiter.h); tries again, within the time limit of a call, when the API server
+// asks for it by Retry-After; counts in the metrics that client-go has.
 #pragma once
 
 #include <cstdint>
@@ -7,9 +11,13 @@
 #include <string>
 #include <string_view>
 
+#include "base/clock.h"
 #include "base/json_fwd.h"
+#include "base/metrics.h"
 #include "base/status.h"
 #include "http/client.h"
+#include "kube/config.h"
+#include "kube/rate_limiter.h"
 
 namespace tidewright::kube {
 
@@ -38,15 +46,26 @@ extern const Resource kLeases, kApiServices, kCustomResourceDefinitions, kTokenR
 
 enum class PatchType { kMerge, kJson, kStrategic };
 
+// For lists and watches.
 struct ListOptions {
   std::string label_selector;
   std::string field_selector;
   std::string resource_version;
-  int64_t limit = 0;
+  int64_t limit = 0;                  // Lists: objects per page; 0: 500.
+  int64_t timeout_seconds = 300;      // Watches: when the server ends them.
+  int64_t idle_timeout_ms = 120'000;  // Watches: silence, even without bookmarks, that ends them (kDeadlineExceeded).
 };
 
 // One line of a watch. `type` is ADDED, MODIFIED, DELETED, BOOKMARK or ERROR.
 using WatchHandler = std::function<base::Status(std::string_view type, const base::Json& object)>;
+
+// Asked about each request immediately before it is sent, and again before each further attempt. Thread-safe.
+class RequestGuard {
+ public:
+  virtual ~RequestGuard() = default;
+  // How many ms the request may take from now on (at least 1), or the error to fail with instead of sending it.
+  virtual base::Result<int64_t> Admit(bool write) = 0;
+};
 
 // Thread-safe. Errors carry the code that fits the API server's Status reply (NotFound -> kNotFound, Conflict ->
 // kAborted, AlreadyExists, Forbidden -> kPermissionDenied, Invalid/BadRequest -> kInvalidArgument, 410 Gone ->
@@ -57,7 +76,7 @@ class Client {
 
   virtual base::Result<base::Json> Get(const Resource& resource, std::string_view ns, std::string_view name,
                                        std::string_view subresource = "") = 0;
-  // The List object; pages are joined.
+  // The List object; pages are joined. A list whose pages expire under way (410) is read again in one piece.
   virtual base::Result<base::Json> List(const Resource& resource, std::string_view ns,
                                         const ListOptions& options = {}) = 0;
   virtual base::Result<base::Json> Create(const Resource& resource, std::string_view ns, const base::Json& object) = 0;
@@ -74,23 +93,22 @@ class Client {
 
   // GET of any path below the API server, for instance "/apis/custom.metrics.k8s.io/v1beta2/...".
   virtual base::Result<base::Json> GetRaw(const std::string& path_and_query) = 0;
+
+  // The same API server by way of the same connections, credentials and rate limit, but `guard` is asked about each
+  // request. Borrows this client and the guard. Watches are not limited in time by it.
+  virtual std::unique_ptr<Client> Guarded(RequestGuard& guard);
 };
 
-// How to reach an API server.
-struct ClientConfig {
-  std::string server;  // https://10.0.0.1:443
-  http::ClientTls tls;
-  std::string bearer_token;       // At most one of token and token file.
-  std::string bearer_token_file;  // Read again each minute: projected tokens rotate.
-  std::string ns = "default";     // The context's namespace.
-  std::string field_manager = "tidewright";
+struct ClientOptions {
+  RateLimitOptions rate_limit;
+  int64_t request_timeout_ms = 15'000;  // One attempt.
+  int64_t call_timeout_ms = 30'000;     // A call with all its attempts and waits.
+  std::string user_agent = "tidewright";
+  base::Clock* clock = nullptr;             // For waits; null: base::BootClock.
+  base::MetricRegistry* metrics = nullptr;  // Null: none. Must outlive the client.
 };
 
-// Reads a kubeconfig file; `context` "" takes current-context. Errors name file, context and what is missing.
-base::Result<ClientConfig> LoadKubeconfig(const std::string& path, const std::string& context = "");
-// Reads the service account that Kubernetes mounts into every pod.
-base::Result<ClientConfig> InClusterConfig();
-
-base::Result<std::unique_ptr<Client>> NewClient(const ClientConfig& config);
+// Errors: a server address, a certificate or a proxy that cannot be used; a token or certificate file that is missing.
+base::Result<std::unique_ptr<Client>> NewClient(const ClientConfig& config, const ClientOptions& options = {});
 
 }  // namespace tidewright::kube

@@ -1,10 +1,11 @@
+#include "kube/config.h"
+
 #include <cstdlib>
 #include <filesystem>
 
 #include "base/document.h"
 #include "base/file.h"
 #include "base/strings.h"
-#include "kube/client.h"
 
 namespace tidewright::kube {
 

@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <random>
+#include <thread>
 
 #include "base/json.h"
 #include "base/log.h"
@@ -207,7 +208,19 @@ Informer::Informer(Client& client, base::Clock& clock, Resource resource, Inform
 
 Informer::~Informer() = default;
 
-void Informer::AddHandler(EventHandler handler) { impl_->AddHandler(std::move(handler)); }
+Informer::HandlerId Informer::AddHandler(EventHandler handler) {
+  impl_->AddHandler(std::move(handler));
+  return 0;
+}
+void Informer::RemoveHandler(HandlerId /*id*/) {}
+std::vector<std::shared_ptr<const base::Json>> Informer::ListMatching(const std::string& ns,
+                                                                      const LabelSelector& selector) const {
+  std::vector<std::shared_ptr<const base::Json>> found;
+  for (auto& object : impl_->List()) {
+    if ((ns.empty() || NamespaceOf(*object) == ns) && selector.Matches(LabelsOf(*object))) found.push_back(object);
+  }
+  return found;
+}
 void Informer::Start() { impl_->Start(); }
 void Informer::Stop() { impl_->Stop(); }
 bool Informer::HasSynced() const { return impl_->HasSynced(); }

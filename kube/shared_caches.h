@@ -1,0 +1,36 @@
+// SharedCaches: one informer per set of objects, however many want to know of it.
+#pragma once
+
+#include <memory>
+
+#include "base/clock.h"
+#include "base/metrics.h"
+#include "kube/client.h"
+#include "kube/informer.h"
+
+namespace tidewright::kube {
+
+// Hands out informers. Users of the same resource, namespace and selectors share one; the first one starts it, and when
+// the last one lets go of it, it stops. Thread-safe. Borrows client, clock and metrics, which must outlive every
+// informer that it handed out.
+class SharedCaches {
+ public:
+  SharedCaches(Client& client, base::Clock& clock, base::MetricRegistry* metrics = nullptr);
+  ~SharedCaches();  // Stop().
+  SharedCaches(const SharedCaches&) = delete;
+  SharedCaches& operator=(const SharedCaches&) = delete;
+
+  // A started informer. Options other than namespace and selectors count for the first user only, so use the same
+  // everywhere. Keep the pointer as long as the cache is needed, remove one's handlers before dropping it, and do
+  // not drop it in a handler. After Stop(), an informer that never syncs.
+  std::shared_ptr<Informer> Get(const Resource& resource, const InformerOptions& options = {});
+
+  // Stops every informer, whoever still holds it. Idempotent.
+  void Stop();
+
+ private:
+  class Impl;
+  std::shared_ptr<Impl> impl_;
+};
+
+}  // namespace tidewright::kube
