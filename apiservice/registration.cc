@@ -1,6 +1,7 @@
 #include "apiservice/registration.h"
 
 #include <algorithm>
+#include <optional>
 
 #include "apiservice/route.h"
 #include "base/json.h"
@@ -111,6 +112,25 @@ base::Status RegisterApiServices(kube::Client& client, const RegistrationOptions
     if (first.ok()) first = status.Annotate("APIService " + gv.Name());
   }
   return first;
+}
+
+base::Result<std::string> PublishedCaBundle(kube::Client& client, const RegistrationOptions& options,
+                                            const std::vector<ServedGroup>& groups) {
+  std::optional<std::string> common;
+  for (const ServedGroup& group : groups) {
+    for (const std::string& version : group.versions) {
+      GroupVersion gv{group.group, version};
+      TW_ASSIGN_OR_RETURN(base::Json object, client.Get(kube::resources::kApiServices, "", gv.Name()));
+      if (!IsOurs(object, options)) continue;
+      std::string bundle;
+      bool found = base::Base64Decode(base::FindString(object, {"spec", "caBundle"}), &bundle) && !bundle.empty();
+      if (!found) return base::NotFoundError("APIService " + gv.Name() + " has no caBundle yet");
+      if (common && *common != bundle) return base::FailedPreconditionError("the APIServices' caBundles differ");
+      common = std::move(bundle);
+    }
+  }
+  if (!common) return base::NotFoundError("there is no APIService of ours");
+  return *common;
 }
 
 }  // namespace tidewright::apiservice

@@ -26,4 +26,9 @@ struct RegistrationOptions {
 base::Status RegisterApiServices(kube::Client& client, const RegistrationOptions& options,
                                  const std::vector<ServedGroup>& groups);
 
+// The caBundle that every APIService of `groups` that is ours has at present (PEM). kNotFound: one has none or does not
+// exist; kFailedPrecondition: they differ.
+base::Result<std::string> PublishedCaBundle(kube::Client& client, const RegistrationOptions& options,
+                                            const std::vector<ServedGroup>& groups);
+
 }  // namespace tidewright::apiservice

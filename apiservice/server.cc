@@ -106,6 +106,32 @@ const char* ApiOf(const Route& route) {
   }
 }
 
+// Labels of our own metrics take only values that a client cannot invent.
+std::string GroupLabel(const Route& route) {
+  bool known = route.kind != Route::Kind::kNotFound &&
+               (route.group == kCustomGroup || route.group == kExternalGroup || route.group == kResourceGroup);
+  return known ? route.group : "";
+}
+
+std::string ResourceLabel(const Route& route, int code) {
+  switch (route.kind) {
+    case Route::Kind::kCustom: return code < 300 ? route.resource.ToString() : "*";
+    case Route::Kind::kExternal: return "*";
+    case Route::Kind::kPods: return "pods";
+    case Route::Kind::kNodes: return "nodes";
+    default: return "";
+  }
+}
+
+std::string VerbLabel(const http::ServerRequest& request, const Route& route) {
+  bool many = (IsResourceMetrics(route) && route.name.empty()) || route.kind == Route::Kind::kExternal;
+  if (request.method == "GET") return many ? "LIST" : "GET";
+  for (const char* method : {"HEAD", "POST", "PUT", "PATCH", "DELETE"}) {
+    if (request.method == method) return method;
+  }
+  return "other";
+}
+
 }  // namespace
 
 ApiService::ApiService(ApiServiceOptions options, ProviderSource providers, Authenticator& authenticator,
@@ -132,9 +158,7 @@ base::Status ApiService::Start() {
                       }));
   {
     base::MutexLock lock(tls_mu_);
-    client_ca_ = authenticator_.ClientCaPem();
-    http::KeyPair pair = certificate_->current();
-    TW_RETURN_IF_ERROR(server_->SetTls({pair.certificate_pem, pair.private_key_pem, client_ca_, false}));
+    TW_RETURN_IF_ERROR(ShowCertificate(certificate_->current()));
   }
   {
     base::MutexLock lock(relay_->mu);
@@ -167,27 +191,43 @@ std::string ApiService::ca_bundle() const { return certificate_ == nullptr ? "" 
 base::Status ApiService::Maintain() {
   base::MutexLock lock(tls_mu_);
   if (server_ == nullptr) return base::Status::Ok();
-  TW_ASSIGN_OR_RETURN(bool renewed, certificate_->Refresh());
+  base::Result<std::optional<http::KeyPair>> next = certificate_->Next();
+  if (next.ok() && *next) return ShowCertificate(**next);
+  // A certificate that cannot be read is no reason to go on with client CAs of yesterday.
+  if (authenticator_.ClientCaPem() != client_ca_) TW_RETURN_IF_ERROR(ShowCertificate(certificate_->current()));
+  return next.status();
+}
+
+base::Status ApiService::ShowCertificate(const http::KeyPair& pair) {
   std::string client_ca = authenticator_.ClientCaPem();
-  if (!renewed && client_ca == client_ca_) return base::Status::Ok();
-  http::KeyPair pair = certificate_->current();
   TW_RETURN_IF_ERROR(server_->SetTls({pair.certificate_pem, pair.private_key_pem, client_ca, false}));
   client_ca_ = std::move(client_ca);
+  certificate_->Use(pair);
   return base::Status::Ok();
+}
+
+bool ApiService::certificate_waits() const { return certificate_ != nullptr && certificate_->waiting(); }
+
+void ApiService::BundlePublished(const std::string& ca_bundle) {
+  if (certificate_ != nullptr) certificate_->Published(ca_bundle);
 }
 
 http::Response ApiService::Handle(const http::ServerRequest& request) {
   int64_t begin = base::MonotonicNanos();
   Route route = ParseRoute(request.path);
   http::Response response = route.kind == Route::Kind::kHealth ? Health(request) : Admit(request, route);
-  Count(route, response.status, begin);
+  Count(request, route, response.status, begin);
   return response;
 }
 
-void ApiService::Count(const Route& route, int code, int64_t begin_ns) {
+void ApiService::Count(const http::ServerRequest& request, const Route& route, int code, int64_t begin_ns) {
   metrics_
-      .GetCounter("tidewright_apiservice_requests_total", "Requests to the aggregated API server.",
-                  {{"api", ApiOf(route)}, {"code", std::to_string(code)}})
+      .GetCounter("apiserver_request_total", "Requests by code, verb and what they were about.",
+                  {{"code", std::to_string(code)},
+                   {"group", GroupLabel(route)},
+                   {"resource", ResourceLabel(route, code)},
+                   {"verb", VerbLabel(request, route)},
+                   {"version", GroupLabel(route).empty() ? "" : route.version}})
       .Add();
   metrics_
       .GetHistogram("tidewright_apiservice_request_duration_seconds", "How long requests took to answer.",
@@ -195,24 +235,21 @@ void ApiService::Count(const Route& route, int code, int64_t begin_ns) {
       .Observe(static_cast<double>(base::MonotonicNanos() - begin_ns) / 1e9);
 }
 
-void ApiService::Refused(const char* reason) {
-  metrics_
-      .GetCounter("tidewright_apiservice_requests_refused_total",
-                  "Requests refused before they were looked at, by reason.", {{"reason", reason}})
-      .Add();
+void ApiService::CountAttempt(const char* metric, const char* help, const char* result) {
+  metrics_.GetCounter(metric, help, {{"result", result}}).Add();
 }
 
 http::Response ApiService::Admit(const http::ServerRequest& request, const Route& route) {
+  constexpr const char* kAuthentications = "Requests that had to show who makes them, by whether it was found out.";
   base::Result<UserInfo> user = authenticator_.Authenticate(request);
-  if (!user.ok()) {
-    Refused(user.status().code() == base::Code::kUnauthenticated ? "unauthenticated" : "authentication_unavailable");
-    return StatusReply(user.status());
-  }
+  bool nobody = user.status().code() == base::Code::kUnauthenticated;
+  CountAttempt("authentication_attempts", kAuthentications, user.ok() ? "success" : nobody ? "failure" : "error");
+  if (!user.ok()) return StatusReply(user.status());
+  constexpr const char* kAuthorizations = "Requests of known users, by whether they were allowed.";
   base::Status allowed = authorizer_.Authorize(*user, AttributesOf(request.method, request.path));
-  if (!allowed.ok()) {
-    Refused(allowed.code() == base::Code::kPermissionDenied ? "forbidden" : "authorization_unavailable");
-    return StatusReply(allowed);
-  }
+  bool denied = allowed.code() == base::Code::kPermissionDenied;
+  CountAttempt("authorization_attempts_total", kAuthorizations, allowed.ok() ? "allowed" : denied ? "denied" : "error");
+  if (!allowed.ok()) return StatusReply(allowed);
   return Dispatch(request, route);
 }
 

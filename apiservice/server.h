@@ -35,7 +35,12 @@ struct ApiServiceOptions {
 using ProviderSource = std::function<Providers()>;
 
 // Serves over TLS. Every request but health checks is authenticated and authorized. Discovery is answered from memory,
-// whatever the state of the store. Thread-safe. Borrows everything it is given.
+// whatever the state of the store. Thread-safe. Borrows everything it is given. Counts as k8s.io/apiserver does:
+//   authentication_attempts {result}         success, failure (nobody that we know), error (could not be found out)
+//   authorization_attempts_total {result}    allowed, denied, error
+//   apiserver_request_total {code, group, resource, verb, version}; every request, refused ones included. `resource` is
+//     what a custom metric describes, or "*" for external metrics, whose number has no bound.
+// and tidewright_apiservice_request_duration_seconds {api}.
 class ApiService {
  public:
   ApiService(ApiServiceOptions options, ProviderSource providers, Authenticator& authenticator, Authorizer& authorizer,
@@ -49,9 +54,13 @@ class ApiService {
   // What kube-apiserver should trust (PEM), for the registration. After Start().
   std::string ca_bundle() const;
 
-  // Renews the certificate and takes changed files and client CAs into use; call about once a minute. Changes that the
-  // authenticator announces are taken at once.
+  // Takes changed certificate files, a renewed certificate and changed client CAs into use; call every few seconds.
+  // Changes that the authenticator announces are taken at once.
   base::Status Maintain();
+  // The registration's part in a change of the CA, see ServingCertificate: whether one waits to be published, and which
+  // bundle has been. After Start().
+  bool certificate_waits() const;
+  void BundlePublished(const std::string& ca_bundle);
 
   // Answers one request, including authentication and authorization. Needs no Start().
   http::Response Handle(const http::ServerRequest& request);
@@ -65,8 +74,9 @@ class ApiService {
   http::Response External(const http::ServerRequest& request, const Route& route, ExternalMetricsProvider& provider);
   http::Response Pods(const http::ServerRequest& request, const Route& route, ResourceMetricsProvider& provider);
   http::Response Nodes(const http::ServerRequest& request, const Route& route, ResourceMetricsProvider& provider);
-  void Count(const Route& route, int code, int64_t begin_ns);
-  void Refused(const char* reason);
+  base::Status ShowCertificate(const http::KeyPair& pair) REQUIRES_LOCK(tls_mu_);
+  void Count(const http::ServerRequest& request, const Route& route, int code, int64_t begin_ns);
+  void CountAttempt(const char* metric, const char* help, const char* result);
 
   const ApiServiceOptions options_;
   const ProviderSource providers_;

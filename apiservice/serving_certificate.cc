@@ -1,5 +1,10 @@
 #include "apiservice/serving_certificate.h"
 
+#include <algorithm>
+#include <string_view>
+#include <utility>
+#include <vector>
+
 #include "base/file.h"
 #include "base/json.h"
 #include "base/strings.h"
@@ -9,6 +14,37 @@ namespace {
 
 constexpr int64_t kRenewBeforeMs = 120LL * 24 * 3600 * 1000;
 constexpr char kCaName[] = "tidewright-ca";
+// Longer than the kubelets of two replicas may differ in bringing the same Secret's new content.
+constexpr int64_t kMaxWaitMs = 120'000;
+constexpr int64_t kKeepPreviousMs = 600'000;
+constexpr std::string_view kBegin = "-----BEGIN CERTIFICATE-----";
+constexpr std::string_view kEnd = "-----END CERTIFICATE-----";
+
+// The certificates of a PEM text, each with its frame.
+std::vector<std::string> SplitPem(std::string_view pem) {
+  std::vector<std::string> certificates;
+  for (size_t begin = pem.find(kBegin); begin != std::string_view::npos; begin = pem.find(kBegin, begin)) {
+    size_t end = pem.find(kEnd, begin);
+    if (end == std::string_view::npos) break;
+    end += kEnd.size();
+    certificates.emplace_back(pem.substr(begin, end - begin));
+    begin = end;
+  }
+  return certificates;
+}
+
+bool Includes(std::string_view bundle, std::string_view pem) {
+  std::vector<std::string> certificates = SplitPem(pem);
+  return std::all_of(certificates.begin(), certificates.end(), [&](const std::string& certificate) {
+    return bundle.find(certificate) != std::string_view::npos;
+  });
+}
+
+void AddCertificates(std::string_view pem, std::string* bundle) {
+  for (const std::string& certificate : SplitPem(pem)) {
+    if (bundle->find(certificate) == std::string::npos) *bundle += certificate + "\n";
+  }
+}
 
 base::Result<http::KeyPair> PairOfSecret(const base::Json& secret, const std::string& name) {
   http::KeyPair pair;
@@ -32,64 +68,105 @@ base::Result<std::unique_ptr<ServingCertificate>> ServingCertificate::Create(con
     return base::InvalidArgumentError("the serving certificate needs both a certificate file and a private key file");
   }
   std::unique_ptr<ServingCertificate> certificate(new ServingCertificate(options, clock));
-  TW_RETURN_IF_ERROR(certificate->Refresh().status());
+  if (options.certificate_file.empty() && options.ca.certificate_pem.empty()) {
+    TW_ASSIGN_OR_RETURN(certificate->ca_, http::GenerateCa(kCaName, clock.NowMs()));
+  }
+  TW_ASSIGN_OR_RETURN(Identity first, certificate->Read());
+  base::MutexLock lock(certificate->mu_);
+  certificate->current_ = std::move(first);
   return certificate;
 }
 
 http::KeyPair ServingCertificate::current() const {
   base::MutexLock lock(mu_);
-  return pair_;
+  return current_.pair;
 }
 
 std::string ServingCertificate::ca_bundle() const {
   base::MutexLock lock(mu_);
-  return ca_bundle_;
+  std::string bundle;
+  AddCertificates(current_.ca_pem, &bundle);
+  if (next_) AddCertificates(next_->ca_pem, &bundle);
+  if (clock_.NowMs() < previous_until_ms_) AddCertificates(previous_ca_pem_, &bundle);
+  return bundle;
 }
 
-base::Result<bool> ServingCertificate::Refresh() {
-  std::string before = current().certificate_pem;
-  if (!options_.certificate_file.empty()) {
-    TW_RETURN_IF_ERROR(ReadFiles());
-  } else {
-    TW_RETURN_IF_ERROR(Issue());
-  }
-  return current().certificate_pem != before;
-}
-
-base::Status ServingCertificate::ReadFiles() {
-  http::KeyPair pair;
-  TW_ASSIGN_OR_RETURN(pair.certificate_pem, base::ReadFile(options_.certificate_file));
-  TW_ASSIGN_OR_RETURN(pair.private_key_pem, base::ReadFile(options_.private_key_file));
-  std::string bundle = pair.certificate_pem;
-  if (!options_.ca_file.empty()) {
-    TW_ASSIGN_OR_RETURN(bundle, base::ReadFile(options_.ca_file));
-  }
-  base::Result<int64_t> expires = http::CertificateExpiry(pair.certificate_pem);
-  if (!expires.ok()) return expires.status().Annotate("serving certificate " + options_.certificate_file);
-  base::MutexLock lock(mu_);
-  pair_ = std::move(pair);
-  ca_bundle_ = std::move(bundle);
-  expires_ms_ = *expires;
-  return base::Status::Ok();
-}
-
-base::Status ServingCertificate::Issue() {
+base::Result<std::optional<http::KeyPair>> ServingCertificate::Next() {
+  TW_ASSIGN_OR_RETURN(Identity found, Read());
   int64_t now = clock_.NowMs();
   base::MutexLock lock(mu_);
-  if (expires_ms_ - now > kRenewBeforeMs) return base::Status::Ok();
-  if (ca_.certificate_pem.empty()) {
-    TW_ASSIGN_OR_RETURN(ca_, http::GenerateCa(kCaName, now));
+  if (found.pair.certificate_pem == current_.pair.certificate_pem) {
+    next_.reset();
+    current_.ca_pem = std::move(found.ca_pem);
+    return std::optional<http::KeyPair>();
   }
+  if (!next_ || next_->pair.certificate_pem != found.pair.certificate_pem) next_since_ms_ = now;
+  next_ = std::move(found);
+  bool trusted = !options_.wait_for_publication || Includes(current_.ca_pem, next_->ca_pem) ||
+                 Includes(published_, next_->ca_pem) || now - next_since_ms_ >= kMaxWaitMs;
+  if (!trusted) return std::optional<http::KeyPair>();
+  return std::optional<http::KeyPair>(next_->pair);
+}
+
+void ServingCertificate::Use(const http::KeyPair& pair) {
+  base::MutexLock lock(mu_);
+  if (!next_ || next_->pair.certificate_pem != pair.certificate_pem) return;
+  if (!Includes(next_->ca_pem, current_.ca_pem)) {
+    previous_ca_pem_ = current_.ca_pem;
+    previous_until_ms_ = clock_.NowMs() + kKeepPreviousMs;
+  }
+  current_ = *std::move(next_);
+  next_.reset();
+}
+
+void ServingCertificate::Published(const std::string& bundle) {
+  base::MutexLock lock(mu_);
+  published_ = bundle;
+}
+
+bool ServingCertificate::waiting() const {
+  base::MutexLock lock(mu_);
+  return next_.has_value();
+}
+
+base::Result<ServingCertificate::Identity> ServingCertificate::Read() const {
+  if (!options_.certificate_file.empty()) return ReadFiles();
+  {
+    base::MutexLock lock(mu_);
+    if (current_.expires_ms - clock_.NowMs() > kRenewBeforeMs) return current_;
+    if (next_) return *next_;
+  }
+  return Issue();
+}
+
+base::Result<ServingCertificate::Identity> ServingCertificate::ReadFiles() const {
+  Identity found;
+  TW_ASSIGN_OR_RETURN(found.pair.certificate_pem, base::ReadFile(options_.certificate_file));
+  TW_ASSIGN_OR_RETURN(found.pair.private_key_pem, base::ReadFile(options_.private_key_file));
+  found.ca_pem = found.pair.certificate_pem;
+  if (!options_.ca_file.empty()) {
+    TW_ASSIGN_OR_RETURN(found.ca_pem, base::ReadFile(options_.ca_file));
+    base::Status valid = http::CertificateFingerprints(found.ca_pem).status();
+    if (!valid.ok()) return valid.Annotate("CA of the serving certificate " + options_.ca_file);
+  }
+  base::Result<int64_t> expires = http::CertificateExpiry(found.pair.certificate_pem);
+  if (!expires.ok()) return expires.status().Annotate("serving certificate " + options_.certificate_file);
+  found.expires_ms = *expires;
+  return found;
+}
+
+base::Result<ServingCertificate::Identity> ServingCertificate::Issue() const {
   std::string host = options_.service + "." + options_.ns + ".svc";
   http::CertificateRequest request;
   request.common_name = host;
   request.dns_names = {host, host + ".cluster.local", options_.service + "." + options_.ns, options_.service,
                        "localhost"};
   request.ip_addresses = {"127.0.0.1"};
-  TW_ASSIGN_OR_RETURN(pair_, http::IssueCertificate(ca_, request, now));
-  TW_ASSIGN_OR_RETURN(expires_ms_, http::CertificateExpiry(pair_.certificate_pem));
-  ca_bundle_ = ca_.certificate_pem;
-  return base::Status::Ok();
+  Identity made;
+  made.ca_pem = ca_.certificate_pem;
+  TW_ASSIGN_OR_RETURN(made.pair, http::IssueCertificate(ca_, request, clock_.NowMs()));
+  TW_ASSIGN_OR_RETURN(made.expires_ms, http::CertificateExpiry(made.pair.certificate_pem));
+  return made;
 }
 
 base::Result<http::KeyPair> LoadOrCreateCa(kube::Client& client, const std::string& ns, const std::string& name,

@@ -4,7 +4,9 @@
 #include "apiservice/authz.h"
 #include "apiservice/registration.h"
 #include "apiservice/serving_certificate.h"
+#include "base/file.h"
 #include "base/json.h"
+#include "base/strings.h"
 #include "http/tls.h"
 #include "tests/apiservice/fake_kube_client.h"
 
@@ -213,6 +215,20 @@ TEST(Registration, CreatesUpdatesAndRemovesOnlyItsOwn) {
   EXPECT_TRUE(client.Has(kube::resources::kApiServices, "", "v1.metrics.k8s.io"));
 }
 
+// What a standby asks before it shows a certificate of a new CA.
+TEST(Registration, TellsWhichBundleIsPublishedOnceAllAgree) {
+  FakeKubeClient client;
+  RegistrationOptions options{"tidewright", "autoscaling", 443, "OLD", false};
+  const std::vector<ServedGroup> groups = {{"custom.metrics.k8s.io", {"v1beta2", "v1beta1"}}};
+  EXPECT_EQ(PublishedCaBundle(client, options, groups).status().code(), base::Code::kNotFound);
+  ASSERT_TRUE(RegisterApiServices(client, options, groups).ok());
+  EXPECT_EQ(*PublishedCaBundle(client, options, groups), "OLD");
+  Json changed = *client.Get(kube::resources::kApiServices, "", "v1beta1.custom.metrics.k8s.io");
+  changed["spec"]["caBundle"] = base::Base64Encode("OLD NEW");
+  client.Put(kube::resources::kApiServices, changed);
+  EXPECT_EQ(PublishedCaBundle(client, options, groups).status().code(), base::Code::kFailedPrecondition);
+}
+
 TEST(ServingCertificateTest, IsMadeRenewedAndSharesTheCaThroughASecret) {
   base::FakeClock clock(kNow);
   FakeKubeClient client;
@@ -225,10 +241,103 @@ TEST(ServingCertificateTest, IsMadeRenewedAndSharesTheCaThroughASecret) {
   ASSERT_TRUE(certificate.ok()) << certificate.status().ToString();
   EXPECT_EQ((*certificate)->ca_bundle(), ca->certificate_pem);
   std::string first = (*certificate)->current().certificate_pem;
-  EXPECT_FALSE(*(*certificate)->Refresh());
+  EXPECT_FALSE((*(*certificate)->Next()).has_value());
   clock.Advance(300LL * 24 * 3600 * 1000);
-  EXPECT_TRUE(*(*certificate)->Refresh());
-  EXPECT_NE((*certificate)->current().certificate_pem, first);
+  std::optional<http::KeyPair> renewed = *(*certificate)->Next();
+  ASSERT_TRUE(renewed.has_value());
+  EXPECT_NE(renewed->certificate_pem, first);
+  (*certificate)->Use(*renewed);
+  EXPECT_EQ((*certificate)->current().certificate_pem, renewed->certificate_pem);
+  EXPECT_FALSE((*(*certificate)->Next()).has_value());
+}
+
+// Files of a mounted Secret, as cert-manager writes them.
+class CertificateFilesTest : public ::testing::Test {
+ protected:
+  struct Issued {
+    http::KeyPair ca, pair;
+  };
+  static Issued Issue(const http::KeyPair& ca) {
+    http::CertificateRequest request;
+    request.common_name = "tidewright.autoscaling.svc";
+    request.dns_names = {request.common_name};
+    return {ca, *http::IssueCertificate(ca, request, kNow)};
+  }
+  void Write(const Issued& issued) {
+    ASSERT_TRUE(base::WriteFileAtomic(folder_.path() + "/tls.crt", issued.pair.certificate_pem).ok());
+    ASSERT_TRUE(base::WriteFileAtomic(folder_.path() + "/tls.key", issued.pair.private_key_pem).ok());
+    ASSERT_TRUE(base::WriteFileAtomic(folder_.path() + "/ca.crt", issued.ca.certificate_pem).ok());
+  }
+  std::unique_ptr<ServingCertificate> Make() {
+    ServingCertificateOptions options;
+    options.certificate_file = folder_.path() + "/tls.crt";
+    options.private_key_file = folder_.path() + "/tls.key";
+    options.ca_file = folder_.path() + "/ca.crt";
+    options.wait_for_publication = true;
+    return *ServingCertificate::Create(options, clock_);
+  }
+  static bool Trusts(const std::string& bundle, const http::KeyPair& ca) {
+    return bundle.find(std::string(base::TrimSpace(ca.certificate_pem))) != std::string::npos;
+  }
+
+  base::TempDir folder_ = *base::TempDir::Create("certificate");
+  base::FakeClock clock_{kNow};
+  Issued old_ = Issue(*http::GenerateCa("old", kNow));
+};
+
+TEST_F(CertificateFilesTest, ACertificateOfTheSameCaIsShownAtOnce) {
+  Write(old_);
+  auto certificate = Make();
+  EXPECT_EQ(certificate->ca_bundle(), old_.ca.certificate_pem);
+  Issued renewed = Issue(old_.ca);
+  Write(renewed);
+  std::optional<http::KeyPair> next = *certificate->Next();
+  ASSERT_TRUE(next.has_value());
+  certificate->Use(*next);
+  EXPECT_EQ(certificate->current().certificate_pem, renewed.pair.certificate_pem);
+  EXPECT_EQ(certificate->ca_bundle(), old_.ca.certificate_pem);
+}
+
+TEST_F(CertificateFilesTest, ANewCaIsPublishedBesideTheOldOneBeforeItsCertificateIsShown) {
+  Write(old_);
+  auto certificate = Make();
+  Issued rotated = Issue(*http::GenerateCa("new", kNow));
+  Write(rotated);
+  EXPECT_FALSE((*certificate->Next()).has_value());
+  EXPECT_TRUE(certificate->waiting());
+  EXPECT_EQ(certificate->current().certificate_pem, old_.pair.certificate_pem);
+  std::string both = certificate->ca_bundle();
+  EXPECT_TRUE(Trusts(both, old_.ca) && Trusts(both, rotated.ca));
+  certificate->Published(old_.ca.certificate_pem);
+  EXPECT_FALSE((*certificate->Next()).has_value()) << "that bundle is still the old one";
+
+  certificate->Published(both);
+  std::optional<http::KeyPair> next = *certificate->Next();
+  ASSERT_TRUE(next.has_value());
+  certificate->Use(*next);
+  EXPECT_FALSE(certificate->waiting());
+  EXPECT_EQ(certificate->current().certificate_pem, rotated.pair.certificate_pem);
+  EXPECT_TRUE(Trusts(certificate->ca_bundle(), old_.ca)) << "another replica may still show the old certificate";
+  clock_.Advance(600'000);
+  EXPECT_EQ(certificate->ca_bundle(), rotated.ca.certificate_pem);
+}
+
+TEST_F(CertificateFilesTest, ACertificateWaitsTwoMinutesAtMost) {
+  Write(old_);
+  auto certificate = Make();
+  Write(Issue(*http::GenerateCa("new", kNow)));
+  EXPECT_FALSE((*certificate->Next()).has_value());
+  clock_.Advance(120'000);
+  EXPECT_TRUE((*certificate->Next()).has_value());
+}
+
+TEST_F(CertificateFilesTest, FilesThatCannotBeReadLeaveTheCurrentCertificate) {
+  Write(old_);
+  auto certificate = Make();
+  ASSERT_TRUE(base::WriteFileAtomic(folder_.path() + "/ca.crt", "not PEM").ok());
+  base::Status failed = certificate->Next().status();
+  EXPECT_NE(failed.message().find(folder_.path() + "/ca.crt"), std::string::npos) << failed.message();
+  EXPECT_EQ(certificate->current().certificate_pem, old_.pair.certificate_pem);
 }
 
 }  // namespace

@@ -321,10 +321,25 @@ TEST_F(ApiServiceTest, RefusesWhoIsUnknownOrNotAllowedButAnswersHealthChecks) {
   authorizer_.status = base::PermissionDeniedError("user \"hpa\" cannot get");
   EXPECT_EQ(Get(std::string(kC2) + "/namespaces/shop/pods/a/http_requests").status, 403);
   EXPECT_TRUE(custom_.asked.empty());
+  authorizer_.status = base::UnavailableError("cannot ask");
+  EXPECT_EQ(Get(kC2).status, 503);
+  authorizer_.status = base::Status::Ok();
+  EXPECT_EQ(Get(std::string(kR) + "/nodes").status, 200);
+  EXPECT_EQ(Get("/apis/made.up/v1/by/a/client").status, 404);
   std::string rendered = metrics_.Render();
-  EXPECT_NE(rendered.find("tidewright_apiservice_requests_refused_total{reason=\"forbidden\"} 1"), std::string::npos);
-  EXPECT_NE(rendered.find("tidewright_apiservice_requests_refused_total{reason=\"unauthenticated\"} 2"),
-            std::string::npos);
+  for (const char* line :
+       {"authentication_attempts{result=\"failure\"} 2\n", "authentication_attempts{result=\"error\"} 1\n",
+        "authentication_attempts{result=\"success\"} 4\n", "authorization_attempts_total{result=\"denied\"} 1\n",
+        "authorization_attempts_total{result=\"error\"} 1\n", "authorization_attempts_total{result=\"allowed\"} 2\n",
+        "apiserver_request_total{code=\"401\",group=\"custom.metrics.k8s.io\",resource=\"\",verb=\"GET\","
+        "version=\"v1beta2\"} 2\n",
+        "apiserver_request_total{code=\"403\",group=\"custom.metrics.k8s.io\",resource=\"*\",verb=\"GET\","
+        "version=\"v1beta2\"} 1\n",
+        "apiserver_request_total{code=\"200\",group=\"metrics.k8s.io\",resource=\"nodes\",verb=\"LIST\","
+        "version=\"v1beta1\"} 1\n",
+        "apiserver_request_total{code=\"404\",group=\"\",resource=\"\",verb=\"GET\",version=\"\"} 1\n"}) {
+    EXPECT_NE(rendered.find(line), std::string::npos) << line << rendered;
+  }
 }
 
 TEST_F(ApiServiceTest, AsksTheAuthorizerWhatKubeApiserverWould) {
