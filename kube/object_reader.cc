@@ -1,0 +1,60 @@
+#include "kube/object_reader.h"
+
+#include <map>
+
+#include "base/mutex.h"
+#include "kube/informer.h"
+
+namespace tidewright::kube {
+
+namespace {
+
+class CachedReader : public ObjectReader {
+ public:
+  CachedReader(SharedCaches& caches, int64_t wait_ms) : caches_(caches), wait_ms_(wait_ms) {}
+
+  base::Result<Object> Get(const Resource& resource, const std::string& ns, const std::string& name) override {
+    TW_ASSIGN_OR_RETURN(std::shared_ptr<Informer> informer, Synced(resource));
+    Object found = informer->Get(ns, name);
+    if (found != nullptr) return found;
+    return base::NotFoundError(resource.kind + " " + (ns.empty() ? "" : ns + "/") + name + " not found");
+  }
+
+  base::Result<std::vector<Object>> List(const Resource& resource, const std::string& ns,
+                                         const LabelSelector& selector) override {
+    TW_ASSIGN_OR_RETURN(std::shared_ptr<Informer> informer, Synced(resource));
+    return informer->ListMatching(ns, selector);
+  }
+
+  void Follow(const Resource& resource) override { (void)Open(resource); }
+
+ private:
+  std::shared_ptr<Informer> Open(const Resource& resource) {
+    base::MutexLock lock(mu_);
+    std::shared_ptr<Informer>& informer = informers_[resource.Path("", "")];
+    if (informer == nullptr) informer = caches_.Get(resource);
+    return informer;
+  }
+
+  base::Result<std::shared_ptr<Informer>> Synced(const Resource& resource) {
+    std::shared_ptr<Informer> informer = Open(resource);
+    if (informer->HasSynced()) return informer;
+    base::Status synced = informer->WaitForSync(wait_ms_);
+    if (synced.ok()) return informer;
+    base::Status reason = informer->last_error().ok() ? synced : informer->last_error();
+    return base::UnavailableError("the " + resource.plural + " have not been listed yet: " + reason.message());
+  }
+
+  SharedCaches& caches_;
+  const int64_t wait_ms_;
+  base::Mutex mu_;
+  std::map<std::string, std::shared_ptr<Informer>> informers_ GUARDED_BY(mu_);  // By the path of all objects.
+};
+
+}  // namespace
+
+std::unique_ptr<ObjectReader> NewCachedReader(SharedCaches& caches, int64_t wait_ms) {
+  return std::make_unique<CachedReader>(caches, wait_ms);
+}
+
+}  // namespace tidewright::kube
