@@ -16,15 +16,16 @@ const bridgeName = "pods"
 // Subnet is what the bridge and every pod have their addresses from.
 var Subnet = netip.MustParsePrefix("10.77.0.0/16")
 
-var (
-	gateway   = netip.MustParseAddr("10.77.0.1")
-	firstFree = netip.MustParseAddr("10.77.1.1")
-)
+// Gateway is the bridge's own address.
+var Gateway = netip.MustParseAddr("10.77.0.1")
+
+var firstFree = netip.MustParseAddr("10.77.1.1")
 
 // Bridge is the pod network: a switch that the programs of this network namespace and those of each PodNetwork are
 // connected to. It is safe for concurrent use.
 type Bridge struct {
-	link *netlink.Bridge
+	link      *netlink.Bridge
+	forwarded netip.AddrPort
 
 	mutex sync.Mutex
 	next  netip.Addr
@@ -32,7 +33,10 @@ type Bridge struct {
 }
 
 // Gateway returns the address that programs of this network namespace have; kube-apiserver listens on it.
-func (b *Bridge) Gateway() netip.Addr { return gateway }
+func (b *Bridge) Gateway() netip.Addr { return Gateway }
+
+// Forwarded returns the address outside that EnterForwarding made; invalid after Enter.
+func (b *Bridge) Forwarded() netip.AddrPort { return b.forwarded }
 
 // Allocate returns an address that nobody has had before in this run.
 func (b *Bridge) Allocate() (netip.Addr, error) {
@@ -85,7 +89,7 @@ func newBridge() (*Bridge, error) {
 	if err := netlink.LinkAdd(link); err != nil {
 		return nil, fmt.Errorf("making the bridge %s (is the kernel's module `bridge` there?): %w", bridgeName, err)
 	}
-	if err := netlink.AddrAdd(link, subnetAddress(gateway)); err != nil {
+	if err := netlink.AddrAdd(link, subnetAddress(Gateway)); err != nil {
 		return nil, fmt.Errorf("giving the bridge its address: %w", err)
 	}
 	if err := netlink.LinkSetUp(link); err != nil {

@@ -77,17 +77,7 @@ func (p *PodNetwork) Address() netip.Addr { return p.address }
 // Run calls `action` on a thread inside the pod's network namespace. Sockets that it opens and processes that it starts
 // (exec.Cmd.Start) stay there; goroutines that it starts do not run there.
 func (p *PodNetwork) Run(action func() error) error {
-	result := make(chan error, 1)
-	go func() {
-		// Only a thread that is back in its own namespace is given back; any other ends with this goroutine.
-		runtime.LockOSThread()
-		err, restored := inNamespace(p.file, action)
-		if restored {
-			runtime.UnlockOSThread()
-		}
-		result <- err
-	}()
-	return <-result
+	return onThread(p.file, action)
 }
 
 // Close frees the device and, once its last process is gone, the namespace.
