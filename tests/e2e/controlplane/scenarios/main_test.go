@@ -1,0 +1,74 @@
+// Package scenarios shows what Tidewright does in a real cluster: installed with its chart, run with the arguments, files
+// and identity that the chart renders, watched through the API server.
+package scenarios
+
+import (
+	"context"
+	"fmt"
+	"os"
+	"os/signal"
+	"syscall"
+	"testing"
+
+	"tidewright.dev/controlplane/internal/network"
+	"tidewright.dev/controlplane/internal/node"
+)
+
+// theWorld is made by TestMain, before any test, and is what the tests share: a control plane takes seconds to start.
+// Tests ask for it with sharedWorld.
+var theWorld *world
+
+// unavailable is why theWorld could not be made on this machine.
+var unavailable error
+
+func TestMain(m *testing.M) {
+	node.RunPodInit() // Containers are this program, too, before they are another.
+	bridge, err := network.Enter()
+	if err != nil {
+		unavailable = err
+		os.Exit(m.Run())
+	}
+	code, err := runInside(m, bridge)
+	if err != nil {
+		fmt.Fprintln(os.Stderr, "scenarios:", err)
+		code = 1
+	}
+	os.Exit(code)
+}
+
+func runInside(m *testing.M, bridge *network.Bridge) (int, error) {
+	ctx, stop := signal.NotifyContext(context.Background(), syscall.SIGINT, syscall.SIGTERM)
+	defer stop()
+	folder, err := os.MkdirTemp(os.Getenv("CONTROLPLANE_RUNS"), "controlplane-")
+	if err != nil {
+		return 0, fmt.Errorf("making the run's folder: %w", err)
+	}
+	// Whatever else the programs write is to be found there, too.
+	if err := os.Setenv("TMPDIR", folder); err != nil {
+		return 0, err
+	}
+	code, err := runInFolder(ctx, m, bridge, folder)
+	if code != 0 || err != nil {
+		fmt.Fprintf(os.Stderr, "scenarios: the logs are kept in %s\n", folder)
+		return code, err
+	}
+	return 0, os.RemoveAll(folder)
+}
+
+func runInFolder(ctx context.Context, m *testing.M, bridge *network.Bridge, folder string) (int, error) {
+	var err error
+	if theWorld, err = startWorld(ctx, bridge, folder); err != nil {
+		return 0, err
+	}
+	context.AfterFunc(ctx, func() { os.Exit(130) }) // The kernel ends everything else.
+	code := m.Run()
+	return code, theWorld.stop()
+}
+
+func sharedWorld(t *testing.T) *world {
+	t.Helper()
+	if unavailable != nil {
+		t.Skip(unavailable)
+	}
+	return theWorld
+}
