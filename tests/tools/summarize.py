@@ -5,10 +5,17 @@ usage: summarize.py RESULTS_DIR
 
 RESULTS_DIR holds what ctest wrote with --output-junit (<suite>.xml) and what the GoogleTest programs wrote with
 GTEST_OUTPUT=xml:RESULTS_DIR/gtest/. A program's cases are counted one by one; a ctest entry that is no GoogleTest
-program, or whose program died before it could report, counts as one. Prints the reason of each skip and the message of
-each failure. The exit status is 1 when something failed or nothing ran.
+program, or whose program died before it could report, counts as one.
+
+It may also hold what `go test -json` wrote (<suite>.json), whose tests are counted one by one, those with subtests by
+these; and a text file <suite>.skipped with the reason for which a whole suite did not run, which counts as one.
+
+Prints the reason of each skip and the message of each failure. The exit status is 1 when something failed or nothing
+ran.
 """
 
+import json
+import re
 import sys
 import xml.etree.ElementTree as ElementTree
 from pathlib import Path
@@ -94,6 +101,61 @@ def add_ctest_case(summary, case, gtest_dir):
         summary.failed.append((name, f"ctest reports the unknown status {status!r}"))
 
 
+class GoTest:
+    """What `go test -json` says of a test, or of a package when the test has no name."""
+
+    def __init__(self):
+        self.outcome = None
+        self.output = []
+
+    def text(self, marks):
+        """What the test printed, without the lines that only mark its course; the end of it if that is long."""
+        lines = [line for line in "".join(self.output).splitlines() if line.strip() and not marks.match(line)]
+        return "\n".join(lines[-TAIL_LINES:])
+
+
+GO_MARKS = re.compile(r"^(=== |\s*--- |FAIL\b|ok\b|exit status |PASS\b)")
+GO_PLACE = re.compile(r"^\s*[\w./]+\.go:\d+: ")
+
+
+def read_go_tests(path):
+    """The tests and packages by (package, test); the package's own entry has the test ""."""
+    tests = {}
+    with open(path, encoding="utf-8", errors="replace") as file:
+        for line in file:
+            try:
+                event = json.loads(line)
+            except ValueError:
+                continue  # What a tool printed in between, or the torn end of an interrupted run.
+            key = (event.get("Package") or event.get("ImportPath", "?"), event.get("Test", ""))
+            test = tests.setdefault(key, GoTest())
+            if event.get("Action") in ("output", "build-output"):
+                test.output.append(event.get("Output", ""))
+            elif event.get("Action") in ("pass", "fail", "skip", "build-fail"):
+                test.outcome = event["Action"].removeprefix("build-")
+    return tests
+
+
+def add_go_report(summary, path):
+    """Counts the tests that have no subtests, and what failed around them."""
+    tests = read_go_tests(path)
+    if not tests:
+        summary.failed.append((path.stem, f"{path} tells of no test"))
+    blamed = set()  # What fails only because something inside it does. Children come after their parents.
+    for (package, name), test in sorted(tests.items(), reverse=True):
+        title = f"{path.stem}: {package.rsplit('/', 1)[-1]}" + (f".{name}" if name else "")
+        is_leaf = name and not any(p == package and n.startswith(name + "/") for p, n in tests)
+        if test.outcome in ("fail", None):
+            if (package, name) not in blamed:
+                text = test.text(GO_MARKS)
+                summary.failed.append((title, text if test.outcome else "did not end\n" + text))
+            blamed.update({(package, ""), (package, name.rpartition("/")[0])})
+        elif is_leaf and test.outcome == "skip":
+            summary.skipped.append((title, GO_PLACE.sub("", test.text(GO_MARKS)) or "no reason given"))
+        elif is_leaf:
+            summary.passed += 1
+
+
 def summarize(results):
     summary = Summary()
     for path in sorted(results.glob("*.xml")):
@@ -103,6 +165,10 @@ def summarize(results):
             continue
         for case in root.iter("testcase"):
             add_ctest_case(summary, case, results / "gtest")
+    for path in sorted(results.glob("*.json")):
+        add_go_report(summary, path)
+    for path in sorted(results.glob("*.skipped")):
+        summary.skipped.append((path.stem, path.read_text(encoding="utf-8").strip()))
     return summary
 
 

@@ -1,5 +1,6 @@
 """Tests of summarize.py: every way in which a test can end is counted once, and as what it is."""
 
+import json
 import tempfile
 import unittest
 from pathlib import Path
@@ -82,6 +83,51 @@ class SummarizeTest(unittest.TestCase):
 
     def test_nothing_ran_is_no_success(self):
         self.assertFalse(self.run_with(junit()).ok())
+
+    def run_with_go(self, *events):
+        lines = []
+        for action, test, *output in events:
+            event = {"Action": action, "Package": "example.org/module/scenarios", "Test": test}
+            lines.append(json.dumps({**event, "Output": output[0]} if output else event))
+        (self.results / "controlplane.json").write_text("\n".join(lines) + "\n")
+        return summarize.summarize(self.results)
+
+    def test_go_tests_are_counted_by_their_leaves(self):
+        summary = self.run_with_go(
+            ("run", "TestA"), ("run", "TestA/one"), ("pass", "TestA/one"), ("run", "TestA/two"),
+            ("output", "TestA/two", "    a_test.go:7: boom\n"), ("fail", "TestA/two"), ("fail", "TestA"),
+            ("run", "TestB"), ("pass", "TestB"), ("run", "TestC"), ("output", "TestC", "=== RUN   TestC\n"),
+            ("output", "TestC", "    c_test.go:9: no root here\n"), ("skip", "TestC"), ("fail", ""))
+        self.assertEqual(summary.line(), "2 passed, 1 failed, 1 skipped")
+        self.assertEqual(summary.failed, [("controlplane: scenarios.TestA/two", "    a_test.go:7: boom")])
+        self.assertEqual(summary.skipped, [("controlplane: scenarios.TestC", "no root here")])
+
+    def test_go_test_that_fails_around_its_subtests_is_one_failure(self):
+        summary = self.run_with_go(
+            ("run", "TestA"), ("run", "TestA/one"), ("pass", "TestA/one"), ("fail", "TestA"), ("fail", ""))
+        self.assertEqual(summary.line(), "1 passed, 1 failed, 0 skipped")
+
+    def test_go_test_that_does_not_end_is_a_failure(self):
+        summary = self.run_with_go(("run", "TestA"), ("output", "TestA", "panic: timed out\n"), ("fail", ""))
+        self.assertEqual(summary.line(), "0 passed, 1 failed, 0 skipped")
+        self.assertIn("panic: timed out", summary.failed[0][1])
+
+    def test_go_package_that_fails_without_a_test_is_a_failure(self):
+        for action in ("fail", "build-fail"):
+            with self.subTest(action):
+                summary = self.run_with_go(("output", "", "cannot start etcd\n"), (action, ""))
+                self.assertEqual(summary.line(), "0 passed, 1 failed, 0 skipped")
+                self.assertIn("cannot start etcd", summary.failed[0][1])
+
+    def test_go_package_without_tests_is_nothing(self):
+        self.assertEqual(self.run_with_go(("skip", "")).line(), "0 passed, 0 failed, 0 skipped")
+
+    def test_empty_go_report_is_a_failure(self):
+        self.assertEqual(self.run_with_go().line(), "0 passed, 1 failed, 0 skipped")
+
+    def test_suite_that_could_not_run_is_one_skip_with_its_reason(self):
+        (self.results / "controlplane.skipped").write_text("Go is not installed\n")
+        self.assertEqual(summarize.summarize(self.results).skipped, [("controlplane", "Go is not installed")])
 
 
 if __name__ == "__main__":
