@@ -14,14 +14,15 @@ import (
 	auditv1 "k8s.io/apiserver/pkg/apis/audit/v1"
 
 	corev1 "k8s.io/api/core/v1"
-	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 )
 
 const releaseName = "tidewright"
 
-// The chart's own values, made to happen within seconds: what scrapes every 15 s and looks back 1 min.
-var hurry = strings.NewReplacer("_interval: 15s", "_interval: 1s", "[1m]", "[10s]", "window: 1m", "window: 10s")
+// The chart's own values, made to happen within seconds: what scrapes every 15 s, looks back 1 min and looks for new
+// metrics every 30 s.
+var hurry = strings.NewReplacer("_interval: 15s", "_interval: 1s", "[1m]", "[10s]", "window: 1m", "window: 10s",
+	"extraArgs: []", "extraArgs: [--adapter.relist-interval=1000]")
 
 // release is an installed Tidewright. There is one at a time, because each serves the whole cluster.
 type release struct {
@@ -32,22 +33,32 @@ type release struct {
 	forbidden bool
 }
 
+// newRelease makes the namespace for a release that is not there yet.
+func (w *world) newRelease(t *testing.T) *release {
+	t.Helper()
+	return &release{world: w, namespace: w.namespace(t, "tidewright"), installed: time.Now()}
+}
+
 // install installs the chart with the values (YAML, which win over the chart's) and waits until it is Ready. It is
-// uninstalled when the test ends, and then no request of its ServiceAccount may have been refused.
+// uninstalled when the test ends, and until then no request of its ServiceAccount may have been refused.
 func (w *world) install(t *testing.T, values string) *release {
 	t.Helper()
-	r := &release{world: w, namespace: w.namespace(t, "tidewright"), installed: time.Now()}
-	t.Cleanup(func() { r.checkPermissions(t) })
-	defaults, err := os.ReadFile(filepath.Join(w.chart, "values.yaml"))
+	r := w.newRelease(t)
+	r.install(t, values)
+	return r
+}
+
+func (r *release) install(t *testing.T, values string) {
+	t.Helper()
+	defaults, err := os.ReadFile(filepath.Join(r.chart, "values.yaml"))
 	if err != nil {
 		t.Fatalf("reading the chart's values: %v", err)
 	}
 	t.Cleanup(func() { r.uninstall(t) })
-	r.helm(t, "install", releaseName, w.chart, "--namespace", r.namespace,
+	r.helm(t, "install", releaseName, r.chart, "--namespace", r.namespace,
 		"--values", writeFile(t, "defaults.yaml", hurry.Replace(string(defaults))),
 		"--values", writeFile(t, "values.yaml", values), "--set", "image.repository="+imageName)
 	r.waitReady(t)
-	return r
 }
 
 func writeFile(t *testing.T, name, text string) string {
@@ -67,6 +78,8 @@ func (r *release) helm(t *testing.T, args ...string) {
 }
 
 func (r *release) uninstall(t *testing.T) {
+	// Before the roles go, which they do while the pods are still ending.
+	r.checkPermissions(t)
 	if t.Failed() {
 		r.keepLogs(t)
 	}
@@ -185,6 +198,3 @@ func (r *release) get(ctx context.Context, pod corev1.Pod, path string) ([]byte,
 	}
 	return fetch(ctx, http.DefaultClient, "http://"+pod.Status.PodIP+":9090"+path)
 }
-
-// isGone says that an object does not exist (any more).
-func isGone(err error) bool { return apierrors.IsNotFound(err) }
