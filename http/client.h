@@ -7,6 +7,8 @@
 #include <memory>
 #include <string>
 #include <string_view>
+#include <utility>
+#include <vector>
 
 #include "base/mutex.h"
 #include "base/status.h"
@@ -97,5 +99,9 @@ base::Result<std::unique_ptr<Client>> NewCpprestClient(const ClientOptions& opti
 // Sizes cpprestsdk's process-wide thread pool and keeps it from reading the system's CA bundle per connection. Call
 // once at the top of main(), before any thread starts. Later calls do nothing.
 void InitializeCpprest(int threads = 2);
+
+// The environment variables that InitializeCpprest() changed, with the values they had before ("" if unset): for
+// programs that are started, which need the system's certificates.
+std::vector<std::pair<std::string, std::string>> EnvironmentBeforeCpprest();
 
 }  // namespace tidewright::http

@@ -35,6 +35,7 @@ constexpr size_t kMaxClients = 64;
 struct SystemTrust {
   std::string file;
   std::string directory;
+  std::vector<std::pair<std::string, std::string>> environment;
 };
 SystemTrust& GetSystemTrust() {
   static SystemTrust& trust = *new SystemTrust;
@@ -464,8 +465,10 @@ base::Result<SslContextPtr> NewClientContext(const ClientTls& tls) {
 void InitializeCpprest(int threads) {
   static std::once_flag once;
   std::call_once(once, [threads] {
-    GetSystemTrust() = {EnvironmentOr("SSL_CERT_FILE", X509_get_default_cert_file()),
-                        EnvironmentOr("SSL_CERT_DIR", X509_get_default_cert_dir())};
+    GetSystemTrust() = {
+        EnvironmentOr("SSL_CERT_FILE", X509_get_default_cert_file()),
+        EnvironmentOr("SSL_CERT_DIR", X509_get_default_cert_dir()),
+        {{"SSL_CERT_FILE", EnvironmentOr("SSL_CERT_FILE", "")}, {"SSL_CERT_DIR", EnvironmentOr("SSL_CERT_DIR", "")}}};
     // The library parses the system's bundle for every connection (60 ms), before our callback replaces its context.
     setenv("SSL_CERT_FILE", "/nonexistent", 1);
     setenv("SSL_CERT_DIR", "/nonexistent", 1);
@@ -476,6 +479,8 @@ void InitializeCpprest(int threads) {
     }
   });
 }
+
+std::vector<std::pair<std::string, std::string>> EnvironmentBeforeCpprest() { return GetSystemTrust().environment; }
 
 base::Result<std::unique_ptr<Client>> NewCpprestClient(const ClientOptions& options) {
   InitializeCpprest();

@@ -1,25 +1,21 @@
 #include "kube/client.h"
 
 #include <algorithm>
-#include <atomic>
 #include <utility>
 
-#include "base/clock.h"
 #include "base/document.h"
-#include "base/file.h"
 #include "base/json.h"
-#include "base/mutex.h"
 #include "base/strings.h"
+#include "kube/transport.h"
 
 namespace tidewright::kube {
 
 namespace {
 
-constexpr int64_t kTokenReloadMs = 60'000;
-constexpr int64_t kRequestTimeoutMs = 15'000;
-// The server sends bookmarks about once a minute, so two silent minutes mean that the watch is dead.
-constexpr int64_t kWatchIdleMs = 120'000;
 constexpr int64_t kPageSize = 500;
+constexpr int kMaxPages = 10'000;
+constexpr size_t kMaxRefusalBytes = 4096;
+constexpr const char* kJson = "application/json";
 constexpr size_t kMaxWatchLineBytes = 16u << 20;
 
 std::string_view ContentType(PatchType type) {
@@ -78,30 +74,6 @@ std::string ListQuery(const ListOptions& options) {
   return query;
 }
 
-// Where the bearer token comes from: fixed, or a file that rotates. Thread-safe.
-class TokenSource {
- public:
-  TokenSource(std::string token, std::string file) : file_(std::move(file)), token_(std::move(token)) {}
-
-  base::Result<std::string> Get() {
-    base::MutexLock lock(mu_);
-    int64_t now = base::SystemClock::Get().NowMs();
-    if (file_.empty() || now - read_at_ms_ < kTokenReloadMs) return token_;
-    auto content = base::ReadFile(file_);
-    if (!content.ok() && token_.empty()) return content.status().Annotate("service account token");
-    // While a token file is being replaced the old token still is the best one.
-    if (content.ok()) token_ = std::string(base::TrimSpace(*content));
-    read_at_ms_ = now;
-    return token_;
-  }
-
- private:
-  const std::string file_;
-  base::Mutex mu_;
-  std::string token_ GUARDED_BY(mu_);
-  int64_t read_at_ms_ GUARDED_BY(mu_) = -kTokenReloadMs;
-};
-
 // Joins the pieces of a watch into lines, one JSON document each.
 class WatchLines {
  public:
@@ -112,7 +84,7 @@ class WatchLines {
       size_t end = data.find('\n');
       line_ += data.substr(0, end);
       if (line_.size() > kMaxWatchLineBytes) {
-        return base::ResourceExhaustedError("a watch event has more than 16 MiB");
+        return base::DataLossError("a watch event has more than 16 MiB");
       }
       if (end == std::string_view::npos) return base::Status::Ok();
       data.remove_prefix(end + 1);
@@ -125,16 +97,17 @@ class WatchLines {
  private:
   base::Status HandleLine(const std::string& line) {
     if (base::TrimSpace(line).empty()) return base::Status::Ok();
+    // What was in a line that cannot be read is unknown, so the changes are incomplete from here on.
     auto event = base::ParseJson(line);
-    if (!event.ok()) return base::UnavailableError("watch event: " + event.status().message());
+    if (!event.ok()) return base::DataLossError("watch event: " + event.status().message());
     const base::Json* object = base::Find(*event, {"object"});
     std::string type = base::FindString(*event, {"type"});
-    if (object == nullptr) return base::UnavailableError("watch event without an object");
-    if (type == "ERROR") {
-      return base::Status(CodeForStatus(static_cast<int>(base::FindInt(*object, {"code"})), ""),
-                          base::FindString(*object, {"message"}, "watch ended with an error"));
-    }
-    return handler_(type, *object);
+    if (object == nullptr) return base::DataLossError("watch event without an object");
+    if (type != "ERROR") return handler_(type, *object);
+    const auto code = static_cast<int>(base::FindInt(*object, {"code"}));
+    const std::string message = base::FindString(*object, {"message"}, "watch ended with an error");
+    // Whatever happened to the server's side of this watch, it may have lost events.
+    return code == 410 ? base::OutOfRangeError(message) : base::DataLossError(message);
   }
 
   const WatchHandler& handler_;
@@ -143,118 +116,128 @@ class WatchLines {
 
 class HttpKubeClient : public Client {
  public:
-  HttpKubeClient(const ClientConfig& config, std::unique_ptr<http::Client> client)
-      : server_(config.server),
-        field_manager_(config.field_manager),
-        token_(config.bearer_token, config.bearer_token_file),
-        client_(std::move(client)) {}
+  HttpKubeClient(std::shared_ptr<Transport> transport, std::string field_manager, RequestGuard* guard)
+      : transport_(std::move(transport)), field_manager_(std::move(field_manager)), guard_(guard) {}
 
   base::Result<base::Json> Get(const Resource& resource, std::string_view ns, std::string_view name,
                                std::string_view subresource) override {
-    return Call("GET", resource.Path(ns, name, subresource));
+    return Call({.method = "GET", .path = resource.Path(ns, name, subresource)});
   }
 
   base::Result<base::Json> List(const Resource& resource, std::string_view ns, const ListOptions& options) override {
-    base::Json all;
-    std::string next;
-    do {
-      ListOptions page = options;
-      if (page.limit == 0) page.limit = kPageSize;
-      std::string path = resource.Path(ns, "") + ListQuery(page);
-      if (!next.empty()) path += "&continue=" + http::PercentEncode(next);
-      TW_ASSIGN_OR_RETURN(base::Json list, Call("GET", path));
-      base::Json& items = list["items"];
-      if (!items.is_array()) items = base::Json::array();
-      next = base::FindString(list, {"metadata", "continue"});
-      if (all.is_null()) {
-        all = std::move(list);
-      } else {
-        for (base::Json& item : items) all["items"].push_back(std::move(item));
-        all["metadata"] = list["metadata"];
-      }
-    } while (!next.empty());
-    // The items of a typed list carry no apiVersion and kind of their own.
-    for (base::Json& item : all["items"]) {
-      if (!item.is_object()) continue;
-      item["apiVersion"] = resource.ApiVersion();
-      item["kind"] = resource.kind;
-    }
-    return all;
+    ListOptions pages = options;
+    if (pages.limit == 0) pages.limit = kPageSize;
+    bool expired = false;
+    auto list = ListPages(resource, ns, pages, &expired);
+    if (!expired) return list;
+    // The server has forgotten the version that the pages were of. In one piece nothing can be forgotten under way.
+    pages.limit = 0;
+    return ListPages(resource, ns, pages, &expired);
   }
 
   base::Result<base::Json> Create(const Resource& resource, std::string_view ns, const base::Json& object) override {
-    return Call("POST", resource.Path(ns, "") + ManagerQuery(), base::DumpJson(object), "application/json");
+    return Call({"POST", resource.Path(ns, "") + ManagerQuery(), base::DumpJson(object), kJson, false});
   }
 
   base::Result<base::Json> Update(const Resource& resource, std::string_view ns, std::string_view name,
                                   const base::Json& object, std::string_view subresource) override {
-    return Call("PUT", resource.Path(ns, name, subresource) + ManagerQuery(), base::DumpJson(object),
-                "application/json");
+    return Call({"PUT", resource.Path(ns, name, subresource) + ManagerQuery(), base::DumpJson(object), kJson});
   }
 
   base::Result<base::Json> Patch(const Resource& resource, std::string_view ns, std::string_view name, PatchType type,
                                  const base::Json& patch, std::string_view subresource) override {
-    return Call("PATCH", resource.Path(ns, name, subresource) + ManagerQuery(), base::DumpJson(patch),
-                ContentType(type));
+    return Call({"PATCH", resource.Path(ns, name, subresource) + ManagerQuery(), base::DumpJson(patch),
+                 std::string(ContentType(type)), type == PatchType::kMerge});
   }
 
   base::Status Delete(const Resource& resource, std::string_view ns, std::string_view name) override {
-    return Call("DELETE", resource.Path(ns, name)).status();
+    return Call({.method = "DELETE", .path = resource.Path(ns, name)}).status();
   }
 
-  base::Result<base::Json> GetRaw(const std::string& path_and_query) override { return Call("GET", path_and_query); }
+  base::Result<base::Json> GetRaw(const std::string& path_and_query) override {
+    return Call({.method = "GET", .path = path_and_query});
+  }
 
   base::Status Watch(const Resource& resource, std::string_view ns, const ListOptions& options,
                      const WatchHandler& handler, http::CancelToken* cancel) override {
     std::string query = ListQuery(options);
     query += query.empty() ? '?' : '&';
-    query += "watch=true&allowWatchBookmarks=true&timeoutSeconds=300";
-    std::string path = resource.Path(ns, "") + query;
-    TW_ASSIGN_OR_RETURN(http::ClientRequest request, NewRequest("GET", path));
-    request.total_timeout_ms = 0;
-    request.idle_timeout_ms = kWatchIdleMs;
-    request.max_body_bytes = SIZE_MAX;
-    request.accept_gzip = false;  // Compression would hold events back.
-
+    query += "watch=true&allowWatchBookmarks=true&timeoutSeconds=" + std::to_string(options.timeout_seconds);
     WatchLines lines(handler);
-    int status = 200;
-    std::string error_body;
-    http::StreamHandler stream;
-    stream.on_headers = [&status](int code, const http::Headers&) {
-      status = code;
-      return base::Status::Ok();
-    };
-    stream.on_data = [&](std::string_view data) {
+    int status = 0;
+    std::string refusal;
+    auto on_data = [&](std::string_view data) {
       if (status == 200) return lines.Feed(data);
-      error_body += data.substr(0, 4096);
+      refusal += data.substr(0, kMaxRefusalBytes - std::min(kMaxRefusalBytes, refusal.size()));
       return base::Status::Ok();
     };
-    base::Status ended = client_->Stream(request, stream, cancel);
-    if (status != 200) return ErrorFromReply(status, error_body).Annotate("watch " + resource.plural);
+    auto on_status = [&](int code) {
+      status = code;
+      if (status == 200 && options.on_open) options.on_open();
+    };
+    base::Status ended = transport_->Stream({.method = "GET", .path = resource.Path(ns, "") + query},
+                                            options.idle_timeout_ms, guard_, {on_status, on_data}, cancel);
+    if (status != 0 && status != 200) ended = ErrorFromReply(status, refusal);
     return ended.Annotate("watch " + resource.plural);
   }
 
- private:
-  std::string ManagerQuery() const { return "?fieldManager=" + http::PercentEncode(field_manager_); }
-
-  base::Result<http::ClientRequest> NewRequest(std::string_view method, const std::string& path) {
-    http::ClientRequest request;
-    request.method = method;
-    request.url = server_ + path;
-    request.headers.Set("Accept", "application/json");
-    request.total_timeout_ms = kRequestTimeoutMs;
-    TW_ASSIGN_OR_RETURN(std::string token, token_.Get());
-    if (!token.empty()) request.headers.Set("Authorization", "Bearer " + token);
-    return request;
+  std::unique_ptr<Client> Guarded(RequestGuard& guard) override {
+    return std::make_unique<HttpKubeClient>(transport_, field_manager_, &guard);
   }
 
-  base::Result<base::Json> Call(std::string_view method, const std::string& path, std::string body = "",
-                                std::string_view content_type = "") {
-    TW_ASSIGN_OR_RETURN(http::ClientRequest request, NewRequest(method, path));
-    request.body = std::move(body);
-    if (!content_type.empty()) request.headers.Set("Content-Type", std::string(content_type));
-    std::string what = std::string(method) + " " + path.substr(0, path.find('?'));
-    auto reply = client_->Send(request);
+  void StopWaiting() override { transport_->StopWaiting(); }
+
+ private:
+  // Every write names who it is from, for the object's managedFields.
+  std::string ManagerQuery() const { return "?fieldManager=" + http::PercentEncode(field_manager_); }
+
+  // `*expired`: a page but the first got 410.
+  base::Result<base::Json> ListPages(const Resource& resource, std::string_view ns, const ListOptions& options,
+                                     bool* expired) {
+    base::Json all;
+    std::string next;
+    *expired = false;
+    for (int page = 0; page < kMaxPages; ++page) {
+      ListOptions request = options;
+      if (!next.empty()) request.resource_version.clear();  // The continue token stands for it.
+      std::string path = resource.Path(ns, "") + ListQuery(request);
+      if (!next.empty()) {
+        path += path.find('?') == std::string::npos ? '?' : '&';
+        path += "continue=" + http::PercentEncode(next);
+      }
+      auto list = Call({.method = "GET", .path = std::move(path)});
+      *expired = page > 0 && list.status().code() == base::Code::kOutOfRange;
+      if (!list.ok()) return list;
+      next = base::FindString(*list, {"metadata", "continue"});
+      if (!list->is_object()) return base::UnavailableError("list " + resource.plural + ": the reply is no list");
+      Join(resource, *std::move(list), &all);
+      if (next.empty()) return all;
+    }
+    return base::ResourceExhaustedError("list " + resource.plural + ": more than " + std::to_string(kMaxPages) +
+                                        " pages");
+  }
+
+  // Appends a page. The items of a typed list carry no apiVersion and kind of their own.
+  static void Join(const Resource& resource, base::Json page, base::Json* all) {
+    base::Json items = std::move(page["items"]);
+    if (!items.is_array()) items = base::Json::array();
+    if (all->is_null()) {
+      *all = std::move(page);
+      (*all)["items"] = base::Json::array();
+    } else {
+      (*all)["metadata"] = std::move(page["metadata"]);
+    }
+    for (base::Json& item : items) {
+      if (!item.is_object()) continue;
+      item["apiVersion"] = resource.ApiVersion();
+      item["kind"] = resource.kind;
+      (*all)["items"].push_back(std::move(item));
+    }
+  }
+
+  base::Result<base::Json> Call(const ApiRequest& request) {
+    const std::string what = request.method + " " + request.path.substr(0, request.path.find('?'));
+    auto reply = transport_->Send(request, guard_);
     if (!reply.ok()) return reply.status().Annotate(what);
     if (reply->status < 200 || reply->status > 299) return ErrorFromReply(reply->status, reply->body).Annotate(what);
     auto json = base::ParseJson(reply->body);
@@ -262,22 +245,16 @@ class HttpKubeClient : public Client {
     return json;
   }
 
-  const std::string server_;
+  const std::shared_ptr<Transport> transport_;
   const std::string field_manager_;
-  TokenSource token_;
-  std::unique_ptr<http::Client> client_;
+  RequestGuard* const guard_;  // May be null.
 };
 
 }  // namespace
 
 base::Result<std::unique_ptr<Client>> NewClient(const ClientConfig& config, const ClientOptions& options) {
-  http::ClientOptions http_options;
-  http_options.tls = config.tls;
-  http_options.user_agent = options.user_agent;
-  TW_ASSIGN_OR_RETURN(std::unique_ptr<http::Client> client, http::NewCpprestClient(http_options));
-  ClientConfig trimmed = config;
-  while (!trimmed.server.empty() && trimmed.server.back() == '/') trimmed.server.pop_back();
-  return std::unique_ptr<Client>(std::make_unique<HttpKubeClient>(trimmed, std::move(client)));
+  TW_ASSIGN_OR_RETURN(std::shared_ptr<Transport> transport, Transport::Create(config, options));
+  return std::unique_ptr<Client>(std::make_unique<HttpKubeClient>(std::move(transport), config.field_manager, nullptr));
 }
 
 }  // namespace tidewright::kube

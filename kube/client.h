@@ -54,6 +54,7 @@ struct ListOptions {
   int64_t limit = 0;                  // Lists: objects per page; 0: 500.
   int64_t timeout_seconds = 300;      // Watches: when the server ends them.
   int64_t idle_timeout_ms = 120'000;  // Watches: silence, even without bookmarks, that ends them (kDeadlineExceeded).
+  std::function<void()> on_open;      // Watches: called once the server has accepted it. May be empty.
 };
 
 // One line of a watch. `type` is ADDED, MODIFIED, DELETED, BOOKMARK or ERROR.
@@ -88,6 +89,7 @@ class Client {
   virtual base::Status Delete(const Resource& resource, std::string_view ns, std::string_view name) = 0;
 
   // Streams changes after `options.resource_version` until the server ends the watch (OK), an error, or `cancel`.
+  // kOutOfRange: the server has forgotten that version; kDataLoss: an event was lost. After both, list again.
   virtual base::Status Watch(const Resource& resource, std::string_view ns, const ListOptions& options,
                              const WatchHandler& handler, http::CancelToken* cancel) = 0;
 
@@ -97,6 +99,10 @@ class Client {
   // The same API server by way of the same connections, credentials and rate limit, but `guard` is asked about each
   // request. Borrows this client and the guard. Watches are not limited in time by it.
   virtual std::unique_ptr<Client> Guarded(RequestGuard& guard);
+
+  // For the stop of the program: calls that wait, for the rate limit or because the server asked for it, end with
+  // kCancelled, now and later. Those that need not wait go on, so that a lease can be given away. Idempotent.
+  virtual void StopWaiting() {}
 };
 
 struct ClientOptions {

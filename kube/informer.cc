@@ -1,37 +1,112 @@
 #include "kube/informer.h"
 
 #include <algorithm>
+#include <optional>
 #include <random>
 #include <thread>
+#include <utility>
 
 #include "base/json.h"
 #include "base/log.h"
-#include "kube/meta.h"
+#include "kube/handler_queue.h"
+#include "kube/object_store.h"
 
 namespace tidewright::kube {
 
 namespace {
 
-constexpr int64_t kMinBackoffMs = 100;
+constexpr int64_t kMinBackoffMs = 800;
 constexpr int64_t kMaxBackoffMs = 30'000;
-// A watch that the server ends sooner than this is counted as a failure, so that a sick server is not hammered.
+// A watch that ends sooner than this is a failure even if the server ended it in good order: a sick server is not to be
+// hammered.
 constexpr int64_t kMinWatchMs = 1'000;
+// After a watch of this length the server is well again.
+constexpr int64_t kHealthyMs = 10'000;
+// So many failures in a row may be the fault of the version to resume from: one of the future, after a restored backup.
+constexpr int kRelistAfterFailures = 5;
+// The server ends each watch after a random time in this range, so that not all watches come back at once.
+constexpr int64_t kMinWatchSeconds = 300;
+constexpr int64_t kMaxWatchSeconds = 600;
 
-using ObjectPtr = std::shared_ptr<const base::Json>;  // Shared with whoever reads the cache.
+using ObjectPtr = std::shared_ptr<const base::Json>;
+
+std::string NameOf(const Resource& resource) {
+  return resource.group.empty() ? resource.plural : resource.plural + "." + resource.group;
+}
+
+// Whether the changes since the version reached are still to be had by watching on.
+bool CanResume(base::Code code) {
+  return code == base::Code::kOk || code == base::Code::kUnavailable || code == base::Code::kDeadlineExceeded ||
+         code == base::Code::kResourceExhausted || code == base::Code::kCancelled;
+}
+
+const char* ReasonOf(base::Code code) {
+  switch (code) {
+    case base::Code::kOk: return "closed";
+    case base::Code::kOutOfRange: return "gone";
+    case base::Code::kDeadlineExceeded: return "stalled";
+    case base::Code::kDataLoss: return "data_loss";
+    case base::Code::kResourceExhausted: return "too_many_requests";
+    default: return "error";
+  }
+}
+
+// The metrics of one informer; nothing without a registry.
+class InformerMetrics {
+ public:
+  InformerMetrics(base::MetricRegistry* registry, const Resource& resource, const std::string& ns)
+      : registry_(registry), labels_({{"resource", NameOf(resource)}}) {
+    if (registry_ == nullptr) return;
+    base::MetricLabels cache = labels_;
+    cache.emplace_back("namespace", ns);
+    objects_ = &registry_->GetGauge("tidewright_kube_cached_objects", "Objects in the cache of a resource.", cache);
+    synced_ = &registry_->GetGauge("tidewright_kube_last_sync_timestamp_seconds",
+                                   "When a list, an event or a bookmark last brought a cache up to date.", cache);
+  }
+  void SetObjects(size_t count) const {
+    if (objects_ != nullptr) objects_->Set(static_cast<double>(count));
+  }
+  void SetSynced(int64_t now_ms) const {
+    if (synced_ != nullptr) synced_->Set(static_cast<double>(now_ms) / 1000);
+  }
+  void CountRestart(base::Code code) const {
+    if (registry_ == nullptr) return;
+    base::MetricLabels labels = labels_;
+    labels.emplace_back("reason", ReasonOf(code));
+    registry_->GetCounter("tidewright_kube_watch_restarts_total", "Watches that ended, by why.", labels).Add();
+  }
+
+ private:
+  base::MetricRegistry* const registry_;
+  const base::MetricLabels labels_;
+  base::Gauge* objects_ = nullptr;
+  base::Gauge* synced_ = nullptr;
+};
 
 }  // namespace
 
 class Informer::Impl {
  public:
   Impl(Client& client, base::Clock& clock, Resource resource, InformerOptions options)
-      : client_(client), clock_(clock), resource_(std::move(resource)), options_(std::move(options)) {}
+      : client_(client),
+        clock_(clock),
+        resource_(std::move(resource)),
+        options_(std::move(options)),
+        metrics_(options_.metrics, resource_, options_.ns) {}
 
   ~Impl() { Stop(); }
 
-  void AddHandler(EventHandler handler) { handlers_.push_back(std::move(handler)); }
+  HandlerId AddHandler(EventHandler handler) {
+    base::MutexLock lock(mu_);
+    return handlers_.Add(std::move(handler), store_.List());
+  }
+  void RemoveHandler(HandlerId id) { handlers_.Remove(id); }
 
   void Start() {
-    if (!thread_.joinable()) thread_ = std::thread([this] { Run(); });
+    if (thread_.joinable() || stop_.stopped()) return;
+    handlers_.Start();
+    thread_ = std::thread([this] { Run(); });
+    if (options_.resync_ms > 0) resync_ = std::thread([this] { Resync(); });
   }
 
   void Stop() {
@@ -39,10 +114,11 @@ class Informer::Impl {
     cancel_.Cancel();
     {
       base::MutexLock lock(mu_);
-      stopped_ = true;
       changed_.NotifyAll();
     }
     if (thread_.joinable()) thread_.join();
+    if (resync_.joinable()) resync_.join();
+    handlers_.Stop();
   }
 
   bool HasSynced() const {
@@ -53,7 +129,7 @@ class Informer::Impl {
   base::Status WaitForSync(int64_t timeout_ms) {
     int64_t deadline = base::SystemClock::Get().NowMs() + timeout_ms;
     base::MutexLock lock(mu_);
-    while (!synced_ && !stopped_) {
+    while (!synced_ && !stop_.stopped()) {
       int64_t left = deadline - base::SystemClock::Get().NowMs();
       if (left <= 0) {
         return base::DeadlineExceededError("list " + resource_.plural + ": no answer in time" +
@@ -66,18 +142,16 @@ class Informer::Impl {
 
   ObjectPtr Get(const std::string& key) const {
     base::MutexLock lock(mu_);
-    auto it = objects_.find(key);
-    return it == objects_.end() ? nullptr : it->second;
+    return store_.Get(key);
   }
-
   std::vector<ObjectPtr> List() const {
     base::MutexLock lock(mu_);
-    std::vector<ObjectPtr> all;
-    all.reserve(objects_.size());
-    for (const auto& [key, object] : objects_) all.push_back(object);
-    return all;
+    return store_.List();
   }
-
+  std::vector<ObjectPtr> ListMatching(const std::string& ns, const LabelSelector& selector) const {
+    base::MutexLock lock(mu_);
+    return store_.ListMatching(ns, selector);
+  }
   base::Status last_error() const {
     base::MutexLock lock(mu_);
     return error_;
@@ -85,98 +159,140 @@ class Informer::Impl {
 
  private:
   void Run() {
-    int64_t backoff = kMinBackoffMs;
     while (!stop_.stopped()) {
-      base::Status ended = ListAndWatch(&backoff);
-      if (stop_.stopped()) return;
+      base::Status ended = listed_ ? WatchOnce() : ListOnce();
+      if (stop_.stopped() || ended.ok()) continue;
       SetError(ended);
-      if (ended.ok()) continue;  // The server closed an old watch; the next one starts where it ended.
-      base::LogWarn("kube", "watch interrupted", {{"resource", resource_.plural}, {"error", ended.ToString()}});
-      // Jitter keeps a fleet of clients from coming back in step.
-      std::uniform_real_distribution<double> jitter(0.5, 1.5);
-      auto delay = static_cast<int64_t>(static_cast<double>(backoff) * jitter(random_));
-      backoff = std::min(backoff * 2, kMaxBackoffMs);
-      clock_.SleepFor(delay, stop_);
+      ++failures_;
+      // That a version was forgotten is nobody's failure, once.
+      if (failures_ == 1 && ended.code() == base::Code::kOutOfRange) continue;
+      base::LogWarn("kube", "watch interrupted", {{"resource", NameOf(resource_)}, {"error", ended.ToString()}});
+      clock_.SleepFor(BackoffMs(), stop_);
     }
   }
 
-  // One list and the watches that follow it, until an error or until the history is gone.
-  base::Status ListAndWatch(int64_t* backoff) {
+  int64_t BackoffMs() {
+    const int doublings = std::clamp(failures_ - 1, 0, 16);
+    const int64_t backoff_ms = std::min(kMinBackoffMs << doublings, kMaxBackoffMs);
+    // Jitter keeps a fleet of clients from coming back in step.
+    return std::uniform_int_distribution<int64_t>(backoff_ms, 2 * backoff_ms)(random_);
+  }
+
+  ListOptions SelectOptions() const {
     ListOptions options;
     options.label_selector = options_.label_selector;
     options.field_selector = options_.field_selector;
-    TW_ASSIGN_OR_RETURN(base::Json list, client_.List(resource_, options_.ns, options));
-    Replace(std::move(list["items"]));
-    options.resource_version = ResourceVersionOf(list);
-    *backoff = kMinBackoffMs;
-    while (!stop_.stopped()) {
-      SetError(base::Status::Ok());
-      int64_t started_ms = clock_.NowMs();
-      base::Status ended = client_.Watch(
-          resource_, options_.ns, options,
-          [&](std::string_view type, const base::Json& object) {
-            options.resource_version = ResourceVersionOf(object);
-            Handle(type, object);
-            return base::Status::Ok();
-          },
-          &cancel_);
-      if (ended.code() == base::Code::kOutOfRange) return base::Status::Ok();  // 410 Gone: list again at once.
-      TW_RETURN_IF_ERROR(ended);
-      if (clock_.NowMs() - started_ms < kMinWatchMs && !stop_.stopped()) {
-        return base::UnavailableError("watch " + resource_.plural + ": the server closed it at once");
-      }
-    }
+    return options;
+  }
+
+  // No resourceVersion: the list is as new as the moment of asking, and comes in pages. "0" would be cheaper for the
+  // server, but may be older than what was seen before a restart, and we write replica counts because of it.
+  base::Status ListOnce() {
+    auto list = client_.List(resource_, options_.ns, SelectOptions());
+    if (!list.ok()) return list.status();
+    Replace(std::move((*list)["items"]));
+    version_ = ResourceVersionOf(*list);
+    listed_ = true;
+    SetError(base::Status::Ok());
     return base::Status::Ok();
   }
 
-  // Makes the cache equal to a list and reports what differs.
+  base::Status WatchOnce() {
+    ListOptions options = SelectOptions();
+    options.resource_version = version_;
+    options.idle_timeout_ms = options_.watch_idle_ms;
+    options.timeout_seconds = std::uniform_int_distribution<int64_t>(kMinWatchSeconds, kMaxWatchSeconds)(random_);
+    std::optional<int64_t> opened_ms;
+    options.on_open = [&] {
+      if (opened_ms.has_value()) return;
+      opened_ms = clock_.NowMs();
+      SetError(base::Status::Ok());
+    };
+    base::Status ended = client_.Watch(
+        resource_, options_.ns, options,
+        [&](std::string_view type, const base::Json& object) {
+          options.on_open();
+          Handle(type, object);
+          return base::Status::Ok();
+        },
+        &cancel_);
+    if (stop_.stopped()) return ended;
+    metrics_.CountRestart(ended.code());
+    const int64_t lasted_ms = opened_ms.has_value() ? clock_.NowMs() - *opened_ms : 0;
+    if (lasted_ms >= kHealthyMs) failures_ = 0;
+    listed_ = CanResume(ended.code()) && (failures_ + 1) % kRelistAfterFailures != 0;
+    if (!ended.ok()) {
+      // Silence after a healthy time is what a quiet resource without bookmarks looks like, too.
+      return ended.code() == base::Code::kDeadlineExceeded && lasted_ms >= kHealthyMs ? base::Status::Ok() : ended;
+    }
+    if (lasted_ms >= kMinWatchMs) return ended;
+    return base::UnavailableError("watch " + resource_.plural + ": the server closed it at once");
+  }
+
+  // What is kept of an object; null if it cannot be told apart from others.
+  ObjectPtr Keep(base::Json object) const {
+    if (kube::NameOf(object).empty()) {
+      base::LogWarn("kube", "object without a name", {{"resource", NameOf(resource_)}});
+      return nullptr;
+    }
+    object["metadata"].erase("managedFields");
+    if (options_.transform) options_.transform(object);
+    return std::make_shared<const base::Json>(std::move(object));
+  }
+
+  // Makes the cache equal to a list and posts what differs.
   void Replace(base::Json items) {
     std::map<std::string, ObjectPtr> fresh;
-    for (base::Json& item : items) {
-      std::string key = KeyOf(item);
-      fresh[key] = std::make_shared<const base::Json>(std::move(item));
-    }
-    std::vector<std::pair<EventType, ObjectPtr>> events;
-    {
-      base::MutexLock lock(mu_);
-      for (const auto& [key, object] : objects_) {
-        if (fresh.count(key) == 0) events.emplace_back(EventType::kDeleted, object);
+    if (items.is_array()) {
+      for (base::Json& item : items) {
+        if (ObjectPtr object = Keep(std::move(item))) fresh[KeyOf(*object)] = std::move(object);
       }
-      for (const auto& [key, object] : fresh) {
-        auto old = objects_.find(key);
-        if (old == objects_.end()) {
-          events.emplace_back(EventType::kAdded, object);
-        } else if (ResourceVersionOf(*old->second) != ResourceVersionOf(*object)) {
-          events.emplace_back(EventType::kModified, object);
-        }
-      }
-      objects_ = std::move(fresh);
-      synced_ = true;
-      changed_.NotifyAll();
     }
-    for (const auto& [type, object] : events) Notify(type, object);
+    base::MutexLock lock(mu_);
+    for (const std::string& key : store_.Keys()) {
+      if (fresh.count(key) == 0) handlers_.Post(EventType::kDeleted, store_.Erase(key));
+    }
+    for (auto& [key, object] : fresh) {
+      ObjectPtr old = store_.Get(key);
+      if (old != nullptr && !ResourceVersionOf(*old).empty() && ResourceVersionOf(*old) == ResourceVersionOf(*object)) {
+        continue;
+      }
+      store_.Put(key, object);
+      handlers_.Post(old == nullptr ? EventType::kAdded : EventType::kModified, object);
+    }
+    synced_ = true;
+    Progress();
+    changed_.NotifyAll();
   }
 
   void Handle(std::string_view type, const base::Json& object) {
-    if (type == "BOOKMARK") return;
-    auto shared = std::make_shared<const base::Json>(object);
-    EventType event = EventType::kModified;
-    {
-      base::MutexLock lock(mu_);
-      std::string key = KeyOf(object);
+    std::string version = ResourceVersionOf(object);
+    if (!version.empty()) version_ = std::move(version);
+    ObjectPtr kept = type == "BOOKMARK" ? nullptr : Keep(object);
+    base::MutexLock lock(mu_);
+    if (kept != nullptr) {
+      const std::string key = KeyOf(*kept);
       if (type == "DELETED") {
-        event = EventType::kDeleted;
-        objects_.erase(key);
+        store_.Erase(key);
+        handlers_.Post(EventType::kDeleted, kept);
       } else {
-        event = objects_.count(key) == 0 ? EventType::kAdded : EventType::kModified;
-        objects_[key] = shared;
+        ObjectPtr old = store_.Put(key, kept);
+        handlers_.Post(old == nullptr ? EventType::kAdded : EventType::kModified, kept);
       }
     }
-    Notify(event, shared);
+    Progress();
   }
 
-  void Notify(EventType type, const ObjectPtr& object) {
-    for (const EventHandler& handler : handlers_) handler(type, object);
+  void Progress() REQUIRES_LOCK(mu_) {
+    metrics_.SetObjects(store_.size());
+    metrics_.SetSynced(clock_.NowMs());
+  }
+
+  void Resync() {
+    while (clock_.SleepFor(options_.resync_ms, stop_)) {
+      base::MutexLock lock(mu_);
+      for (const ObjectPtr& object : store_.List()) handlers_.Post(EventType::kModified, object);
+    }
   }
 
   void SetError(const base::Status& status) {
@@ -188,19 +304,24 @@ class Informer::Impl {
   base::Clock& clock_;
   const Resource resource_;
   const InformerOptions options_;
-  std::vector<EventHandler> handlers_;  // Constant after Start().
+  const InformerMetrics metrics_;
+  HandlerQueue handlers_;
 
   base::StopSignal stop_;
   http::CancelToken cancel_;
-  std::mt19937 random_{std::random_device{}()};  // Used by the thread only.
+  // Of the thread only.
+  std::mt19937 random_{std::random_device{}()};
+  bool listed_ = false;
+  std::string version_;  // What the watch has reached.
+  int failures_ = 0;     // Since the last healthy watch.
 
   mutable base::Mutex mu_;
   base::CondVar changed_;
-  std::map<std::string, ObjectPtr> objects_ GUARDED_BY(mu_);
+  ObjectStore store_ GUARDED_BY(mu_);
   bool synced_ GUARDED_BY(mu_) = false;
-  bool stopped_ GUARDED_BY(mu_) = false;
   base::Status error_ GUARDED_BY(mu_);
   std::thread thread_;
+  std::thread resync_;
 };
 
 Informer::Informer(Client& client, base::Clock& clock, Resource resource, InformerOptions options)
@@ -208,19 +329,8 @@ Informer::Informer(Client& client, base::Clock& clock, Resource resource, Inform
 
 Informer::~Informer() = default;
 
-Informer::HandlerId Informer::AddHandler(EventHandler handler) {
-  impl_->AddHandler(std::move(handler));
-  return 0;
-}
-void Informer::RemoveHandler(HandlerId /*id*/) {}
-std::vector<std::shared_ptr<const base::Json>> Informer::ListMatching(const std::string& ns,
-                                                                      const LabelSelector& selector) const {
-  std::vector<std::shared_ptr<const base::Json>> found;
-  for (auto& object : impl_->List()) {
-    if ((ns.empty() || NamespaceOf(*object) == ns) && selector.Matches(LabelsOf(*object))) found.push_back(object);
-  }
-  return found;
-}
+Informer::HandlerId Informer::AddHandler(EventHandler handler) { return impl_->AddHandler(std::move(handler)); }
+void Informer::RemoveHandler(HandlerId id) { impl_->RemoveHandler(id); }
 void Informer::Start() { impl_->Start(); }
 void Informer::Stop() { impl_->Stop(); }
 bool Informer::HasSynced() const { return impl_->HasSynced(); }
@@ -231,6 +341,10 @@ std::shared_ptr<const base::Json> Informer::Get(const std::string& ns, const std
 }
 
 std::vector<std::shared_ptr<const base::Json>> Informer::List() const { return impl_->List(); }
+std::vector<std::shared_ptr<const base::Json>> Informer::ListMatching(const std::string& ns,
+                                                                      const LabelSelector& selector) const {
+  return impl_->ListMatching(ns, selector);
+}
 base::Status Informer::last_error() const { return impl_->last_error(); }
 
 }  // namespace tidewright::kube

@@ -4,7 +4,6 @@
 #include <cstdint>
 #include <deque>
 #include <map>
-#include <memory>
 #include <string_view>
 
 #include "base/clock.h"
@@ -50,8 +49,8 @@ class RateLimiter {
 
  private:
   struct Ticket;
-  void Refill() REQUIRES_LOCK(mu_);
   void Serve() REQUIRES_LOCK(mu_);
+  void SleepForAll() REQUIRES_LOCK(mu_);
   int64_t NextWakeMs() REQUIRES_LOCK(mu_);
 
   base::Clock& clock_;

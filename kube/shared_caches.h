@@ -1,10 +1,13 @@
 // SharedCaches: one informer per set of objects, however many want to know of it.
 #pragma once
 
+#include <map>
 #include <memory>
+#include <string>
 
 #include "base/clock.h"
 #include "base/metrics.h"
+#include "base/mutex.h"
 #include "kube/client.h"
 #include "kube/informer.h"
 
@@ -29,8 +32,12 @@ class SharedCaches {
   void Stop();
 
  private:
-  class Impl;
-  std::shared_ptr<Impl> impl_;
+  Client& client_;
+  base::Clock& clock_;
+  base::MetricRegistry* const metrics_;
+  base::Mutex mu_;
+  std::map<std::string, std::weak_ptr<Informer>> informers_ GUARDED_BY(mu_);
+  bool stopped_ GUARDED_BY(mu_) = false;
 };
 
 }  // namespace tidewright::kube

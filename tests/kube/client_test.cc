@@ -8,55 +8,13 @@
 #include <vector>
 
 #include "base/json.h"
-#include "base/mutex.h"
-#include "http/server.h"
 #include "kube/meta.h"
+#include "tests/kube/scripted_api.h"
 
 namespace tidewright::kube {
 namespace {
 
 using testing::HasSubstr;
-
-// Answers every request from a queue of replies and remembers what was asked.
-class ScriptedApi {
- public:
-  ScriptedApi() {
-    server_ = *http::Server::Create({}, [this](const http::ServerRequest& request, auto responder) {
-      http::Response reply;
-      {
-        base::MutexLock lock(mu_);
-        requests_.push_back(request);
-        if (!replies_.empty()) {
-          reply = replies_.front();
-          replies_.erase(replies_.begin());
-        }
-      }
-      responder->Reply(reply);
-    });
-    ClientConfig config;
-    config.server = "http://127.0.0.1:" + std::to_string(*server_->Listen("127.0.0.1", 0)) + "/";
-    config.bearer_token = "t0ken";
-    client_ = *NewClient(config);
-  }
-  ~ScriptedApi() { server_->Stop(); }
-
-  void Answer(int status, const std::string& body) {
-    base::MutexLock lock(mu_);
-    replies_.push_back({status, {{"Content-Type", "application/json"}}, body});
-  }
-  std::vector<http::ServerRequest> requests() {
-    base::MutexLock lock(mu_);
-    return requests_;
-  }
-  Client& client() { return *client_; }
-
- private:
-  base::Mutex mu_;
-  std::vector<http::Response> replies_ GUARDED_BY(mu_);
-  std::vector<http::ServerRequest> requests_ GUARDED_BY(mu_);
-  std::unique_ptr<http::Server> server_;
-  std::unique_ptr<Client> client_;
-};
 
 TEST(KubeClientTest, PatchesTheScaleSubresource) {
   ScriptedApi api;
@@ -131,6 +89,80 @@ TEST(KubeClientTest, WatchHandsOverEventsInOrderAndReportsGone) {
   EXPECT_THAT(seen, testing::ElementsAre("ADDED a", "DELETED a"));
   EXPECT_EQ(ended.code(), base::Code::kOutOfRange);
   EXPECT_EQ(http::QueryValue(api.requests().at(0).query, "resourceVersion"), "9");
+}
+
+TEST(KubeClientTest, ListsThatExpireUnderWayAreReadAgainInOnePiece) {
+  ScriptedApi api;
+  api.Answer(200, R"({"metadata":{"continue":"next","resourceVersion":"5"},"items":[{"metadata":{"name":"old"}}]})");
+  api.Answer(410, R"({"kind":"Status","reason":"Expired","code":410,"message":"too old"})");
+  api.Answer(200, R"({"metadata":{"resourceVersion":"9"},"items":[{"metadata":{"name":"a"}}, 5]})");
+  auto list = api.client().List(resources::kPods, "", {.label_selector = "app=web"});
+  ASSERT_TRUE(list.ok()) << list.status().ToString();
+  ASSERT_EQ((*list)["items"].size(), 1U) << "what is no object is left out";
+  EXPECT_EQ((*list)["items"][0]["metadata"]["name"], "a");
+  EXPECT_EQ(ResourceVersionOf(*list), "9");
+  auto requests = api.requests();
+  ASSERT_EQ(requests.size(), 3U);
+  EXPECT_EQ(http::QueryValue(requests[0].query, "limit"), "500");
+  EXPECT_FALSE(http::HasQuery(requests[2].query, "limit"));
+  EXPECT_FALSE(http::HasQuery(requests[2].query, "continue"));
+}
+
+TEST(KubeClientTest, ListsThatAreGoneFromTheStartAreErrors) {
+  ScriptedApi api;
+  api.Answer(410, R"({"kind":"Status","reason":"Expired","code":410,"message":"too old"})");
+  EXPECT_EQ(api.client().List(resources::kPods, "").status().code(), base::Code::kOutOfRange);
+  EXPECT_EQ(api.requests().size(), 1U);
+}
+
+struct WatchEndCase {
+  const char* name;
+  const char* body;
+  size_t events;
+  base::Code want;
+};
+
+TEST(KubeClientTest, WatchesThatEndBadly) {
+  for (const WatchEndCase& row : {
+           WatchEndCase{"half a line", "{\"type\":\"ADDED\",\"object\":{}}\n{\"type\":\"ADD", 1, base::Code::kOk},
+           WatchEndCase{"no json", "<html>\n", 0, base::Code::kDataLoss},
+           WatchEndCase{"no object", "{\"type\":\"ADDED\"}\n", 0, base::Code::kDataLoss},
+           WatchEndCase{"server trouble", "{\"type\":\"ERROR\",\"object\":{\"code\":500,\"message\":\"etcd\"}}\n", 0,
+                        base::Code::kDataLoss},
+           WatchEndCase{"blank lines", "\n\r\n{\"type\":\"BOOKMARK\",\"object\":{}}\n", 1, base::Code::kOk},
+       }) {
+    ScriptedApi api;
+    api.Answer(200, row.body);
+    size_t events = 0;
+    base::Status ended = api.client().Watch(
+        resources::kPods, "", {},
+        [&](std::string_view, const base::Json&) {
+          ++events;
+          return base::Status::Ok();
+        },
+        nullptr);
+    EXPECT_EQ(ended.code(), row.want) << row.name << ": " << ended.ToString();
+    EXPECT_EQ(events, row.events) << row.name;
+  }
+}
+
+TEST(KubeClientTest, SilentWatchesEnd) {
+  ScriptedApi api;
+  api.StallWatch("{\"type\":\"ADDED\",\"object\":{}}\n{\"type\":");
+  size_t events = 0;
+  bool opened = false;
+  base::Status ended = api.client().Watch(
+      resources::kPods, "", {.timeout_seconds = 600, .idle_timeout_ms = 300, .on_open = [&] { opened = true; }},
+      [&](std::string_view, const base::Json&) {
+        ++events;
+        return base::Status::Ok();
+      },
+      nullptr);
+  EXPECT_EQ(ended.code(), base::Code::kDeadlineExceeded) << ended.ToString();
+  EXPECT_EQ(events, 1U);
+  EXPECT_TRUE(opened);
+  EXPECT_EQ(http::QueryValue(api.requests().at(0).query, "timeoutSeconds"), "600");
+  EXPECT_EQ(http::QueryValue(api.requests().at(0).query, "allowWatchBookmarks"), "true");
 }
 
 TEST(ResolveResourceTest, AsksDiscoveryForUnknownKindsOnly) {

@@ -49,7 +49,7 @@ TEST_F(KubeconfigTest, ReadsTheCurrentContextAndFilesBesideIt) {
 TEST_F(KubeconfigTest, ErrorsNameFileContextAndRemedy) {
   EXPECT_THAT(Load(kTwoContexts, "three").status().message(), HasSubstr("there is no context \"three\""));
   EXPECT_THAT(Load(kTwoContexts, "broken").status().message(), HasSubstr("cluster \"nowhere\""));
-  EXPECT_THAT(Load(kTwoContexts, "two").status().message(), HasSubstr("users[].user.exec is not supported"));
+  EXPECT_THAT(Load(kTwoContexts, "two").status().message(), HasSubstr("users[].user.exec.apiVersion: \"\""));
   EXPECT_THAT(Load(kTwoContexts, "one").status().message(), HasSubstr("client-certificate"));  // No cert.pem here.
   EXPECT_EQ(LoadKubeconfig("/nonexistent").status().code(), base::Code::kNotFound);
 }

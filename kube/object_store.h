@@ -1,0 +1,47 @@
+// What an informer keeps: objects by key, indexed by namespace and by label. Private to kube.
+#pragma once
+
+#include <map>
+#include <memory>
+#include <set>
+#include <string>
+#include <unordered_map>
+#include <vector>
+
+#include "base/json_fwd.h"
+#include "kube/meta.h"
+
+namespace tidewright::kube {
+
+// Not thread-safe. The objects are shared with whoever reads them.
+class ObjectStore {
+ public:
+  using ObjectPtr = std::shared_ptr<const base::Json>;
+
+  // Stores or replaces; returns what was there before, or null.
+  ObjectPtr Put(const std::string& key, ObjectPtr object);
+  ObjectPtr Erase(const std::string& key);
+  ObjectPtr Get(const std::string& key) const;
+  std::vector<ObjectPtr> List() const;
+  // Those of a namespace ("": of all) that match. With a requirement for an equal label it looks only at the objects
+  // that have the rarest of these labels, otherwise at all of the namespace.
+  std::vector<ObjectPtr> ListMatching(const std::string& ns, const LabelSelector& selector) const;
+
+  bool Contains(const std::string& key) const { return entries_.count(key) > 0; }
+  size_t size() const { return entries_.size(); }
+  std::vector<std::string> Keys() const;
+
+ private:
+  struct Entry {
+    ObjectPtr object;
+    std::map<std::string, std::string> labels;
+  };
+  void Index(const std::string& key, const Entry& entry);
+  void Unindex(const std::string& key, const Entry& entry);
+
+  std::map<std::string, Entry> entries_;  // By "namespace/name", so a namespace is a range.
+  // "label=value" -> keys.
+  std::unordered_map<std::string, std::set<std::string>> by_label_;
+};
+
+}  // namespace tidewright::kube
