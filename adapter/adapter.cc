@@ -6,13 +6,13 @@
 
 namespace tidewright::adapter {
 
-Adapter::Adapter(promql::QueryEngine& engine, kube::Client& client, base::Clock& clock, base::Scheduler& scheduler,
-                 base::MetricRegistry& metrics, AdapterOptions options)
+Adapter::Adapter(promql::QueryEngine& engine, kube::Client& client, kube::ObjectReader& objects, base::Clock& clock,
+                 base::Scheduler& scheduler, base::MetricRegistry& metrics, AdapterOptions options)
     : mapper_(client, clock),
       registry_(engine, mapper_, clock, scheduler, metrics, options.registry),
-      custom_(engine, registry_, options.lister ? std::move(options.lister) : ListFromApiServer(client), clock),
+      custom_(engine, registry_, objects, clock),
       external_(engine, registry_, clock),
-      resource_(engine, mapper_, client, clock),
+      resource_(engine, mapper_, objects, clock),
       config_ok_(metrics.GetGauge("tidewright_adapter_config_last_reload_successful",
                                   "Whether the last attempt to load the adapter's rules succeeded.")),
       config_time_(metrics.GetGauge("tidewright_adapter_config_last_reload_success_timestamp_seconds",

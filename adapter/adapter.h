@@ -20,25 +20,26 @@
 #include "base/status.h"
 #include "base/thread_pool.h"
 #include "kube/client.h"
+#include "kube/object_reader.h"
 #include "promql/engine.h"
 
 namespace tidewright::adapter {
 
 struct AdapterOptions {
   RegistryOptions registry;
-  ObjectLister lister;  // Empty: ListFromApiServer.
 };
 
 // Thread-safe. Borrows everything it is given, which must outlive it; the scheduler must run until Stop().
 //
-//   adapter::Adapter adapter(engine, client, clock, scheduler, metrics);
+//   adapter::Adapter adapter(engine, client, objects, clock, scheduler, metrics);
 //   TW_RETURN_IF_ERROR(adapter.LoadConfig(text, path));
 //   adapter.Start();
 //   apiservice::ApiService service(..., [&] { return adapter.providers(); }, ...);
 class Adapter {
  public:
-  Adapter(promql::QueryEngine& engine, kube::Client& client, base::Clock& clock, base::Scheduler& scheduler,
-          base::MetricRegistry& metrics, AdapterOptions options = {});
+  // `client` reads discovery documents, `objects` tells the objects that a selector matches.
+  Adapter(promql::QueryEngine& engine, kube::Client& client, kube::ObjectReader& objects, base::Clock& clock,
+          base::Scheduler& scheduler, base::MetricRegistry& metrics, AdapterOptions options = {});
   ~Adapter();  // Stop().
 
   // Takes a configuration (config.h) into use. On an error, which lists every fault, the previous one stays. May be

@@ -1,5 +1,6 @@
 #include "adapter/custom_provider.h"
 
+#include <algorithm>
 #include <utility>
 
 #include "adapter/metric_query.h"
@@ -21,23 +22,19 @@ base::Status NoSuchMetric(const std::string& metric, const std::string& object, 
 
 }  // namespace
 
-ObjectLister ListFromApiServer(kube::Client& client) {
-  return [&client](const kube::Resource& resource, const std::string& ns,
-                   const kube::LabelSelector& selector) -> base::Result<std::vector<std::string>> {
-    kube::ListOptions options;
-    options.label_selector = selector.ToString();
-    base::Result<base::Json> list = client.List(resource, ns, options);
-    if (!list.ok()) return list.status().Annotate("cannot list the objects that the metric describes");
-    std::vector<std::string> names;
-    const base::Json* items = base::Find(*list, {"items"});
-    if (items == nullptr || !items->is_array()) return names;
-    for (const base::Json& item : *items) names.push_back(kube::NameOf(item));
-    return names;
-  };
-}
+CustomProvider::CustomProvider(promql::QueryEngine& engine, Registry& registry, kube::ObjectReader& objects,
+                               base::Clock& clock)
+    : engine_(engine), registry_(registry), objects_(objects), clock_(clock) {}
 
-CustomProvider::CustomProvider(promql::QueryEngine& engine, Registry& registry, ObjectLister lister, base::Clock& clock)
-    : engine_(engine), registry_(registry), lister_(std::move(lister)), clock_(clock) {}
+base::Result<std::vector<std::string>> CustomProvider::Names(const kube::Resource& resource, const std::string& ns,
+                                                             const kube::LabelSelector& selector) {
+  auto objects = objects_.List(resource, ns, selector);
+  if (!objects.ok()) return objects.status().Annotate("cannot list the objects that the metric describes");
+  std::vector<std::string> names;
+  for (const auto& object : *objects) names.push_back(kube::NameOf(*object));
+  std::sort(names.begin(), names.end());
+  return names;
+}
 
 std::vector<apiservice::CustomMetricInfo> CustomProvider::ListMetrics() { return registry_.ListCustom(); }
 
@@ -134,7 +131,7 @@ base::Result<std::vector<CustomMetricValue>> CustomProvider::GetBySelector(const
                                                                            const std::string& metric,
                                                                            const kube::LabelSelector& metric_selector) {
   TW_ASSIGN_OR_RETURN(CustomMetric found, Find(resource, ns, metric));
-  TW_ASSIGN_OR_RETURN(std::vector<std::string> names, lister_(found.type.resource, ns, object_selector));
+  TW_ASSIGN_OR_RETURN(std::vector<std::string> names, Names(found.type.resource, ns, object_selector));
   if (names.empty()) {
     std::string objects = resource.ToString() + (ns.empty() ? "" : " in namespace " + ns);
     if (!object_selector.empty()) objects += " match " + object_selector.ToString();

@@ -1,7 +1,6 @@
 // Custom metrics: requests about Kubernetes objects, answered with PromQL.
 #pragma once
 
-#include <functional>
 #include <map>
 #include <string>
 #include <vector>
@@ -9,25 +8,19 @@
 #include "adapter/registry.h"
 #include "apiservice/provider.h"
 #include "base/clock.h"
-#include "kube/client.h"
 #include "kube/meta.h"
+#include "kube/object_reader.h"
 #include "promql/engine.h"
 
 namespace tidewright::adapter {
 
-// The names of the objects of a type in a namespace ("" for cluster-wide types) whose labels match. Thread-safe.
-using ObjectLister = std::function<base::Result<std::vector<std::string>>(
-    const kube::Resource& resource, const std::string& ns, const kube::LabelSelector& selector)>;
-
-// Lists through the API server. Borrows `client`.
-ObjectLister ListFromApiServer(kube::Client& client);
-
-// Evaluates a metric's query for the objects that are asked for, at the current time. Values are truncated to
-// thousandths. NaN and infinities are no values: the object counts as one without a value, and the error for a single
-// object says so. The timestamp is the evaluation time; the window is the longest range in the query.
+// Evaluates a metric's query for the objects that are asked for, at the current time. Which objects have the labels of
+// a request is read from caches: a request costs the API server nothing. Values are truncated to thousandths. NaN and
+// infinities are no values: the object counts as one without a value, and the error for a single object says so. The
+// timestamp is the evaluation time; the window is the longest range in the query.
 class CustomProvider : public apiservice::CustomMetricsProvider {
  public:
-  CustomProvider(promql::QueryEngine& engine, Registry& registry, ObjectLister lister, base::Clock& clock);
+  CustomProvider(promql::QueryEngine& engine, Registry& registry, kube::ObjectReader& objects, base::Clock& clock);
 
   std::vector<apiservice::CustomMetricInfo> ListMetrics() override;
   base::Result<apiservice::CustomMetricValue> GetByName(const GroupResource& resource, const std::string& ns,
@@ -45,6 +38,8 @@ class CustomProvider : public apiservice::CustomMetricsProvider {
     size_t samples = 0;
     std::map<std::string, double> values;  // By object name.
   };
+  base::Result<std::vector<std::string>> Names(const kube::Resource& resource, const std::string& ns,
+                                               const kube::LabelSelector& selector);
   base::Result<CustomMetric> Find(const GroupResource& resource, const std::string& ns, const std::string& metric);
   base::Result<Answer> Ask(const CustomMetric& metric, const std::string& ns, const std::vector<std::string>& names,
                            const kube::LabelSelector& metric_selector);
@@ -54,7 +49,7 @@ class CustomProvider : public apiservice::CustomMetricsProvider {
 
   promql::QueryEngine& engine_;
   Registry& registry_;
-  const ObjectLister lister_;
+  kube::ObjectReader& objects_;
   base::Clock& clock_;
 };
 

@@ -30,9 +30,9 @@ std::optional<apiservice::ResourceUsage> MakeUsage(double cpu, double memory) {
 
 }  // namespace
 
-ResourceProvider::ResourceProvider(promql::QueryEngine& engine, ResourceMapper& mapper, kube::Client& client,
+ResourceProvider::ResourceProvider(promql::QueryEngine& engine, ResourceMapper& mapper, kube::ObjectReader& objects,
                                    base::Clock& clock)
-    : engine_(engine), mapper_(mapper), client_(client), clock_(clock) {}
+    : engine_(engine), mapper_(mapper), objects_(objects), clock_(clock) {}
 
 void ResourceProvider::SetRules(std::shared_ptr<const ResourceRules> rules) {
   base::MutexLock lock(mu_);
@@ -49,19 +49,13 @@ base::Result<std::vector<ResourceProvider::Object>> ResourceProvider::List(const
                                                                            const std::string& ns,
                                                                            const std::string& name,
                                                                            const kube::LabelSelector& selector) {
-  kube::ListOptions options;
-  options.label_selector = selector.ToString();
-  if (resource.plural == "pods") options.field_selector = "status.phase=Running";
-  if (!name.empty()) options.field_selector += (options.field_selector.empty() ? "" : ",") + ("metadata.name=" + name);
-  TW_ASSIGN_OR_RETURN(base::Json list, client_.List(resource, ns, options));
+  TW_ASSIGN_OR_RETURN(auto found, objects_.List(resource, ns, selector));
   std::vector<Object> objects;
-  const base::Json* items = base::Find(list, {"items"});
-  if (items == nullptr || !items->is_array()) return objects;
-  for (const base::Json& item : *items) {
-    // A server that does not know the field selectors gets its answer filtered here.
-    bool running = resource.plural != "pods" || base::FindString(item, {"status", "phase"}, "Running") == "Running";
-    bool wanted = name.empty() || kube::NameOf(item) == name;
-    if (running && wanted) objects.push_back({kube::NamespaceOf(item), kube::NameOf(item), kube::LabelsOf(item)});
+  for (const auto& object : found) {
+    bool running = resource.plural != "pods" || base::FindString(*object, {"status", "phase"}, "Running") == "Running";
+    bool wanted = name.empty() || kube::NameOf(*object) == name;
+    if (running && wanted)
+      objects.push_back({kube::NamespaceOf(*object), kube::NameOf(*object), kube::LabelsOf(*object)});
   }
   std::sort(objects.begin(), objects.end(),
             [](const Object& a, const Object& b) { return a.ns != b.ns ? a.ns < b.ns : a.name < b.name; });

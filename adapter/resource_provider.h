@@ -11,8 +11,8 @@
 #include "apiservice/provider.h"
 #include "base/clock.h"
 #include "base/mutex.h"
-#include "kube/client.h"
 #include "kube/meta.h"
+#include "kube/object_reader.h"
 #include "promql/engine.h"
 
 namespace tidewright::adapter {
@@ -21,11 +21,12 @@ namespace tidewright::adapter {
 // for memory. A pod is left out unless each of its containers that shows up has both values, and a node unless it has
 // both: an autoscaler treats a missing value with care, but would scale down on a zero that stands for "not known". The
 // same goes for NaN, infinite and negative values. When some namespaces cannot be queried, the others are answered;
-// when none can, the error is returned. Timestamps are the evaluation time. Thread-safe. Borrows engine, mapper, client
-// and clock.
+// when none can, the error is returned. Timestamps are the evaluation time. Thread-safe. Borrows engine, mapper,
+// objects and clock.
 class ResourceProvider : public apiservice::ResourceMetricsProvider {
  public:
-  ResourceProvider(promql::QueryEngine& engine, ResourceMapper& mapper, kube::Client& client, base::Clock& clock);
+  ResourceProvider(promql::QueryEngine& engine, ResourceMapper& mapper, kube::ObjectReader& objects,
+                   base::Clock& clock);
 
   // Replaces the rules; null: every request is kNotFound.
   void SetRules(std::shared_ptr<const ResourceRules> rules);
@@ -53,7 +54,7 @@ class ResourceProvider : public apiservice::ResourceMetricsProvider {
 
   promql::QueryEngine& engine_;
   ResourceMapper& mapper_;
-  kube::Client& client_;
+  kube::ObjectReader& objects_;
   base::Clock& clock_;
   mutable base::Mutex mu_;
   std::shared_ptr<const ResourceRules> rules_ GUARDED_BY(mu_);

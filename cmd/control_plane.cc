@@ -1,21 +1,23 @@
 #include "cmd/control_plane.h"
 
+#include <atomic>
 #include <map>
 #include <utility>
 
 #include "adapter/adapter.h"
-#include "apiservice/discovery.h"
-#include "apiservice/registration.h"
 #include "apiservice/server.h"
+#include "base/boot_clock.h"
 #include "base/file.h"
 #include "base/log.h"
 #include "base/metrics.h"
 #include "base/mutex.h"
 #include "base/thread_pool.h"
+#include "cmd/leader_duties.h"
+#include "cmd/registrar.h"
+#include "kube/object_reader.h"
+#include "kube/shared_caches.h"
 #include "promql/engine.h"
 #include "rules/manager.h"
-#include "scaler/hpa_controller.h"
-#include "scaler/scaled_object_controller.h"
 #include "scrape/config.h"
 #include "scrape/manager.h"
 #include "tsdb/db.h"
@@ -29,7 +31,6 @@ namespace {
 constexpr int kDataThreads = 4;
 constexpr int kScalerThreads = 8;
 constexpr int64_t kMaintenanceMs = 60'000;
-constexpr int64_t kRegistrationRetryMs = 5'000;
 constexpr int64_t kAuthenticationWaitMs = 10'000;
 constexpr const char* kSelfJob = "tidewright";
 
@@ -48,11 +49,15 @@ constexpr const char* kDefaultConfig =
 
 class ControlPlane::Impl {
  public:
-  Impl(const ControlPlaneOptions& options, kube::Client& client, base::Clock& clock, base::Clock& calendar)
+  Impl(const ControlPlaneOptions& options, kube::Client& client, base::Clock& clock, base::Clock& calendar,
+       base::MetricRegistry& metrics)
       : options_(options),
         client_(client),
         clock_(clock),
         calendar_(calendar),
+        metrics_(metrics),
+        caches_(client, clock, &metrics),
+        objects_(kube::NewCachedReader(caches_)),
         data_pool_("data", kDataThreads),
         scaler_pool_("scaler", kScalerThreads),
         data_scheduler_(clock, data_pool_),
@@ -71,6 +76,7 @@ class ControlPlane::Impl {
   base::Status Reload();
   void ReloadIfChanged();
   std::vector<std::string> ConfigProblems() const;
+  Leadership leadership() const;
 
   const scaler::StatusBoard& board() const { return board_; }
   uint16_t web_port() const { return web_ != nullptr ? web_->port() : 0; }
@@ -80,30 +86,35 @@ class ControlPlane::Impl {
   base::Status StartAll();
   base::Status StartData();
   base::Status StartAdapter();
-  base::Status StartScaler();
+  base::Status StartLeading();
+  void FollowObjects();
+  base::Status BeLeader();
+  void EndLeading();
+  base::Status Ready() const;
   base::Status StartWeb();
   base::Status ReadScrapeConfig(scrape::Config* config);
   base::Status LoadScrapeConfig(scrape::Config* config);
   base::Status LoadAdapterConfig();
   base::Status ReadAdapterConfig();
-  base::Status ApplyScrapeConfig(scrape::Config config);
+  base::Status ApplyScrapeConfig(scrape::Config config) REQUIRES_LOCK(reload_mu_);
   base::Status Note(const std::string& part, base::Status status);
   void Maintain();
-  void Register();
-  std::map<std::string, std::string> FileContents();
+  kube::Client& WritingClient() { return guarded_ != nullptr ? *guarded_ : client_; }
+  std::map<std::string, std::string> FileContents() REQUIRES_LOCK(reload_mu_);
 
   const ControlPlaneOptions options_;
   kube::Client& client_;
   base::Clock& clock_;
   base::Clock& calendar_;
 
-  base::MetricRegistry metrics_;
+  base::MetricRegistry& metrics_;
+  kube::SharedCaches caches_;
+  std::unique_ptr<kube::ObjectReader> objects_;
   base::ThreadPool data_pool_;
   base::ThreadPool scaler_pool_;
   base::Scheduler data_scheduler_;
   base::Scheduler scaler_scheduler_;
   scaler::StatusBoard board_;
-  scaler::TargetRegistry targets_;
 
   // In the order in which Start() makes them.
   std::unique_ptr<tsdb::Db> db_;
@@ -115,20 +126,28 @@ class ControlPlane::Impl {
   std::unique_ptr<apiservice::DelegatedAuthenticator> authenticator_;
   std::unique_ptr<apiservice::DelegatedAuthorizer> authorizer_;
   std::unique_ptr<apiservice::ApiService> api_service_;
-  std::unique_ptr<scaler::ScaledObjectController> scaled_objects_;
-  std::unique_ptr<scaler::HpaController> hpas_;
+  std::unique_ptr<kube::LeaderElector> elector_;
+  std::atomic<const kube::LeaderElector*> election_{nullptr};  // The same, for the web port, which opens earlier.
+  std::atomic<bool> started_{false};
+  std::unique_ptr<kube::Client> guarded_;  // Writes only while the elector's lease lasts.
+  std::unique_ptr<Registrar> registrar_;
+
+  base::Mutex duties_mu_;
+  std::unique_ptr<LeaderDuties> duties_ GUARDED_BY(duties_mu_);  // While this process leads.
 
   mutable base::Mutex problems_mu_;
   std::map<std::string, std::string> problems_ GUARDED_BY(problems_mu_);  // By part: scrape, rules, adapter.
 
   base::Mutex reload_mu_;                                                   // One Reload() at a time.
   std::map<std::string, std::string> loaded_files_ GUARDED_BY(reload_mu_);  // Content by path, at the last load.
+  std::vector<std::string> rule_files_ GUARDED_BY(reload_mu_);  // Patterns, of the last good prometheus.yml.
 };
 
 base::Status ControlPlane::Impl::StartAll() {
   TW_RETURN_IF_ERROR(StartData());
   TW_RETURN_IF_ERROR(StartAdapter());
-  TW_RETURN_IF_ERROR(StartScaler());
+  TW_RETURN_IF_ERROR(StartLeading());
+  started_ = true;
   data_scheduler_.At(clock_.NowMs() + kMaintenanceMs, [this] { Maintain(); });
   return base::Status::Ok();
 }
@@ -138,19 +157,20 @@ base::Status ControlPlane::Impl::StartData() {
   db_options.retention_ms = options_.retention_ms;
   TW_ASSIGN_OR_RETURN(db_, tsdb::Db::Open(options_.data_dir, db_options, clock_, &metrics_));
   engine_ = promql::NewEmbeddedEngine(*db_, {}, &metrics_);
-  scrape_ = std::make_unique<scrape::Manager>(*db_, clock_, data_scheduler_, &metrics_, &client_);
+  scrape_ = std::make_unique<scrape::Manager>(*db_, clock_, data_scheduler_, &metrics_, &caches_);
   scrape::Config config;
   bool readable = LoadScrapeConfig(&config).ok();
-  rules::ManagerOptions rule_options;
-  rule_options.default_interval_ms = config.global.evaluation_interval.ms;
-  rule_options.default_query_offset_ms = config.global.rule_query_offset.ms;
-  rules_ = std::make_unique<rules::Manager>(*engine_, *db_, clock_, data_scheduler_, &metrics_, rule_options);
+  rules_ = std::make_unique<rules::Manager>(*engine_, *db_, clock_, data_scheduler_, &metrics_);
   adapter::AdapterOptions adapter_options;
   adapter_options.registry.relist_interval_ms = options_.relist_interval_ms;
-  adapter_ = std::make_unique<adapter::Adapter>(*engine_, client_, clock_, data_scheduler_, metrics_, adapter_options);
+  adapter_ = std::make_unique<adapter::Adapter>(*engine_, client_, *objects_, clock_, data_scheduler_, metrics_,
+                                                adapter_options);
   // The web port opens first, because the scrape configuration may name it.
   TW_RETURN_IF_ERROR(StartWeb());
-  if (readable) (void)ApplyScrapeConfig(std::move(config));  // Noted.
+  if (readable) {
+    base::MutexLock lock(reload_mu_);
+    (void)ApplyScrapeConfig(std::move(config));  // Noted.
+  }
   scrape_->Start();
   rules_->Start();
   return base::Status::Ok();
@@ -169,6 +189,11 @@ base::Status ControlPlane::Impl::StartWeb() {
   sources.adapter = adapter_.get();
   sources.reload = [this] { return Reload(); };
   sources.problems = [this] { return ConfigProblems(); };
+  sources.ready = [this] { return Ready(); };
+  sources.leader = [this] {
+    Leadership now = leadership();
+    return web::LeaderStatus{now.elected, now.leads, now.leader, options_.leader_election.identity};
+  };
   web_ = std::make_unique<web::WebServer>(std::move(sources));
   return web_->Start(options_.web_address, options_.web_port);
 }
@@ -189,41 +214,107 @@ base::Status ControlPlane::Impl::StartAdapter() {
   api.port = options_.api_port;
   api.certificate.certificate_file = options_.tls_certificate_file;
   api.certificate.private_key_file = options_.tls_private_key_file;
+  api.certificate.ca_file = options_.tls_ca_file;
+  api.certificate.wait_for_publication = options_.register_api_services;
   api.certificate.service = options_.service;
   api.certificate.ns = options_.service_ns;
   if (!options_.ca_secret.empty() && options_.tls_certificate_file.empty()) {
     TW_ASSIGN_OR_RETURN(api.certificate.ca,
                         apiservice::LoadOrCreateCa(client_, options_.service_ns, options_.ca_secret, clock_.NowMs()));
   }
+  api.ready = [this] { return Ready(); };
   api_service_ = std::make_unique<apiservice::ApiService>(
       api, [this] { return adapter_->providers(); }, *authenticator_, *authorizer_, clock_, metrics_);
-  TW_RETURN_IF_ERROR(api_service_->Start());
-  if (options_.register_api_services) Register();
+  return api_service_->Start();
+}
+
+base::Status ControlPlane::Impl::StartLeading() {
+  FollowObjects();
+  if (options_.leader_elect) {
+    kube::LeaderCallbacks callbacks;
+    callbacks.on_started_leading = [this] {
+      base::Status led = BeLeader();
+      if (!led.ok()) base::LogError("cmd", "leading, but nothing is scaled", {{"error", led.ToString()}});
+    };
+    callbacks.on_stopped_leading = [this] { EndLeading(); };
+    callbacks.on_new_leader = [](const std::string& identity) {
+      base::LogInfo("cmd", "new leader", {{"identity", identity}});
+    };
+    TW_ASSIGN_OR_RETURN(elector_, kube::LeaderElector::Create(client_, base::BootClock::Get(), clock_,
+                                                              options_.leader_election, callbacks, &metrics_));
+    guarded_ = client_.Guarded(elector_->fence());
+    election_ = elector_.get();
+  }
+  Registrar::Options registration;
+  registration.enabled = options_.register_api_services;
+  registration.registration.service = options_.service;
+  registration.registration.ns = options_.service_ns;
+  registration.registration.port = options_.service_port;
+  registration.registration.take_over = options_.take_over_api_services;
+  registrar_ = std::make_unique<Registrar>(
+      registration, WritingClient(), *api_service_, [this] { return apiservice::ServedGroups(adapter_->providers()); },
+      clock_, data_scheduler_);
+  registrar_->Start();
+  if (elector_ == nullptr) return BeLeader();
+  elector_->Start();
   return base::Status::Ok();
 }
 
-base::Status ControlPlane::Impl::StartScaler() {
-  scaler::ScaledObjectControllerOptions objects;
-  objects.watch_keda = options_.watch_keda;
-  objects.resolve_host = options_.resolve_host;
-  objects.board = &board_;
-  objects.targets = &targets_;
-  scaled_objects_ = std::make_unique<scaler::ScaledObjectController>(client_, *engine_, clock_, calendar_,
-                                                                     scaler_scheduler_, metrics_, objects);
-  TW_RETURN_IF_ERROR(scaled_objects_->Start());
-  if (!options_.hpa_controller) return base::Status::Ok();
-  scaler::HpaControllerOptions hpas;
-  hpas.sync_period_ms = options_.hpa_sync_period_ms;
-  hpas.board = &board_;
-  hpas.targets = &targets_;
-  hpas_ = std::make_unique<scaler::HpaController>(client_, clock_, scaler_scheduler_, metrics_, hpas);
-  hpas_->Start();
+// What a leader needs to know at once, so that a standby knows it beforehand.
+void ControlPlane::Impl::FollowObjects() {
+  objects_->Follow(kube::resources::kScaledObjects);
+  objects_->Follow(kube::resources::kTriggerAuthentications);
+  objects_->Follow(kube::resources::kHorizontalPodAutoscalers);
+  objects_->Follow(kube::resources::kDeployments);
+  objects_->Follow(kube::resources::kStatefulSets);
+  if (options_.hpa_controller) objects_->Follow(kube::resources::kPods);
+}
+
+base::Status ControlPlane::Impl::BeLeader() {
+  LeaderContext context;
+  context.client = &WritingClient();
+  context.caches = &caches_;
+  context.objects = objects_.get();
+  context.engine = engine_.get();
+  context.clock = &clock_;
+  context.calendar = &calendar_;
+  context.scheduler = &scaler_scheduler_;
+  context.metrics = &metrics_;
+  context.board = &board_;
+  context.instance = options_.leader_election.identity;
+  context.watch_keda = options_.watch_keda;
+  context.hpa_controller = options_.hpa_controller;
+  context.hpa_sync_period_ms = options_.hpa_sync_period_ms;
+  context.resolve_host = options_.resolve_host;
+  base::MutexLock lock(duties_mu_);
+  duties_ = std::make_unique<LeaderDuties>(std::move(context));
+  registrar_->Lead(true);
+  return duties_->Start();
+}
+
+void ControlPlane::Impl::EndLeading() {
+  if (registrar_ != nullptr) registrar_->Lead(false);
+  base::MutexLock lock(duties_mu_);
+  duties_.reset();
+}
+
+Leadership ControlPlane::Impl::leadership() const {
+  if (!options_.leader_elect) return {false, true, ""};
+  const kube::LeaderElector* election = election_;
+  if (election == nullptr) return {true, false, ""};
+  return {true, election->IsLeader(), election->Leader()};
+}
+
+// Whoever leads: a standby serves the metrics APIs, too.
+base::Status ControlPlane::Impl::Ready() const {
+  if (!started_) return base::UnavailableError("starting");
   return base::Status::Ok();
 }
 
 void ControlPlane::Impl::Stop() {
-  if (hpas_ != nullptr) hpas_->Stop();
-  if (scaled_objects_ != nullptr) scaled_objects_->Stop();
+  if (elector_ != nullptr) elector_->Stop();
+  EndLeading();
+  if (registrar_ != nullptr) registrar_->Stop();
   if (web_ != nullptr) web_->Stop();
   if (api_service_ != nullptr) api_service_->Stop();
   if (authenticator_ != nullptr) authenticator_->Stop();
@@ -234,6 +325,7 @@ void ControlPlane::Impl::Stop() {
   data_scheduler_.Stop();
   scaler_pool_.Stop();
   data_pool_.Stop();
+  caches_.Stop();
   if (db_ == nullptr) return;
   base::Status closed = db_->Close();
   if (!closed.ok()) base::LogError("cmd", "closing the store", {{"error", closed.ToString()}});
@@ -283,6 +375,8 @@ base::Status ControlPlane::Impl::ApplyScrapeConfig(scrape::Config config) {
       if (job.job_name == kSelfJob) job.static_groups = {self};
     }
   }
+  rule_files_ = config.rule_files;
+  rules_->SetDefaults(config.global.evaluation_interval.ms, config.global.rule_query_offset.ms);
   base::Status rules = Note("rules", rules_->Load(config.rule_files));
   base::Status scrape = scrape_->ApplyConfig(config);
   return scrape.ok() ? rules : scrape;
@@ -300,11 +394,11 @@ base::Status ControlPlane::Impl::ReadAdapterConfig() {
 
 base::Status ControlPlane::Impl::Reload() {
   base::MutexLock lock(reload_mu_);
-  loaded_files_ = FileContents();
   scrape::Config config;
   base::Status scrape = LoadScrapeConfig(&config);
   if (scrape.ok()) scrape = ApplyScrapeConfig(std::move(config));
   base::Status adapter = LoadAdapterConfig();
+  loaded_files_ = FileContents();
   base::LogInfo("cmd", "configuration read again");
   return scrape.ok() ? adapter : scrape;
 }
@@ -322,12 +416,7 @@ void ControlPlane::Impl::ReloadIfChanged() {
 std::map<std::string, std::string> ControlPlane::Impl::FileContents() {
   std::map<std::string, std::string> contents;
   std::vector<std::string> paths = {options_.config_file, options_.adapter_file};
-  if (!options_.config_file.empty()) {
-    auto config = scrape::LoadConfig(options_.config_file);
-    if (config.ok()) {
-      for (std::string& path : scrape::MatchFiles(config->rule_files)) paths.push_back(std::move(path));
-    }
-  }
+  for (std::string& path : scrape::MatchFiles(rule_files_)) paths.push_back(std::move(path));
   for (const std::string& path : paths) {
     if (path.empty()) continue;
     auto text = base::ReadFile(path);
@@ -339,29 +428,12 @@ std::map<std::string, std::string> ControlPlane::Impl::FileContents() {
 void ControlPlane::Impl::Maintain() {
   base::Status maintained = db_->Maintain();
   if (!maintained.ok()) base::LogError("cmd", "store maintenance", {{"error", maintained.ToString()}});
-  maintained = api_service_->Maintain();
-  if (!maintained.ok()) base::LogError("cmd", "certificate renewal", {{"error", maintained.ToString()}});
   data_scheduler_.At(clock_.NowMs() + kMaintenanceMs, [this] { Maintain(); });
 }
 
-void ControlPlane::Impl::Register() {
-  apiservice::RegistrationOptions registration;
-  registration.service = options_.service;
-  registration.ns = options_.service_ns;
-  registration.port = options_.service_port;
-  registration.ca_bundle = api_service_->ca_bundle();
-  registration.take_over = options_.take_over_api_services;
-  auto groups = apiservice::ServedGroups(adapter_->providers());
-  base::Status registered = apiservice::RegisterApiServices(client_, registration, groups);
-  if (!registered.ok()) base::LogWarn("cmd", "APIServices not registered", {{"error", registered.ToString()}});
-  // Once more now and then: a reload may have added or removed a section, and somebody may have deleted the objects.
-  int64_t wait = registered.ok() ? kMaintenanceMs : kRegistrationRetryMs;
-  data_scheduler_.At(clock_.NowMs() + wait, [this] { Register(); });
-}
-
 ControlPlane::ControlPlane(const ControlPlaneOptions& options, kube::Client& client, base::Clock& clock,
-                           base::Clock& calendar)
-    : impl_(std::make_unique<Impl>(options, client, clock, calendar)) {}
+                           base::Clock& calendar, base::MetricRegistry& metrics)
+    : impl_(std::make_unique<Impl>(options, client, clock, calendar, metrics)) {}
 
 ControlPlane::~ControlPlane() = default;
 
@@ -370,6 +442,7 @@ void ControlPlane::Stop() { impl_->Stop(); }
 base::Status ControlPlane::Reload() { return impl_->Reload(); }
 void ControlPlane::ReloadIfChanged() { impl_->ReloadIfChanged(); }
 std::vector<std::string> ControlPlane::ConfigProblems() const { return impl_->ConfigProblems(); }
+Leadership ControlPlane::leadership() const { return impl_->leadership(); }
 const scaler::StatusBoard& ControlPlane::board() const { return impl_->board(); }
 uint16_t ControlPlane::web_port() const { return impl_->web_port(); }
 uint16_t ControlPlane::api_port() const { return impl_->api_port(); }

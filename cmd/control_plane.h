@@ -8,8 +8,10 @@
 #include <vector>
 
 #include "base/clock.h"
+#include "base/metrics.h"
 #include "base/status.h"
 #include "kube/client.h"
+#include "kube/leader_election.h"
 #include "scaler/status_board.h"
 
 namespace tidewright::cmd {
@@ -27,6 +29,7 @@ struct ControlPlaneOptions {
   uint16_t api_port = 6443;  // The aggregation port; 0 picks a free one.
   std::string tls_certificate_file;
   std::string tls_private_key_file;
+  std::string tls_ca_file;
   std::string service = "tidewright";  // What the APIService objects point at.
   std::string service_ns = "tidewright-system";
   int service_port = 443;
@@ -35,6 +38,10 @@ struct ControlPlaneOptions {
   std::string ca_secret;
   bool register_api_services = true;
   bool take_over_api_services = false;
+
+  // Without an election this process leads from its start to its end.
+  bool leader_elect = false;
+  kube::LeaderElectionOptions leader_election;
 
   bool hpa_controller = false;
   int64_t hpa_sync_period_ms = 15'000;
@@ -46,10 +53,21 @@ struct ControlPlaneOptions {
   bool scrape_self = false;
 };
 
-// Thread-safe after Start(). Borrows client and clocks. `calendar` is read by cron windows only.
+// Who scales, as far as is known.
+struct Leadership {
+  bool elected = false;  // Otherwise there is no election.
+  bool leads = false;    // This process does.
+  std::string leader;    // "" while nobody does.
+};
+
+// Scrapes, stores, evaluates rules and serves the metrics APIs and the web port from start to end; scales and writes to
+// the cluster while it leads. A standby follows the same objects and scrapes the same targets, so it can act as soon as
+// it becomes the leader. Thread-safe after Start(). Borrows client, clocks and metrics. `calendar` is read by cron
+// windows only.
 class ControlPlane {
  public:
-  ControlPlane(const ControlPlaneOptions& options, kube::Client& client, base::Clock& clock, base::Clock& calendar);
+  ControlPlane(const ControlPlaneOptions& options, kube::Client& client, base::Clock& clock, base::Clock& calendar,
+               base::MetricRegistry& metrics);
   ~ControlPlane();  // Stop().
 
   // Reads configuration and starts everything, the data path first. A faulty configuration file is reported and leaves
@@ -67,7 +85,8 @@ class ControlPlane {
   // What is wrong with the configuration files right now, one text per file; also on the page and in the API.
   std::vector<std::string> ConfigProblems() const;
 
-  const scaler::StatusBoard& board() const;
+  Leadership leadership() const;
+  const scaler::StatusBoard& board() const;  // Empty unless this process leads.
   uint16_t web_port() const;
   uint16_t api_port() const;
 

@@ -11,8 +11,30 @@
 
 namespace {
 
+namespace kube = tidewright::kube;
 using tidewright::cmd::RunFlags;
 using tidewright::cmd::SandboxFlags;
+
+void AddElectionFlags(CLI::App& command, RunFlags& flags) {
+  kube::LeaderElectionOptions& election = flags.options.leader_election;
+  election.name = "tidewright";
+  command.add_option("--leader-elect", flags.leader_elect,
+                     "Only the replica that holds the Lease scales; default: true, with --kubeconfig false");
+  command.add_option("--leader-elect-lease-duration", flags.lease_duration, "When others may take the Lease over")
+      ->capture_default_str();
+  command
+      .add_option("--leader-elect-renew-deadline", flags.renew_deadline, "When a leader that cannot renew steps down")
+      ->capture_default_str();
+  command.add_option("--leader-elect-retry-period", flags.retry_period, "Between two attempts")->capture_default_str();
+  command.add_option("--leader-elect-resource-name", election.name, "Name of the Lease")->capture_default_str();
+  command.add_option("--leader-elect-resource-namespace", election.ns, "Its namespace; default: the pod's");
+  command.add_option("--kube-api-qps", flags.rate_limit.qps, "Requests per second to the API server; 0: no limit")
+      ->check(CLI::NonNegativeNumber)
+      ->capture_default_str();
+  command.add_option("--kube-api-burst", flags.rate_limit.burst, "How many requests may be saved up")
+      ->check(CLI::PositiveNumber)
+      ->capture_default_str();
+}
 
 void AddRunFlags(CLI::App& command, RunFlags& flags) {
   auto& options = flags.options;
@@ -32,6 +54,7 @@ void AddRunFlags(CLI::App& command, RunFlags& flags) {
   command.add_option("--secure-port", options.api_port, "Aggregation port")->capture_default_str();
   command.add_option("--tls-cert-file", options.tls_certificate_file, "Certificate of the aggregation port");
   command.add_option("--tls-private-key-file", options.tls_private_key_file, "Its private key");
+  command.add_option("--tls-ca-file", options.tls_ca_file, "CA of the certificate; default: its own chain");
   command.add_option("--service-name", options.service, "Service that the APIServices point at")->capture_default_str();
   command.add_option("--service-namespace", options.service_ns, "Its namespace")->capture_default_str();
   options.ca_secret = "tidewright-ca";
@@ -39,6 +62,7 @@ void AddRunFlags(CLI::App& command, RunFlags& flags) {
       ->capture_default_str();
   command.add_option("--register-apiservices", options.register_api_services, "Create and update the APIServices")
       ->capture_default_str();
+  AddElectionFlags(command, flags);
   command.add_flag("--take-over-apiservices", options.take_over_api_services, "Also those of other programs");
   command.add_flag("--hpa-controller", options.hpa_controller,
                    "Reconcile HorizontalPodAutoscalers; only where kube-controller-manager does not");

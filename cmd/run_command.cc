@@ -1,8 +1,12 @@
 #include "cmd/run_command.h"
 
 #include <signal.h>
+#include <unistd.h>
 
 #include <cstdio>
+#include <cstring>
+#include <random>
+#include <tuple>
 #include <utility>
 
 #include "base/duration.h"
@@ -24,6 +28,32 @@ int Fail(const base::Status& status) {
 base::Result<kube::ClientConfig> ClientConfigOf(const RunFlags& flags) {
   if (flags.kubeconfig.empty()) return kube::InClusterConfig();
   return kube::LoadKubeconfig(flags.kubeconfig, flags.context);
+}
+
+// Unique among the replicas, and over a restart in the same pod: whoever starts anew has to wait for its former lease.
+std::string NewIdentity() {
+  char host[256] = "";
+  if (gethostname(host, sizeof(host) - 1) != 0 || host[0] == '\0') std::strcpy(host, "tidewright");
+  std::random_device random;
+  char suffix[17];
+  std::snprintf(suffix, sizeof(suffix), "%08x%08x", random(), random());
+  return std::string(host) + "_" + suffix;
+}
+
+base::Status ReadElection(const RunFlags& flags, const std::string& ns, ControlPlaneOptions* options) {
+  kube::LeaderElectionOptions& election = options->leader_election;
+  options->leader_elect = flags.leader_elect.value_or(flags.kubeconfig.empty());
+  if (election.ns.empty()) election.ns = ns;
+  election.identity = NewIdentity();
+  for (auto [flag, text, ms] :
+       {std::tuple("--leader-elect-lease-duration", &flags.lease_duration, &election.lease_duration_ms),
+        std::tuple("--leader-elect-renew-deadline", &flags.renew_deadline, &election.renew_deadline_ms),
+        std::tuple("--leader-elect-retry-period", &flags.retry_period, &election.retry_period_ms)}) {
+    auto duration = base::ParseGoDuration(*text);
+    if (!duration.ok()) return duration.status().Annotate(flag);
+    *ms = duration->ms;
+  }
+  return base::Status::Ok();
 }
 
 void WaitForTheEnd(ControlPlane& plane) {
@@ -49,11 +79,17 @@ int RunControlPlane(RunFlags flags) {
   flags.options.retention_ms = retention->ms;
   auto config = ClientConfigOf(flags);
   if (!config.ok()) return Fail(config.status());
-  auto client = kube::NewClient(*config);
+  base::Status election = ReadElection(flags, config->ns, &flags.options);
+  if (!election.ok()) return Fail(election);
+  base::MetricRegistry metrics;
+  kube::ClientOptions client_options;
+  client_options.rate_limit = flags.rate_limit;
+  client_options.metrics = &metrics;
+  auto client = kube::NewClient(*config, client_options);
   if (!client.ok()) return Fail(client.status());
 
   base::Clock& clock = base::SystemClock::Get();
-  ControlPlane plane(flags.options, **client, clock, clock);
+  ControlPlane plane(flags.options, **client, clock, clock, metrics);
   base::Status started = plane.Start();
   if (!started.ok()) return Fail(started);
   base::LogInfo("cmd", "started",

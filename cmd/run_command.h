@@ -1,9 +1,11 @@
 // `tidewright run`: the control plane of a cluster.
 #pragma once
 
+#include <optional>
 #include <string>
 
 #include "cmd/control_plane.h"
+#include "kube/rate_limiter.h"
 
 namespace tidewright::cmd {
 
@@ -13,6 +15,11 @@ struct RunFlags {
   std::string context;
   std::string retention = "24h";
   std::string log_level = "info";
+  std::optional<bool> leader_elect;  // Default: in a pod, but not with a kubeconfig.
+  std::string lease_duration = "15s";
+  std::string renew_deadline = "10s";
+  std::string retry_period = "2s";
+  kube::RateLimitOptions rate_limit;
 };
 
 // Runs until SIGINT or SIGTERM; SIGHUP reloads the configuration, and so does a change of its files. Returns the exit

@@ -88,6 +88,7 @@ class SandboxSession {
   const std::string log_file_;
   base::Clock& clock_ = base::SystemClock::Get();
   std::unique_ptr<sandbox::Sandbox> sandbox_;
+  base::MetricRegistry metrics_;
   std::unique_ptr<kube::Client> client_;
   std::unique_ptr<CalendarClock> calendar_;
   std::unique_ptr<ControlPlane> plane_;
@@ -124,7 +125,9 @@ base::Status SandboxSession::StartSandbox(bool scripted) {
       sandbox_->ApplyManifests(embedded::kTriggerauthenticationsYaml, "the CRD of TriggerAuthentications"));
   kube::ClientConfig config;
   config.server = sandbox_->Url();
-  TW_ASSIGN_OR_RETURN(client_, kube::NewClient(config));
+  kube::ClientOptions client_options;
+  client_options.metrics = &metrics_;
+  TW_ASSIGN_OR_RETURN(client_, kube::NewClient(config, client_options));
   return base::Status::Ok();
 }
 
@@ -151,7 +154,7 @@ ControlPlaneOptions SandboxSession::PlaneOptions() {
 }
 
 base::Status SandboxSession::StartControlPlane() {
-  plane_ = std::make_unique<ControlPlane>(PlaneOptions(), *client_, clock_, *calendar_);
+  plane_ = std::make_unique<ControlPlane>(PlaneOptions(), *client_, clock_, *calendar_, metrics_);
   TW_RETURN_IF_ERROR(plane_->Start());
   // The aggregation layer finds us as it would in a cluster: APIService -> Service -> Endpoints.
   std::string meta = std::string("metadata: {name: tidewright, namespace: ") + kServiceNamespace + "}\n";

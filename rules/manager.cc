@@ -100,7 +100,9 @@ class GroupRunner : public std::enable_shared_from_this<GroupRunner> {
 
 Manager::Manager(promql::QueryEngine& engine, tsdb::Appendable& storage, base::Clock& clock, base::Scheduler& scheduler,
                  base::MetricRegistry* metrics, const ManagerOptions& options)
-    : environment_(std::make_unique<Environment>(engine, storage, clock, scheduler, metrics, options)) {}
+    : environment_(std::make_unique<Environment>(engine, storage, clock, scheduler, metrics, options)),
+      default_interval_ms_(options.default_interval_ms),
+      default_query_offset_ms_(options.default_query_offset_ms) {}
 
 Manager::~Manager() { Stop(); }
 
@@ -136,6 +138,10 @@ base::Status Manager::Load(const std::vector<std::string>& files) {
   TW_ASSIGN_OR_RETURN(std::vector<GroupSpec> specs, ReadFiles(files));
   Environment& env = *environment_;
   base::MutexLock load(load_mu_);
+  for (GroupSpec& spec : specs) {  // A group with another default is another group.
+    if (spec.interval_ms == 0) spec.interval_ms = default_interval_ms_;
+    if (!spec.query_offset_ms) spec.query_offset_ms = default_query_offset_ms_;
+  }
   std::map<std::pair<std::string, std::string>, std::shared_ptr<GroupRunner>> old;
   for (auto& runner : CurrentRunners()) {
     const GroupSpec& spec = runner->group().spec();
@@ -169,6 +175,12 @@ base::Status Manager::Load(const std::vector<std::string>& files) {
   }
   base::LogInfo("rules", "rules loaded", {{"groups", std::to_string(specs.size())}});
   return base::Status::Ok();
+}
+
+void Manager::SetDefaults(int64_t interval_ms, int64_t query_offset_ms) {
+  base::MutexLock load(load_mu_);
+  default_interval_ms_ = interval_ms;
+  default_query_offset_ms_ = query_offset_ms;
 }
 
 void Manager::Start() {

@@ -88,6 +88,8 @@ class Manager {
   // any error nothing changes and the status lists all errors of all files. Rules that stay keep their state. Waits for
   // evaluations that are under way in groups that change.
   base::Status Load(const std::vector<std::string>& files);
+  // Replaces the defaults that the options gave, for the next Load(): groups that it changes begin anew.
+  void SetDefaults(int64_t interval_ms, int64_t query_offset_ms);
 
   // Begins evaluating. Load() may come before or after.
   void Start();
@@ -107,6 +109,8 @@ class Manager {
 
   base::Mutex load_mu_;  // Serializes Load, Start and Stop.
   bool running_ GUARDED_BY(load_mu_) = false;
+  int64_t default_interval_ms_ GUARDED_BY(load_mu_);
+  int64_t default_query_offset_ms_ GUARDED_BY(load_mu_);
 
   mutable base::Mutex mu_;
   std::vector<std::shared_ptr<GroupRunner>> runners_ GUARDED_BY(mu_);

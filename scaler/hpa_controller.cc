@@ -9,10 +9,10 @@ namespace tidewright::scaler {
 
 class HpaController::Impl {
  public:
-  Impl(kube::Client& client, base::Clock& clock, base::Scheduler& scheduler, base::MetricRegistry& metrics,
+  Impl(const Cluster& cluster, base::Clock& clock, base::Scheduler& scheduler, base::MetricRegistry& metrics,
        const HpaControllerOptions& options)
-      : own_board_(metrics), follower_(client, clock, scheduler) {
-    context_.client = &client;
+      : own_board_(metrics), follower_(*cluster.caches, scheduler) {
+    context_.cluster = cluster;
     context_.clock = &clock;
     context_.board = options.board != nullptr ? options.board : &own_board_;
     context_.targets = options.targets != nullptr ? options.targets : &own_targets_;
@@ -39,9 +39,9 @@ class HpaController::Impl {
   ObjectFollower follower_;
 };
 
-HpaController::HpaController(kube::Client& client, base::Clock& clock, base::Scheduler& scheduler,
+HpaController::HpaController(const Cluster& cluster, base::Clock& clock, base::Scheduler& scheduler,
                              base::MetricRegistry& metrics, HpaControllerOptions options)
-    : impl_(std::make_unique<Impl>(client, clock, scheduler, metrics, options)) {}
+    : impl_(std::make_unique<Impl>(cluster, clock, scheduler, metrics, options)) {}
 
 HpaController::~HpaController() { Stop(); }
 void HpaController::Start() { impl_->Start(); }

@@ -8,7 +8,7 @@
 #include "base/clock.h"
 #include "base/metrics.h"
 #include "base/thread_pool.h"
-#include "kube/client.h"
+#include "scaler/cluster.h"
 #include "scaler/status_board.h"
 #include "scaler/target.h"
 
@@ -33,7 +33,7 @@ struct HpaControllerOptions {
 // every sync period; the formula is Decide(). Borrows its arguments, which must outlive it.
 class HpaController {
  public:
-  HpaController(kube::Client& client, base::Clock& clock, base::Scheduler& scheduler, base::MetricRegistry& metrics,
+  HpaController(const Cluster& cluster, base::Clock& clock, base::Scheduler& scheduler, base::MetricRegistry& metrics,
                 HpaControllerOptions options = {});
   ~HpaController();  // Stop().
 

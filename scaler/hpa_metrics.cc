@@ -103,7 +103,7 @@ std::string GroupResource(const kube::Resource& resource) {
 }  // namespace
 
 HpaMetricReader::HpaMetricReader(kube::Client& client, const std::string& ns, const std::string& selector,
-                                 const base::Json& pods, int64_t now_ms, const HpaReadOptions& options)
+                                 const Pods& pods, int64_t now_ms, const HpaReadOptions& options)
     : client_(client), ns_(ns), selector_(selector), pods_(pods), now_ms_(now_ms), options_(options) {}
 
 Signal HpaMetricReader::Read(const HpaMetric& metric) {
@@ -199,7 +199,8 @@ base::Status HpaMetricReader::Classify(const HpaMetric& metric, const PodMetrics
     return base::UnavailableError("no pods returned by selector while calculating replica count");
   }
   bool cpu = metric.source != HpaMetric::Source::kPods && metric.name == "cpu";
-  for (const base::Json& pod : pods_) {
+  for (const auto& found_pod : pods_) {
+    const base::Json& pod = *found_pod;
     PodSample sample;
     sample.name = kube::NameOf(pod);
     if (metric.type == TargetType::kUtilization) {

@@ -4,6 +4,7 @@
 
 #include <cstdint>
 #include <map>
+#include <memory>
 #include <optional>
 #include <string>
 #include <vector>
@@ -16,6 +17,8 @@
 
 namespace tidewright::scaler {
 
+using Pods = std::vector<std::shared_ptr<const base::Json>>;
+
 struct HpaReadOptions {
   int64_t cpu_initialization_ms = 300'000;      // CPU of a pod counts only with care for this long after its start.
   int64_t initial_readiness_delay_ms = 30'000;  // A pod unready since within this time of its start was never ready.
@@ -24,8 +27,8 @@ struct HpaReadOptions {
 // One read of all metrics of one autoscaler. Not thread-safe; borrows everything for its lifetime.
 class HpaMetricReader {
  public:
-  // `selector` selects the target's pods; `pods` is their list (items of a PodList).
-  HpaMetricReader(kube::Client& client, const std::string& ns, const std::string& selector, const base::Json& pods,
+  // `selector` selects the target's pods; `pods` are they.
+  HpaMetricReader(kube::Client& client, const std::string& ns, const std::string& selector, const Pods& pods,
                   int64_t now_ms, const HpaReadOptions& options);
 
   // The signal of a metric; what could not be read is its `error`.
@@ -51,7 +54,7 @@ class HpaMetricReader {
   kube::Client& client_;
   const std::string& ns_;
   const std::string& selector_;
-  const base::Json& pods_;
+  const Pods& pods_;
   const int64_t now_ms_;
   const HpaReadOptions options_;
 };

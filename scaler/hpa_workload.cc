@@ -13,12 +13,10 @@ namespace tidewright::scaler {
 
 namespace {
 
-constexpr char kComponent[] = "horizontal-pod-autoscaler";
-
-int32_t CountReady(const base::Json& pods) {
+int32_t CountReady(const Pods& pods) {
   int32_t ready = 0;
-  for (const base::Json& pod : pods) {
-    if (base::FindString(pod, {"status", "phase"}) == "Running" && kube::IsPodReady(pod)) ++ready;
+  for (const auto& pod : pods) {
+    if (base::FindString(*pod, {"status", "phase"}) == "Running" && kube::IsPodReady(*pod)) ++ready;
   }
   return ready;
 }
@@ -38,13 +36,13 @@ void SelectorRegistry::Remove(const std::string& owner) {
 }
 
 std::vector<std::string> SelectorRegistry::Others(const std::string& owner, const std::string& ns,
-                                                  const base::Json& pods) const {
+                                                  const Pods& pods) const {
   base::MutexLock lock(mu_);
   std::vector<std::string> others;
   for (const auto& [name, entry] : entries_) {
     if (name == owner || entry.ns != ns) continue;
-    bool shared = std::any_of(pods.begin(), pods.end(), [&entry = entry](const base::Json& pod) {
-      return entry.selector.Matches(kube::LabelsOf(pod));
+    bool shared = std::any_of(pods.begin(), pods.end(), [&entry = entry](const auto& pod) {
+      return entry.selector.Matches(kube::LabelsOf(*pod));
     });
     if (shared) others.push_back(name);
   }
@@ -104,10 +102,11 @@ void HpaWorkload::Sync() {
   Condition("AbleToScale", true, "SucceededGetScale", "the HPA controller was able to get the target's current scale");
   status_.Set("currentReplicas", scale_.status_replicas);
   if (spec_.generation > 0) status_.Set("observedGeneration", spec_.generation);
-  if (scale_.spec_replicas == 0 && spec_.scale.min_replicas != 0) return Disable();
-  base::Json pods = base::Json::array();
+  if (IsDisabled()) return Disable();
+  Pods pods;
   base::Status listed = ReadPods(&pods);
-  if (!listed.ok()) return Stop("ScalingActive", "InvalidSelector", listed.message());
+  bool unknown = listed.code() == base::Code::kUnavailable;
+  if (!listed.ok()) return Stop("ScalingActive", unknown ? "FailedGetPods" : "InvalidSelector", listed.message());
   if (!CheckSelector(pods)) return;
   DecisionInput input = InputFor(ReadSignals(pods), pods);
   Decision decision = Decide(input);
@@ -116,40 +115,35 @@ void HpaWorkload::Sync() {
   ReportLimits(input, decision);
   ReportMetrics(input, decision);
   Act(input, decision);
+  ReportZero(scale_.spec_replicas);
   Show(input.signals, decision);
 }
 
 base::Status HpaWorkload::ReadScale() {
   if (!resource_) {
     TW_ASSIGN_OR_RETURN(resource_,
-                        kube::ResolveResource(*context_.client, spec_.target_api_version, spec_.target_kind));
+                        kube::ResolveResource(*context_.cluster.client, spec_.target_api_version, spec_.target_kind));
   }
-  TW_ASSIGN_OR_RETURN(scale_, kube::GetScale(*context_.client, *resource_, spec_.ns, spec_.target_name));
+  TW_ASSIGN_OR_RETURN(scale_, kube::GetScale(*context_.cluster.client, *resource_, spec_.ns, spec_.target_name));
   return base::Status::Ok();
 }
 
-base::Status HpaWorkload::ReadPods(base::Json* pods) {
+base::Status HpaWorkload::ReadPods(Pods* pods) {
   if (scale_.selector.empty()) {
     return base::FailedPreconditionError("the HPA target's scale is missing a selector");
   }
-  kube::ListOptions options;
-  options.label_selector = scale_.selector;
-  TW_ASSIGN_OR_RETURN(base::Json list, context_.client->List(kube::resources::kPods, spec_.ns, options));
-  const base::Json* items = base::Find(list, {"items"});
-  if (items != nullptr && items->is_array()) *pods = *items;
+  auto selector = kube::LabelSelector::Parse(scale_.selector);
+  if (!selector.ok()) {
+    return selector.status().Annotate("couldn't convert selector into a corresponding internal selector object");
+  }
+  TW_ASSIGN_OR_RETURN(*pods, context_.cluster.objects->List(kube::resources::kPods, spec_.ns, *selector));
   ready_ = CountReady(*pods);
   return base::Status::Ok();
 }
 
 // Two autoscalers over one pod would read each other's work as load.
-bool HpaWorkload::CheckSelector(const base::Json& pods) {
-  auto selector = kube::LabelSelector::Parse(scale_.selector);
-  if (!selector.ok()) {
-    Stop("ScalingActive", "InvalidSelector",
-         "couldn't convert selector into a corresponding internal selector object: " + selector.status().message());
-    return false;
-  }
-  context_.selectors->Set(Owner(), spec_.ns, *selector);
+bool HpaWorkload::CheckSelector(const Pods& pods) {
+  context_.selectors->Set(Owner(), spec_.ns, *kube::LabelSelector::Parse(scale_.selector));
   std::vector<std::string> others = context_.selectors->Others(Owner(), spec_.ns, pods);
   if (others.empty()) return true;
   Stop("ScalingActive", "AmbiguousSelector",
@@ -165,6 +159,34 @@ void HpaWorkload::Stop(const char* condition, const std::string& reason, const s
   ShowHeld("held: " + message);
 }
 
+// Zero replicas are this controller's own doing when the condition ScaledToZero says so; else somebody switched the
+// workload off. Out of zero only a metric leads that does not come from the workload's own pods.
+bool HpaWorkload::IsDisabled() const {
+  if (scale_.spec_replicas > 0) return false;
+  bool own = false;
+  for (const ConditionStatus& condition : ConditionsOf(status_.object())) {
+    own = own || (condition.type == "ScaledToZero" && condition.status == "True");
+  }
+  bool measurable = std::any_of(spec_.metrics.begin(), spec_.metrics.end(), [](const HpaMetric& metric) {
+    return metric.source == HpaMetric::Source::kObject || metric.source == HpaMetric::Source::kExternal;
+  });
+  return !own || (spec_.scale.min_replicas == 0 && !measurable);
+}
+
+// Only for autoscalers that may go to zero, or did.
+void HpaWorkload::ReportZero(int32_t replicas) {
+  if (replicas == 0) {
+    Condition("ScaledToZero", true, "ScaledToZero", "the HPA controller scaled the target to zero replicas");
+    return;
+  }
+  bool known = false;
+  for (const ConditionStatus& condition : ConditionsOf(status_.object())) {
+    known = known || condition.type == "ScaledToZero";
+  }
+  if (!known && spec_.scale.min_replicas != 0) return;
+  Condition("ScaledToZero", false, "NotScaledToZero", "the target has replicas");
+}
+
 void HpaWorkload::Disable() {
   std::string why = "scaling is disabled since the replica count of the target is zero";
   Condition("ScalingActive", false, "ScalingDisabled", why);
@@ -172,8 +194,8 @@ void HpaWorkload::Disable() {
   ShowHeld(why);
 }
 
-std::vector<Signal> HpaWorkload::ReadSignals(const base::Json& pods) {
-  HpaMetricReader reader(*context_.client, spec_.ns, scale_.selector, pods, Now(), context_.reading);
+std::vector<Signal> HpaWorkload::ReadSignals(const Pods& pods) {
+  HpaMetricReader reader(*context_.cluster.client, spec_.ns, scale_.selector, pods, Now(), context_.reading);
   std::vector<Signal> signals;
   for (const HpaMetric& metric : spec_.metrics) {
     signals.push_back(reader.Read(metric));
@@ -188,7 +210,7 @@ std::vector<Signal> HpaWorkload::ReadSignals(const base::Json& pods) {
   return signals;
 }
 
-DecisionInput HpaWorkload::InputFor(std::vector<Signal> signals, const base::Json& pods) {
+DecisionInput HpaWorkload::InputFor(std::vector<Signal> signals, const Pods& pods) {
   DecisionInput input;
   input.spec = spec_.scale;
   input.signals = std::move(signals);
@@ -217,7 +239,8 @@ void HpaWorkload::Act(const DecisionInput& input, const Decision& decision) {
   status_.Set("desiredReplicas", decision.hold ? from : decision.replicas);
   if (decision.hold || decision.replicas == from) return;
   std::string news = "New size: " + std::to_string(decision.replicas) + "; reason: " + RescaleReason(input, decision);
-  base::Status scaled = kube::SetScale(*context_.client, *resource_, spec_.ns, spec_.target_name, decision.replicas);
+  base::Status scaled = SetReplicas(*context_.cluster.client, *resource_, spec_.ns, spec_.target_name,
+                                    {from, scale_.resource_version}, decision.replicas);
   if (!scaled.ok()) {
     Condition("AbleToScale", false, "FailedUpdateScale",
               "the HPA controller was unable to update the target scale: " + scaled.message());
@@ -308,7 +331,7 @@ void HpaWorkload::Warn(const std::string& reason, const std::string& message) {
 }
 
 void HpaWorkload::Event(const char* type, const std::string& reason, const std::string& message) {
-  kube::RecordEvent(*context_.client, *object_, type, reason, message, kComponent, Now());
+  context_.cluster.record_event(*object_, type, reason, message);
 }
 
 }  // namespace tidewright::scaler

@@ -13,6 +13,7 @@
 #include "base/json_fwd.h"
 #include "base/mutex.h"
 #include "kube/client.h"
+#include "scaler/cluster.h"
 #include "scaler/hpa.h"
 #include "scaler/hpa_metrics.h"
 #include "scaler/object_status.h"
@@ -26,8 +27,8 @@ class SelectorRegistry {
  public:
   void Set(const std::string& owner, const std::string& ns, const kube::LabelSelector& selector);
   void Remove(const std::string& owner);
-  // Other owners of the namespace that select any of `pods` (items of a PodList).
-  std::vector<std::string> Others(const std::string& owner, const std::string& ns, const base::Json& pods) const;
+  // Other owners of the namespace that select any of `pods`.
+  std::vector<std::string> Others(const std::string& owner, const std::string& ns, const Pods& pods) const;
 
  private:
   struct Entry {
@@ -40,7 +41,7 @@ class SelectorRegistry {
 
 // What all HpaWorkloads share. Borrows everything.
 struct HpaContext {
-  kube::Client* client = nullptr;
+  Cluster cluster;
   base::Clock* clock = nullptr;
   StatusBoard* board = nullptr;
   TargetRegistry* targets = nullptr;
@@ -66,14 +67,16 @@ class HpaWorkload {
   void Forget();
   void Sync();
   base::Status ReadScale();
-  base::Status ReadPods(base::Json* pods);
-  bool CheckSelector(const base::Json& pods);
+  base::Status ReadPods(Pods* pods);
+  bool CheckSelector(const Pods& pods);
+  bool IsDisabled() const;
   void Stop(const char* condition, const std::string& reason, const std::string& message);
   void Disable();
-  std::vector<Signal> ReadSignals(const base::Json& pods);
-  DecisionInput InputFor(std::vector<Signal> signals, const base::Json& pods);
+  std::vector<Signal> ReadSignals(const Pods& pods);
+  DecisionInput InputFor(std::vector<Signal> signals, const Pods& pods);
   void Act(const DecisionInput& input, const Decision& decision);
   std::string RescaleReason(const DecisionInput& input, const Decision& decision) const;
+  void ReportZero(int32_t replicas);
   void ReportScalingActive(const DecisionInput& input, const Decision& decision);
   void ReportLimits(const DecisionInput& input, const Decision& decision);
   void ReportMetrics(const DecisionInput& input, const Decision& decision);

@@ -102,7 +102,7 @@ void HpaWorkload::ShowHeld(const std::string& why) {
 }
 
 void HpaWorkload::WriteStatus() {
-  base::Status written = status_.Write(*context_.client, kube::resources::kHorizontalPodAutoscalers,
+  base::Status written = status_.Write(*context_.cluster.client, kube::resources::kHorizontalPodAutoscalers,
                                        kube::NamespaceOf(*object_), kube::NameOf(*object_));
   if (written.ok() || written.code() == base::Code::kNotFound) return;
   base::LogWarn("scaler", "status not written, trying again at the next pass",

@@ -25,46 +25,53 @@ std::string Relevant(const base::Json& object) {
 
 }  // namespace
 
-ObjectFollower::ObjectFollower(kube::Client& client, base::Clock& clock, base::Scheduler& scheduler)
-    : client_(client), clock_(clock) {
+ObjectFollower::ObjectFollower(kube::SharedCaches& caches, base::Scheduler& scheduler) : caches_(caches) {
   queue_ = std::make_shared<WorkQueue>(scheduler, [this](const std::string& key) { return Run(key); });
 }
 
 ObjectFollower::~ObjectFollower() { Stop(); }
 
 void ObjectFollower::Watch(const kube::Resource& resource, const std::string& ns, NewPass new_pass) {
-  auto informer = std::make_unique<kube::Informer>(client_, clock_, resource, kube::InformerOptions{ns, "", ""});
-  kube::Informer* watched = informer.get();
-  informer->AddHandler([this, resource, watched, new_pass = std::move(new_pass)](
-                           kube::EventType type, const std::shared_ptr<const base::Json>& object) {
-    OnEvent(resource, new_pass, watched->HasSynced(), type, object);
-  });
-  informers_.push_back(std::move(informer));
+  watched_.push_back(std::make_unique<Watched>(Watched{resource, ns, std::move(new_pass), nullptr, {}, 0}));
 }
 
 void ObjectFollower::Start() {
-  for (auto& informer : informers_) informer->Start();
+  for (auto& watched : watched_) {
+    kube::InformerOptions options;
+    options.ns = watched->ns;
+    watched->informer = caches_.Get(watched->resource, options);
+    for (const auto& object : watched->informer->List()) watched->present.insert(kube::KeyOf(*object));
+    watched->handler = watched->informer->AddHandler(
+        [this, &watched = *watched](kube::EventType type, const std::shared_ptr<const base::Json>& object) {
+          OnEvent(watched, type, object);
+        });
+  }
 }
 
 void ObjectFollower::Stop() {
-  for (auto& informer : informers_) informer->Stop();
+  for (auto& watched : watched_) {
+    if (watched->informer != nullptr) watched->informer->RemoveHandler(watched->handler);
+  }
   queue_->Stop();
 }
 
 bool ObjectFollower::HasSynced() const {
-  for (const auto& informer : informers_) {
-    if (!informer->HasSynced()) return false;
+  for (const auto& watched : watched_) {
+    if (watched->informer == nullptr || !watched->informer->HasSynced()) return false;
   }
-  return !informers_.empty();
+  return !watched_.empty();
 }
 
-void ObjectFollower::OnEvent(const kube::Resource& resource, const NewPass& new_pass, bool synced, kube::EventType type,
+void ObjectFollower::OnEvent(const Watched& watched, kube::EventType type,
                              const std::shared_ptr<const base::Json>& object) {
-  const std::string key = resource.group + " " + kube::KeyOf(*object);
+  const std::string name = kube::KeyOf(*object);
+  const std::string key = watched.resource.group + " " + name;
+  bool first = false;
   {
     base::MutexLock lock(mu_);
     Entry& entry = entries_[key];
-    if (entry.pass == nullptr) entry.pass = std::make_shared<Pass>(new_pass());
+    first = entry.pass == nullptr;
+    if (first) entry.pass = std::make_shared<Pass>(watched.new_pass());
     bool gone = type == kube::EventType::kDeleted;
     std::string relevant = gone ? "" : Relevant(*object);
     bool same = !gone && entry.object != nullptr && entry.relevant == relevant;
@@ -72,7 +79,8 @@ void ObjectFollower::OnEvent(const kube::Resource& resource, const NewPass& new_
     entry.relevant = std::move(relevant);
     if (same) return;  // Our own status writes come back as changes.
   }
-  queue_->Add(key, synced ? 0 : SpreadOf(key, kStartSpreadMs));
+  bool at_start = first && (!watched.informer->HasSynced() || watched.present.count(name) > 0);
+  queue_->Add(key, at_start ? SpreadOf(key, kStartSpreadMs) : 0);
 }
 
 std::optional<int64_t> ObjectFollower::Run(const std::string& key) {

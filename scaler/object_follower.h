@@ -7,22 +7,23 @@
 #include <map>
 #include <memory>
 #include <optional>
+#include <set>
 #include <string>
 #include <vector>
 
-#include "base/clock.h"
 #include "base/json_fwd.h"
 #include "base/mutex.h"
 #include "base/thread_pool.h"
 #include "kube/client.h"
 #include "kube/informer.h"
+#include "kube/shared_caches.h"
 #include "scaler/work_queue.h"
 
 namespace tidewright::scaler {
 
 // Watches resources and calls one pass per object whenever the object appears, changes (its status apart) or is gone,
 // and when the pass asked to be called again. First passes after a start are spread over two seconds. Thread-safe;
-// borrows client, clock and scheduler.
+// borrows caches and scheduler.
 class ObjectFollower {
  public:
   // One pass: the object as last seen, null once it is gone; returns in how many ms it wants to be called again. Calls
@@ -30,7 +31,7 @@ class ObjectFollower {
   using Pass = std::function<std::optional<int64_t>(const std::shared_ptr<const base::Json>& object)>;
   using NewPass = std::function<Pass()>;
 
-  ObjectFollower(kube::Client& client, base::Clock& clock, base::Scheduler& scheduler);
+  ObjectFollower(kube::SharedCaches& caches, base::Scheduler& scheduler);
   ~ObjectFollower();  // Stop().
 
   // Before Start(). `new_pass` is called once per object, under a lock: it must be quick.
@@ -47,15 +48,21 @@ class ObjectFollower {
     std::string relevant;
     std::shared_ptr<Pass> pass;
   };
-  void OnEvent(const kube::Resource& resource, const NewPass& new_pass, bool synced, kube::EventType type,
-               const std::shared_ptr<const base::Json>& object);
+  struct Watched {
+    kube::Resource resource;
+    std::string ns;
+    NewPass new_pass;
+    std::shared_ptr<kube::Informer> informer;  // Set by Start().
+    std::set<std::string> present;             // What was in the cache already, by "namespace/name".
+    kube::Informer::HandlerId handler = 0;
+  };
+  void OnEvent(const Watched& watched, kube::EventType type, const std::shared_ptr<const base::Json>& object);
   std::optional<int64_t> Run(const std::string& key);
 
-  kube::Client& client_;
-  base::Clock& clock_;
+  kube::SharedCaches& caches_;
   base::Mutex mu_;
   std::map<std::string, Entry> entries_ GUARDED_BY(mu_);  // By "group namespace/name".
-  std::vector<std::unique_ptr<kube::Informer>> informers_;
+  std::vector<std::unique_ptr<Watched>> watched_;         // Written by Watch() and Start() only.
   std::shared_ptr<WorkQueue> queue_;
 };
 

@@ -9,10 +9,10 @@ namespace tidewright::scaler {
 
 class ScaledObjectController::Impl {
  public:
-  Impl(kube::Client& client, promql::QueryEngine& engine, base::Clock& control, base::Clock& calendar,
+  Impl(const Cluster& cluster, promql::QueryEngine& engine, base::Clock& control, base::Clock& calendar,
        base::Scheduler& scheduler, base::MetricRegistry& metrics, ScaledObjectControllerOptions options)
-      : options_(std::move(options)), own_board_(metrics), follower_(client, control, scheduler) {
-    context_.client = &client;
+      : options_(std::move(options)), own_board_(metrics), follower_(*cluster.caches, scheduler) {
+    context_.cluster = cluster;
     context_.triggers.control = &control;
     context_.triggers.calendar = &calendar;
     context_.triggers.engine = &engine;
@@ -57,10 +57,10 @@ class ScaledObjectController::Impl {
   ObjectFollower follower_;  // Last: its passes use everything above.
 };
 
-ScaledObjectController::ScaledObjectController(kube::Client& client, promql::QueryEngine& engine, base::Clock& control,
-                                               base::Clock& calendar, base::Scheduler& scheduler,
+ScaledObjectController::ScaledObjectController(const Cluster& cluster, promql::QueryEngine& engine,
+                                               base::Clock& control, base::Clock& calendar, base::Scheduler& scheduler,
                                                base::MetricRegistry& metrics, ScaledObjectControllerOptions options)
-    : impl_(std::make_unique<Impl>(client, engine, control, calendar, scheduler, metrics, std::move(options))) {}
+    : impl_(std::make_unique<Impl>(cluster, engine, control, calendar, scheduler, metrics, std::move(options))) {}
 
 ScaledObjectController::~ScaledObjectController() { Stop(); }
 base::Status ScaledObjectController::Start() { return impl_->Start(); }

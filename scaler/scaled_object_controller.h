@@ -10,8 +10,8 @@
 #include "base/metrics.h"
 #include "base/thread_pool.h"
 #include "http/client.h"
-#include "kube/client.h"
 #include "promql/engine.h"
+#include "scaler/cluster.h"
 #include "scaler/status_board.h"
 #include "scaler/target.h"
 
@@ -37,11 +37,12 @@ struct ScaledObjectControllerOptions {
 // Ready=False and touches neither its target nor any other object.
 //
 // `control` is the time of decisions and samples, `calendar` that of cron windows (the same clock outside the sandbox).
-// Borrows its arguments, which must outlive it; `metrics` receives what StatusBoard lists.
+// Borrows its arguments, which must outlive it; `metrics` receives what StatusBoard lists. Where several replicas run,
+// only the leader has a started controller.
 class ScaledObjectController {
  public:
-  ScaledObjectController(kube::Client& client, promql::QueryEngine& engine, base::Clock& control, base::Clock& calendar,
-                         base::Scheduler& scheduler, base::MetricRegistry& metrics,
+  ScaledObjectController(const Cluster& cluster, promql::QueryEngine& engine, base::Clock& control,
+                         base::Clock& calendar, base::Scheduler& scheduler, base::MetricRegistry& metrics,
                          ScaledObjectControllerOptions options = {});
   ~ScaledObjectController();  // Stop().
 

@@ -13,9 +13,9 @@ namespace tidewright::scaler {
 
 namespace {
 
-constexpr char kComponent[] = "tidewright-scaler";
 constexpr char kFinalizer[] = "tidewright.dev/scaledobject";
 constexpr int64_t kRetryMs = 10'000;
+constexpr int64_t kLookAgainMs = 500;
 constexpr size_t kMaxConditionText = 1000;
 
 std::string Cut(const std::string& text) {
@@ -124,16 +124,14 @@ base::Status ScaledWorkload::ClaimTarget() {
 
 // Looked at whenever the spec changes, as an admission check would.
 base::Status ScaledWorkload::RefuseOtherAutoscalers() {
-  auto list = context_.client->List(kube::resources::kHorizontalPodAutoscalers, spec_.ns);
-  if (!list.ok()) return base::Status::Ok();  // Without permission to look there is nothing to find.
-  const base::Json* items = base::Find(*list, {"items"});
-  if (items == nullptr || !items->is_array()) return base::Status::Ok();
-  for (const base::Json& hpa : *items) {
-    bool same = base::FindString(hpa, {"spec", "scaleTargetRef", "kind"}) == spec_.target_kind &&
-                base::FindString(hpa, {"spec", "scaleTargetRef", "name"}) == spec_.target_name;
+  auto hpas = context_.cluster.objects->List(kube::resources::kHorizontalPodAutoscalers, spec_.ns, {});
+  if (!hpas.ok()) return base::Status::Ok();  // Without permission to look there is nothing to find.
+  for (const auto& hpa : *hpas) {
+    bool same = base::FindString(*hpa, {"spec", "scaleTargetRef", "kind"}) == spec_.target_kind &&
+                base::FindString(*hpa, {"spec", "scaleTargetRef", "name"}) == spec_.target_name;
     if (!same) continue;
     return base::AlreadyExistsError(spec_.TargetKey() + " is already scaled by HorizontalPodAutoscaler " +
-                                    kube::KeyOf(hpa) + "; delete one of the two or give it another target");
+                                    kube::KeyOf(*hpa) + "; delete one of the two or give it another target");
   }
   return base::Status::Ok();
 }
@@ -141,11 +139,11 @@ base::Status ScaledWorkload::RefuseOtherAutoscalers() {
 base::Status ScaledWorkload::Prepare() {
   const std::string what = spec_.target_kind + " " + spec_.ns + "/" + spec_.target_name;
   if (!target_resource_) {
-    auto resource = kube::ResolveResource(*context_.client, spec_.target_api_version, spec_.target_kind);
+    auto resource = kube::ResolveResource(*context_.cluster.client, spec_.target_api_version, spec_.target_kind);
     if (!resource.ok()) return resource.status().Annotate("spec.scaleTargetRef");
     target_resource_ = *resource;
   }
-  auto target = ReadTarget(*context_.client, *target_resource_, spec_.ns, spec_.target_name);
+  auto target = ReadTarget(context_.cluster, *target_resource_, spec_.ns, spec_.target_name);
   if (!target.ok()) return target.status().Annotate("read " + what);
   target_ = std::move(*target);
   if (status_.Find("originalReplicaCount") == nullptr) {
@@ -173,8 +171,8 @@ base::Status ScaledWorkload::PatchFinalizers(bool present) {
   if (present) finalizers.push_back(kFinalizer);
   base::Json patch = {
       {"metadata", {{"finalizers", finalizers}, {"resourceVersion", kube::ResourceVersionOf(*object_)}}}};
-  auto patched = context_.client->Patch(resource_, kube::NamespaceOf(*object_), kube::NameOf(*object_),
-                                        kube::PatchType::kMerge, patch);
+  auto patched = context_.cluster.client->Patch(resource_, kube::NamespaceOf(*object_), kube::NameOf(*object_),
+                                                kube::PatchType::kMerge, patch);
   // The informer's copy may be a moment old; the next pass sees the newer one.
   if (patched.ok() || patched.status().code() == base::Code::kAborted ||
       patched.status().code() == base::Code::kNotFound) {
@@ -189,10 +187,10 @@ ScaledWorkload::Delay ScaledWorkload::Finalize() {
   bool restore = decoded_->ok() && spec_.restore_on_delete && original != nullptr && original->is_number_integer();
   base::Status done;
   if (restore) {
-    auto resource = kube::ResolveResource(*context_.client, spec_.target_api_version, spec_.target_kind);
-    done = resource.ok()
-               ? kube::SetScale(*context_.client, *resource, spec_.ns, spec_.target_name, original->get<int32_t>())
-               : resource.status();
+    auto resource = kube::ResolveResource(*context_.cluster.client, spec_.target_api_version, spec_.target_kind);
+    done = resource.ok() ? kube::SetScale(*context_.cluster.client, *resource, spec_.ns, spec_.target_name,
+                                          original->get<int32_t>())
+                         : resource.status();
     if (done.code() == base::Code::kNotFound) done = base::Status::Ok();  // Nothing is left to restore.
   }
   if (done.ok()) done = PatchFinalizers(false);
@@ -232,14 +230,14 @@ ScaledWorkload::Delay ScaledWorkload::Follow() {
   first_pass_ = false;
   Act(decision);
   Report(input, decision);
-  return spec_.polling_interval_ms;
+  return std::exchange(overtaken_, false) ? kLookAgainMs : spec_.polling_interval_ms;
 }
 
 base::Result<std::map<std::string, std::string>> ScaledWorkload::Parameters(const TriggerSpec& trigger) {
   if (trigger.authentication.empty()) return std::map<std::string, std::string>();
   kube::Resource resource = kube::resources::kTriggerAuthentications;
   resource.group = resource_.group;
-  return ReadAuthentication(*context_.client, resource, spec_.ns, trigger.authentication, *target_.object,
+  return ReadAuthentication(context_.cluster, resource, spec_.ns, trigger.authentication, *target_.object,
                             spec_.env_container);
 }
 
@@ -254,7 +252,7 @@ void ScaledWorkload::BuildTrigger(size_t index) {
   }
   secrets.parameters = std::move(*parameters);
   secrets.env = [this](const std::string& variable) {
-    return LookUpEnv(*context_.client, spec_.ns, *target_.object, spec_.env_container, variable);
+    return LookUpEnv(*context_.cluster.client, spec_.ns, *target_.object, spec_.env_container, variable);
   };
   auto built = NewTrigger(trigger, secrets, context_.triggers);
   source.error = built.ok() ? "" : built.status().message();
@@ -336,9 +334,12 @@ DecisionInput ScaledWorkload::InputFor(std::vector<Signal> signals) {
 base::Status ScaledWorkload::ScaleTo(int32_t replicas, const std::string& why, const char* reason) {
   int32_t from = target_.replicas.spec_replicas;
   if (replicas == from) return base::Status::Ok();
-  base::Status status = kube::SetScale(*context_.client, *target_resource_, spec_.ns, spec_.target_name, replicas);
+  base::Status status = SetReplicas(*context_.cluster.client, *target_resource_, spec_.ns, spec_.target_name,
+                                    {from, target_.resource_version}, replicas);
   std::string change = "Scaled " + spec_.target_kind + " " + spec_.ns + "/" + spec_.target_name + " from " +
                        std::to_string(from) + " to " + std::to_string(replicas);
+  overtaken_ = status.code() == base::Code::kAborted;
+  if (overtaken_) return status;  // No failure: the next pass looks again.
   if (!status.ok()) {
     Event(EventType::kWarning, from == 0 ? "KEDAScaleTargetActivationFailed" : "FailedRescale",
           "Could not set " + FormatReplicas(replicas) + ": " + status.message());
@@ -377,8 +378,7 @@ bool ScaledWorkload::Condition(const char* type, const char* status, const std::
 }
 
 void ScaledWorkload::Event(EventType type, const std::string& reason, const std::string& message) {
-  kube::RecordEvent(*context_.client, *object_, type == EventType::kNormal ? "Normal" : "Warning", reason, Cut(message),
-                    kComponent, Now());
+  context_.cluster.record_event(*object_, type == EventType::kNormal ? "Normal" : "Warning", reason, Cut(message));
 }
 
 }  // namespace tidewright::scaler

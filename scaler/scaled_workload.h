@@ -12,6 +12,7 @@
 #include "base/clock.h"
 #include "base/json_fwd.h"
 #include "kube/client.h"
+#include "scaler/cluster.h"
 #include "scaler/object_status.h"
 #include "scaler/scaled_object.h"
 #include "scaler/status_board.h"
@@ -22,7 +23,7 @@ namespace tidewright::scaler {
 
 // What all ScaledWorkloads share. Borrows everything; all of it must outlive them.
 struct WorkloadContext {
-  kube::Client* client = nullptr;
+  Cluster cluster;
   TriggerContext triggers;  // control and calendar clocks included.
   StatusBoard* board = nullptr;
   TargetRegistry* targets = nullptr;
@@ -103,6 +104,7 @@ class ScaledWorkload {
   };
   std::vector<Source> sources_;
   std::optional<int64_t> written_active_ms_;
+  bool overtaken_ = false;             // Somebody else set the replicas while this pass decided.
   std::optional<ScaleRecord> scaled_;  // Done in this pass, not on the board yet.
   std::string reported_problem_;       // The last problem that made an event.
 };

@@ -154,7 +154,7 @@ void ScaledWorkload::ReportDecision(const Decision& decision) {
 
 void ScaledWorkload::WriteStatus() {
   base::Status written =
-      status_.Write(*context_.client, resource_, kube::NamespaceOf(*object_), kube::NameOf(*object_));
+      status_.Write(*context_.cluster.client, resource_, kube::NamespaceOf(*object_), kube::NameOf(*object_));
   if (written.ok() || written.code() == base::Code::kNotFound) return;
   base::LogWarn("scaler", "status not written, trying again at the next pass",
                 {{"object", kube::KeyOf(*object_)}, {"error", written.ToString()}});

@@ -94,9 +94,19 @@ void StatusBoard::Remove(const std::string& controller, const std::string& ns, c
   base::MutexLock lock(mu_);
   auto it = workloads_.find({ns, name, controller});
   if (it == workloads_.end()) return;
-  DropSignalMetrics(it->second);
-  for (const char* family : {kReplicas, kDesired, kReady}) metrics_.Remove(family, WorkloadLabels(it->second));
+  DropMetrics(it->second);
   workloads_.erase(it);
+}
+
+void StatusBoard::Clear() {
+  base::MutexLock lock(mu_);
+  for (const auto& [key, status] : workloads_) DropMetrics(status);
+  workloads_.clear();
+}
+
+void StatusBoard::DropMetrics(const WorkloadStatus& status) {
+  DropSignalMetrics(status);
+  for (const char* family : {kReplicas, kDesired, kReady}) metrics_.Remove(family, WorkloadLabels(status));
 }
 
 std::vector<WorkloadStatus> StatusBoard::Snapshot() const {

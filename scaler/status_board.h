@@ -75,6 +75,7 @@ class StatusBoard {
                    const ScaleRecord& record);
   void CountTriggerError(const std::string& ns, const std::string& name, const SignalStatus& signal);
   void Remove(const std::string& controller, const std::string& ns, const std::string& name);
+  void Clear();  // Removes all.
 
   // Sorted by namespace, name and controller.
   std::vector<WorkloadStatus> Snapshot() const;
@@ -85,6 +86,7 @@ class StatusBoard {
   using Key = std::tuple<std::string, std::string, std::string>;  // Namespace, name, controller.
   void SetMetrics(const WorkloadStatus& status) REQUIRES_LOCK(mu_);
   void DropSignalMetrics(const WorkloadStatus& status) REQUIRES_LOCK(mu_);
+  void DropMetrics(const WorkloadStatus& status) REQUIRES_LOCK(mu_);
 
   base::MetricRegistry& metrics_;
   mutable base::Mutex mu_;

@@ -111,10 +111,12 @@ class Environment {
 
 }  // namespace
 
-base::Result<Target> ReadTarget(kube::Client& client, const kube::Resource& resource, const std::string& ns,
+base::Result<Target> ReadTarget(const Cluster& cluster, const kube::Resource& resource, const std::string& ns,
                                 const std::string& name) {
-  TW_ASSIGN_OR_RETURN(base::Json object, client.Get(resource, ns, name));
   Target target;
+  TW_ASSIGN_OR_RETURN(target.object, cluster.objects->Get(resource, ns, name));
+  const base::Json& object = *target.object;
+  target.resource_version = kube::ResourceVersionOf(object);
   bool complete = resource.group == "apps" &&
                   (resource.kind == "Deployment" || resource.kind == "StatefulSet" || resource.kind == "ReplicaSet");
   if (complete) {
@@ -122,13 +124,31 @@ base::Result<Target> ReadTarget(kube::Client& client, const kube::Resource& reso
     target.replicas.status_replicas = Count(object, {"status", "replicas"}, 0);
     target.replicas.ready_replicas = Count(object, {"status", "readyReplicas"}, 0);
   } else {
-    TW_ASSIGN_OR_RETURN(kube::Scale scale, kube::GetScale(client, resource, ns, name));
+    TW_ASSIGN_OR_RETURN(kube::Scale scale, kube::GetScale(*cluster.client, resource, ns, name));
+    target.resource_version = scale.resource_version;
     target.replicas.spec_replicas = scale.spec_replicas;
     target.replicas.status_replicas = scale.status_replicas;
     target.replicas.ready_replicas = Count(object, {"status", "readyReplicas"}, scale.status_replicas);
   }
-  target.object = std::make_shared<const base::Json>(std::move(object));
   return target;
+}
+
+base::Status SetReplicas(kube::Client& client, const kube::Resource& resource, const std::string& ns,
+                         const std::string& name, const SeenScale& seen, int32_t replicas) {
+  constexpr int kAttempts = 4;
+  std::string version = seen.resource_version;
+  base::Status status;
+  for (int i = 0; i < kAttempts; ++i) {
+    status = kube::SetScale(client, resource, ns, name, replicas, version);
+    if (status.code() != base::Code::kAborted) return status;
+    TW_ASSIGN_OR_RETURN(kube::Scale now, kube::GetScale(client, resource, ns, name));
+    if (now.spec_replicas != seen.replicas) {
+      return base::AbortedError("the replicas were changed from " + std::to_string(seen.replicas) + " to " +
+                                std::to_string(now.spec_replicas) + " in the meantime");
+    }
+    version = now.resource_version;
+  }
+  return status;
 }
 
 base::Result<std::string> LookUpEnv(kube::Client& client, const std::string& ns, const base::Json& workload,
@@ -142,15 +162,16 @@ base::Result<std::string> LookUpEnv(kube::Client& client, const std::string& ns,
   return Environment(client, ns, *found).Value(variable);
 }
 
-base::Result<std::map<std::string, std::string>> ReadAuthentication(kube::Client& client,
+base::Result<std::map<std::string, std::string>> ReadAuthentication(const Cluster& cluster,
                                                                     const kube::Resource& resource,
                                                                     const std::string& ns, const std::string& name,
                                                                     const base::Json& workload,
                                                                     const std::string& container) {
-  TW_ASSIGN_OR_RETURN(base::Json object, client.Get(resource, ns, name));
+  TW_ASSIGN_OR_RETURN(std::shared_ptr<const base::Json> object, cluster.objects->Get(resource, ns, name));
+  kube::Client& client = *cluster.client;
   const std::string what = resource.kind + " " + ns + "/" + name;
   std::map<std::string, std::string> parameters;
-  const base::Json* spec = base::Find(object, {"spec"});
+  const base::Json* spec = base::Find(*object, {"spec"});
   if (spec == nullptr || !spec->is_object()) return parameters;
   for (const auto& [source, entries] : spec->items()) {
     bool known = source == "secretTargetRef" || source == "configMapTargetRef" || source == "env";

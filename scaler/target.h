@@ -10,6 +10,8 @@
 #include "base/mutex.h"
 #include "base/status.h"
 #include "kube/client.h"
+#include "kube/object_reader.h"
+#include "scaler/cluster.h"
 #include "scaler/decide.h"
 
 namespace tidewright::scaler {
@@ -17,13 +19,26 @@ namespace tidewright::scaler {
 // A workload as read at one time.
 struct Target {
   CurrentState replicas;
+  std::string resource_version;
   std::shared_ptr<const base::Json> object;  // The workload itself.
 };
 
 // Reads a workload. Deployments, StatefulSets and ReplicaSets say everything themselves; any other kind is asked
 // through its scale subresource, and counts status.readyReplicas if it has that, else all replicas, as ready.
-base::Result<Target> ReadTarget(kube::Client& client, const kube::Resource& resource, const std::string& ns,
+base::Result<Target> ReadTarget(const Cluster& cluster, const kube::Resource& resource, const std::string& ns,
                                 const std::string& name);
+
+// What a decision about a workload was based on.
+struct SeenScale {
+  int32_t replicas = 0;
+  std::string resource_version;
+};
+
+// Sets spec.replicas, unless somebody else has set it since it was `seen`: kAborted. That the workload changed
+// otherwise, for instance in its status, does not matter. The write carries the resourceVersion that was seen, so one
+// that arrives late cannot undo what was decided after it.
+base::Status SetReplicas(kube::Client& client, const kube::Resource& resource, const std::string& ns,
+                         const std::string& name, const SeenScale& seen, int32_t replicas);
 
 // The value of an environment variable of a workload's container ("" is the first one): literal values, with $(NAME)
 // expanded, and references to secrets and config maps. kNotFound says what is missing; values never appear in errors.
@@ -32,7 +47,7 @@ base::Result<std::string> LookUpEnv(kube::Client& client, const std::string& ns,
 
 // The parameters of a TriggerAuthentication: secretTargetRef, configMapTargetRef and env. Other sources are
 // kUnimplemented, by name.
-base::Result<std::map<std::string, std::string>> ReadAuthentication(kube::Client& client,
+base::Result<std::map<std::string, std::string>> ReadAuthentication(const Cluster& cluster,
                                                                     const kube::Resource& resource,
                                                                     const std::string& ns, const std::string& name,
                                                                     const base::Json& workload,

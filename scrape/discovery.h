@@ -8,7 +8,7 @@
 
 #include "base/clock.h"
 #include "base/thread_pool.h"
-#include "kube/client.h"
+#include "kube/shared_caches.h"
 #include "scrape/config.h"
 
 namespace tidewright::scrape {
@@ -32,9 +32,10 @@ std::unique_ptr<Discoverer> NewStaticDiscoverer(std::vector<TargetGroup> groups)
 // or parsed keeps its previous groups and is logged once per content; a file that is gone loses them.
 std::unique_ptr<Discoverer> NewFileDiscoverer(FileSdConfig config, base::Scheduler& scheduler);
 
-// Watches the objects of the role by informers. Roles pod, node, service and endpoints; others deliver nothing. Changes
-// within half a second are delivered together. While the API server is away the last known targets stay.
-std::unique_ptr<Discoverer> NewKubernetesDiscoverer(KubernetesSdConfig config, kube::Client& client, base::Clock& clock,
-                                                    base::Scheduler& scheduler);
+// Follows the objects of the role in shared caches. Roles pod, node, service and endpoints; others deliver nothing.
+// Begins when everything that labels are made of has been listed; changes within half a second are delivered together.
+// While the API server is away the last known targets stay.
+std::unique_ptr<Discoverer> NewKubernetesDiscoverer(KubernetesSdConfig config, kube::SharedCaches& caches,
+                                                    base::Clock& clock, base::Scheduler& scheduler);
 
 }  // namespace tidewright::scrape

@@ -22,11 +22,12 @@ std::string OwnNamespace() {
   return text.ok() ? std::string(base::TrimSpace(*text)) : "default";
 }
 
-// Collects what the informers report and delivers groups in batches.
+// Collects what the caches report and delivers groups in batches.
 class KubernetesDiscoverer : public Discoverer {
  public:
-  KubernetesDiscoverer(KubernetesSdConfig config, kube::Client& client, base::Clock& clock, base::Scheduler& scheduler)
-      : config_(std::move(config)), client_(client), clock_(clock), scheduler_(scheduler) {}
+  KubernetesDiscoverer(KubernetesSdConfig config, kube::SharedCaches& caches, base::Clock& clock,
+                       base::Scheduler& scheduler)
+      : config_(std::move(config)), caches_(caches), clock_(clock), scheduler_(scheduler) {}
 
   void Start(Update update) override {
     update_ = std::move(update);
@@ -44,14 +45,15 @@ class KubernetesDiscoverer : public Discoverer {
     if (config_.attach_namespace && config_.role != "node") {
       Watch(&namespaces_, kube::resources::kNamespaces, "namespace", "");
     }
+    // Only now: a handler may run at once and read any of the lists.
     for (List* list : Lists()) {
-      for (auto& informer : *list) informer->Start();
+      for (Followed& followed : *list) Handle(list == &primary_, followed);
     }
   }
 
   void Stop() override {
     for (List* list : Lists()) {
-      for (auto& informer : *list) informer->Stop();
+      for (Followed& followed : *list) followed.informer->RemoveHandler(followed.handler);
     }
     base::Scheduler::TaskId task = 0;
     {
@@ -63,7 +65,11 @@ class KubernetesDiscoverer : public Discoverer {
   }
 
  private:
-  using List = std::vector<std::unique_ptr<kube::Informer>>;
+  struct Followed {
+    std::shared_ptr<kube::Informer> informer;
+    kube::Informer::HandlerId handler = 0;
+  };
+  using List = std::vector<Followed>;
 
   std::vector<List*> Lists() { return {&nodes_, &namespaces_, &pods_, &services_, &primary_}; }
 
@@ -92,11 +98,23 @@ class KubernetesDiscoverer : public Discoverer {
       options.label_selector = selector.label;
       options.field_selector = selector.field;
     }
-    list->push_back(std::make_unique<kube::Informer>(client_, clock_, resource, options));
-    bool primary = list == &primary_;
-    list->back()->AddHandler([this, primary](kube::EventType, const std::shared_ptr<const base::Json>& object) {
-      primary ? MarkObject(*object) : MarkDependents(*object);
-    });
+    list->push_back({caches_.Get(resource, options), 0});
+  }
+
+  void Handle(bool primary, Followed& followed) {
+    followed.handler = followed.informer->AddHandler(
+        [this, primary](kube::EventType, const std::shared_ptr<const base::Json>& object) {
+          primary ? MarkObject(*object) : MarkDependents(*object);
+        });
+  }
+
+  bool HasSynced() {
+    for (List* list : Lists()) {
+      for (const Followed& followed : *list) {
+        if (!followed.informer->HasSynced()) return false;
+      }
+    }
+    return true;
   }
 
   void MarkObject(const base::Json& object) {
@@ -118,8 +136,8 @@ class KubernetesDiscoverer : public Discoverer {
   }
 
   static std::shared_ptr<const base::Json> Find(const List& list, const std::string& ns, const std::string& name) {
-    for (const auto& informer : list) {
-      if (auto object = informer->Get(ns, name)) return object;
+    for (const Followed& followed : list) {
+      if (auto object = followed.informer->Get(ns, name)) return object;
     }
     return nullptr;
   }
@@ -139,8 +157,8 @@ class KubernetesDiscoverer : public Discoverer {
   // Every object of the role whose namespace is in `namespaces` ("" stands for all).
   void AddDependents(const std::set<std::string>& namespaces, std::set<std::pair<std::string, std::string>>* dirty) {
     if (namespaces.empty()) return;
-    for (const auto& informer : primary_) {
-      for (const auto& object : informer->List()) {
+    for (const Followed& followed : primary_) {
+      for (const auto& object : followed.informer->List()) {
         std::string ns = kube::NamespaceOf(*object);
         if (namespaces.count("") > 0 || namespaces.count(ns) > 0) dirty->emplace(ns, kube::NameOf(*object));
       }
@@ -150,9 +168,14 @@ class KubernetesDiscoverer : public Discoverer {
   void Flush() {
     std::set<std::pair<std::string, std::string>> dirty;
     std::set<std::string> namespaces;
+    bool synced = HasSynced();
     {
       base::MutexLock lock(mu_);
       if (stopped_) return;
+      if (!synced) {
+        flush_scheduled_ = false;
+        return ScheduleFlush();
+      }
       dirty.swap(dirty_);
       namespaces.swap(dirty_namespaces_);
     }
@@ -173,7 +196,7 @@ class KubernetesDiscoverer : public Discoverer {
   }
 
   const KubernetesSdConfig config_;
-  kube::Client& client_;
+  kube::SharedCaches& caches_;
   base::Clock& clock_;
   base::Scheduler& scheduler_;
   Update update_;
@@ -188,9 +211,9 @@ class KubernetesDiscoverer : public Discoverer {
 
 }  // namespace
 
-std::unique_ptr<Discoverer> NewKubernetesDiscoverer(KubernetesSdConfig config, kube::Client& client, base::Clock& clock,
-                                                    base::Scheduler& scheduler) {
-  return std::make_unique<KubernetesDiscoverer>(std::move(config), client, clock, scheduler);
+std::unique_ptr<Discoverer> NewKubernetesDiscoverer(KubernetesSdConfig config, kube::SharedCaches& caches,
+                                                    base::Clock& clock, base::Scheduler& scheduler) {
+  return std::make_unique<KubernetesDiscoverer>(std::move(config), caches, clock, scheduler);
 }
 
 }  // namespace tidewright::scrape

@@ -27,7 +27,7 @@ ScrapeInstruments MakeInstruments(base::MetricRegistry* metrics) {
 }  // namespace
 
 Manager::Manager(tsdb::Appendable& appendable, base::Clock& clock, base::Scheduler& scheduler,
-                 base::MetricRegistry* metrics, kube::Client* kube, HttpTransport::Factory client_factory)
+                 base::MetricRegistry* metrics, kube::SharedCaches* kube, HttpTransport::Factory client_factory)
     : context_{{appendable, clock, scheduler, MakeInstruments(metrics)},
                retired_,
                kube,

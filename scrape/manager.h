@@ -12,7 +12,7 @@
 #include "base/mutex.h"
 #include "base/status.h"
 #include "base/thread_pool.h"
-#include "kube/client.h"
+#include "kube/shared_caches.h"
 #include "scrape/config.h"
 #include "scrape/http_config.h"
 #include "scrape/loop.h"
@@ -47,7 +47,7 @@ struct TargetsSnapshot {
 // which must outlive it; the scheduler must not be stopped before Stop(), and its tasks must not call ApplyConfig,
 // Start or Stop.
 //
-//   scrape::Manager manager(db, clock, scheduler, &registry, kube_client);
+//   scrape::Manager manager(db, clock, scheduler, &registry, &caches);
 //   manager.ApplyConfig(config);   // again after each reload
 //   manager.Start();
 class Manager {
@@ -55,7 +55,7 @@ class Manager {
   // `metrics` and `kube` may be null; without `kube`, kubernetes_sd_configs find no targets. `client_factory` is
   // replaced in tests; empty is http::NewCurlClient.
   Manager(tsdb::Appendable& appendable, base::Clock& clock, base::Scheduler& scheduler, base::MetricRegistry* metrics,
-          kube::Client* kube, HttpTransport::Factory client_factory = {});
+          kube::SharedCaches* kube, HttpTransport::Factory client_factory = {});
   ~Manager();  // Stop().
 
   // Makes the jobs of `config` run. Jobs that did not change go on undisturbed; of changed jobs, targets that stay the

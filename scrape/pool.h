@@ -34,7 +34,7 @@ class RetiredLoops {
 struct PoolContext {
   LoopContext loops;
   RetiredLoops& retired;
-  kube::Client* kube = nullptr;  // Null: kubernetes_sd_configs find nothing.
+  kube::SharedCaches* kube = nullptr;  // Null: kubernetes_sd_configs find nothing.
   HttpTransport::Factory client_factory;
   base::MetricRegistry* metrics = nullptr;
 };

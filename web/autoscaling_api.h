@@ -11,7 +11,9 @@
 namespace tidewright::web {
 
 // The document of GET /api/v1/autoscaling/workloads:
-//   {"now": RFC 3339, "calendar": RFC 3339, "problems": [text], "workloads": [{
+//   {"now": RFC 3339, "calendar": RFC 3339, "problems": [text],
+//    "leader": as /api/v1/status/leader; where this process does not lead, it has no workloads to show,
+//    "workloads": [{
 //      "controller", "namespace", "name", "target", "minReplicas", "maxReplicas",
 //      "currentReplicas", "desiredReplicas", "readyReplicas", "held", "paused", "why",
 //      "signals": [{"name","type","value","target","proposal","active","error","detail"}],   value, proposal: or null

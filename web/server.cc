@@ -45,6 +45,13 @@ http::Response Page(const PageFile& file) {
   return response;
 }
 
+base::Json LeaderJson(const WebSources& sources) {
+  LeaderStatus status{false, true, "", ""};
+  if (sources.leader) status = sources.leader();
+  return {
+      {"elected", status.elected}, {"leads", status.leads}, {"leader", status.leader}, {"identity", status.identity}};
+}
+
 bool Reads(const std::string& method) { return method == "GET" || method == "HEAD"; }
 
 }  // namespace
@@ -104,6 +111,7 @@ http::Response WebServer::Api(const http::ServerRequest& request) {
     int64_t now = sources_.clock->NowMs();
     int64_t calendar = sources_.calendar != nullptr ? sources_.calendar->NowMs() : now;
     base::Json report = AutoscalingReport(sources_.board->Snapshot(), now, calendar);
+    report["leader"] = LeaderJson(sources_);
     if (sources_.problems) {
       for (const std::string& problem : sources_.problems()) report["problems"].push_back(problem);
     }
@@ -120,6 +128,8 @@ http::Response WebServer::Api(const http::ServerRequest& request) {
     data = AlertsJson(*sources_.rules);
   } else if (name == "metadata" && sources_.store != nullptr) {
     data = MetadataJson(sources_.store->AllMetadata(), http::QueryValue(request.query, "metric"));
+  } else if (name == "status/leader") {
+    data = LeaderJson(sources_);
   } else if (name == "status/buildinfo") {
     data = BuildInfoJson();
   } else {

@@ -21,6 +21,14 @@
 
 namespace tidewright::web {
 
+// Which of several replicas scales.
+struct LeaderStatus {
+  bool elected = false;  // Otherwise there is one process, which leads.
+  bool leads = false;    // This one does.
+  std::string leader;    // "" while nobody does, or it is not known.
+  std::string identity;  // Of this process.
+};
+
 // What the port shows. Borrowed; engine, board, metrics and clocks are required, the rest may be null or empty, which
 // leaves its part out.
 struct WebSources {
@@ -36,6 +44,7 @@ struct WebSources {
   std::function<base::Status()> reload;                // POST /-/reload
   std::function<base::Status()> ready;                 // /-/ready; empty is always ready.
   std::function<std::vector<std::string>()> problems;  // More lines for the page's list of problems.
+  std::function<LeaderStatus()> leader;                // /api/v1/status/leader; empty is a process that leads.
 };
 
 // Serves over plain HTTP:
@@ -43,6 +52,7 @@ struct WebSources {
 //   /api/v1/query ...                          web/prometheus_api.h
 //   /api/v1/targets /rules /alerts /metadata   what Prometheus shows there
 //   /api/v1/status/buildinfo
+//   /api/v1/status/leader                      {"elected", "leads", "leader", "identity"}
 //   /api/v1/autoscaling/workloads              web/autoscaling_api.h
 //   /api/v1/autoscaling/metric-rules           the adapter's rules and what they list
 //   /metrics  /-/healthy  /-/ready  /-/reload (POST)

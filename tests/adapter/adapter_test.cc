@@ -99,7 +99,8 @@ class AdapterTest : public ::testing::Test {
   base::ThreadPool pool_{"adapter-test", 2};
   base::Scheduler scheduler_{clock_, pool_};
   base::MetricRegistry metrics_;
-  Adapter adapter_{engine_, client_, clock_, scheduler_, metrics_};
+  testing::FakeObjectReader objects_{client_};
+  Adapter adapter_{engine_, client_, objects_, clock_, scheduler_, metrics_};
 };
 
 // The expected queries of prometheus-adapter's own unit tests.
@@ -381,7 +382,7 @@ TEST_F(AdapterTest, TheFirstRuleKeepsAMetricUnlessToldOtherwise) {
   EXPECT_THAT(adapter_.Rules()[1].notes, ElementsAre(HasSubstr("also defined by rules[0]")));
   AdapterOptions options;
   options.registry.last_rule_wins = true;
-  Adapter last(engine_, client_, clock_, scheduler_, metrics_, options);
+  Adapter last(engine_, client_, objects_, clock_, scheduler_, metrics_, options);
   ASSERT_TRUE(last.LoadConfig(two, "x").ok());
   last.registry().Relist();
   (void)last.providers().custom->GetByName({"", "nodes"}, "", "n", "node_gigawatts", {});

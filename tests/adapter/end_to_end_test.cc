@@ -39,7 +39,7 @@ class EndToEndTest : public ::testing::Test {
     engine_ = promql::NewEmbeddedEngine(*db_, {}, nullptr);
     StoreSamples();
     PrepareCluster();
-    adapter_ = std::make_unique<adapter::Adapter>(*engine_, client_, clock_, scheduler_, metrics_);
+    adapter_ = std::make_unique<adapter::Adapter>(*engine_, client_, objects_, clock_, scheduler_, metrics_);
     base::Status loaded = adapter_->LoadConfig(kRules, "adapter.yaml");
     ASSERT_TRUE(loaded.ok()) << loaded.message();
     adapter_->registry().Relist();
@@ -134,6 +134,7 @@ class EndToEndTest : public ::testing::Test {
   base::ThreadPool pool_{"e2e", 2};
   base::Scheduler scheduler_{clock_, pool_};
   testing::FakeKubeClient client_;
+  testing::FakeObjectReader objects_{client_};
   http::KeyPair front_ca_, client_ca_;
   std::unique_ptr<tsdb::Db> db_;
   std::unique_ptr<promql::QueryEngine> engine_;

@@ -3,13 +3,16 @@
 
 #include <functional>
 #include <map>
+#include <memory>
 #include <string>
 #include <utility>
+#include <vector>
 
 #include "base/json.h"
 #include "base/mutex.h"
 #include "kube/client.h"
 #include "kube/meta.h"
+#include "kube/object_reader.h"
 
 namespace tidewright::testing {
 
@@ -108,6 +111,32 @@ class FakeKubeClient : public kube::Client {
   base::Mutex mu_;
   std::map<std::string, base::Json> objects_ GUARDED_BY(mu_);
   int writes_ GUARDED_BY(mu_) = 0;
+};
+
+// Reads its objects without caches.
+class FakeObjectReader : public kube::ObjectReader {
+ public:
+  explicit FakeObjectReader(FakeKubeClient& client) : client_(client) {}
+  base::Result<Object> Get(const kube::Resource& resource, const std::string& ns, const std::string& name) override {
+    TW_ASSIGN_OR_RETURN(base::Json object, client_.Get(resource, ns, name));
+    return std::make_shared<const base::Json>(std::move(object));
+  }
+  base::Result<std::vector<Object>> List(const kube::Resource& resource, const std::string& ns,
+                                         const kube::LabelSelector& selector) override {
+    if (!error.ok()) return error;
+    kube::ListOptions options;
+    options.label_selector = selector.ToString();
+    TW_ASSIGN_OR_RETURN(base::Json list, client_.List(resource, ns, options));
+    std::vector<Object> objects;
+    for (base::Json& item : list["items"]) objects.push_back(std::make_shared<const base::Json>(std::move(item)));
+    return objects;
+  }
+  void Follow(const kube::Resource&) override {}
+
+  base::Status error;  // Of every List.
+
+ private:
+  FakeKubeClient& client_;
 };
 
 }  // namespace tidewright::testing

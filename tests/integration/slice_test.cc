@@ -34,7 +34,7 @@ class SliceTest : public testing::Test {
     config.server = sandbox_.Url();
     kube_ = *kube::NewClient(config);
     options_ = Options();
-    plane_ = std::make_unique<ControlPlane>(options_, *kube_, clock_, clock_);
+    plane_ = std::make_unique<ControlPlane>(options_, *kube_, clock_, clock_, metrics_);
     base::Status started = plane_->Start();
     ASSERT_TRUE(started.ok()) << started.ToString();
     ExposeToAggregator();
@@ -114,6 +114,7 @@ class SliceTest : public testing::Test {
   sandbox::Sandbox sandbox_{{}, clock_};
   std::unique_ptr<http::Client> http_ = *http::NewCurlClient({});
   std::unique_ptr<kube::Client> kube_;
+  base::MetricRegistry metrics_;
   ControlPlaneOptions options_;
   std::unique_ptr<ControlPlane> plane_;
   int status_ = 0;
@@ -195,7 +196,8 @@ TEST_F(SliceTest, StartsWithFaultyFilesAndScalesWhatDoesNotNeedThem) {
   }
   ControlPlaneOptions options = options_;
   options.data_dir = "";
-  ControlPlane plane(options, *kube_, clock_, clock_);
+  base::MetricRegistry metrics;
+  ControlPlane plane(options, *kube_, clock_, clock_, metrics);
   base::Status started = plane.Start();
   ASSERT_TRUE(started.ok()) << started.ToString();
   EXPECT_THAT(plane.ConfigProblems(), testing::UnorderedElementsAre(HasSubstr("prometheus.yml:1: nonsense"),

@@ -101,6 +101,18 @@ TEST_F(ManagerTest, EvaluatesOnScheduleAndWritesBack) {
   EXPECT_NE(metrics_.Render().find("tidewright_rule_evaluation_failures_total"), std::string::npos);
 }
 
+TEST_F(ManagerTest, GroupsWithoutAnIntervalFollowTheDefault) {
+  std::string file = WriteFile("a.yml",
+                               "groups:\n- name: own\n  interval: 10s\n  rules:\n  - {record: a, expr: up}\n"
+                               "- name: default\n  rules:\n  - {record: b, expr: up}\n");
+  for (int64_t interval_ms : {15'000, 5'000}) {
+    manager_.SetDefaults(interval_ms, 0);
+    ASSERT_TRUE(manager_.Load({file}).ok());
+    EXPECT_EQ(manager_.Groups()[0].interval_ms, 10'000);
+    EXPECT_EQ(manager_.Groups()[1].interval_ms, interval_ms);
+  }
+}
+
 TEST_F(ManagerTest, ABadFileChangesNothingAndAllErrorsAreListed) {
   std::string good = WriteFile("a.yml", "groups:\n- name: g\n  rules:\n  - {record: a, expr: b}\n");
   ASSERT_TRUE(manager_.Load({good}).ok());

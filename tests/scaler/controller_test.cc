@@ -59,6 +59,9 @@ class ControllerTest : public testing::Test {
   StatusBoard board_;
   TargetRegistry targets_;
   FakeKube kube_;
+  kube::SharedCaches caches_{kube_, clock_};
+  std::unique_ptr<kube::ObjectReader> objects_ = kube::NewCachedReader(caches_);
+  Cluster cluster_ = ClusterOf(kube_, *objects_, &caches_);
   FakeEngine engine_;
 };
 
@@ -66,7 +69,7 @@ TEST_F(ControllerTest, FollowsObjectsFromAppearanceToDeletion) {
   for (const char* name : {"a", "b", "c"}) kube_.Put(kDeployments, MakeDeployment(name, 0));
   kube_.Put(kScaledObjects, Object("a", "a"));
   kube_.Put(kScaledObjects, Object("broken", "c", "sum("));
-  ScaledObjectController controller(kube_, engine_, clock_, clock_, scheduler_, metrics_, Options());
+  ScaledObjectController controller(cluster_, engine_, clock_, clock_, scheduler_, metrics_, Options());
   ASSERT_TRUE(controller.Start().ok());
   engine_.SetVector({25});
   EXPECT_TRUE(Eventually([&] { return kube_.Replicas("shop", "a") == 3; }));
@@ -97,7 +100,7 @@ TEST_F(ControllerTest, WatchesKedaObjectsOnRequest) {
   engine_.SetVector({25});
   ScaledObjectControllerOptions options = Options();
   options.watch_keda = true;
-  ScaledObjectController controller(kube_, engine_, clock_, clock_, scheduler_, metrics_, options);
+  ScaledObjectController controller(cluster_, engine_, clock_, clock_, scheduler_, metrics_, options);
   ASSERT_TRUE(controller.Start().ok());
   EXPECT_TRUE(Eventually([&] { return kube_.Replicas("shop", "a") == 3; }));
   EXPECT_TRUE(Eventually([&] { return !ConditionsOf(kube_.Read(keda, "shop", "a")).empty(); }));
@@ -120,7 +123,7 @@ TEST_F(ControllerTest, HpaController) {
              {{"metric", {{"name", "queue"}}}, {"target", {{"type", "AverageValue"}, {"averageValue", "10"}}}}}}}}}}});
   HpaControllerOptions options;
   options.board = &board_;
-  HpaController controller(kube_, clock_, scheduler_, metrics_, options);
+  HpaController controller(cluster_, clock_, scheduler_, metrics_, options);
   controller.Start();
   EXPECT_TRUE(Eventually([&] { return kube_.Replicas("shop", "a") == 8; }));
   EXPECT_EQ(board_.Get("HorizontalPodAutoscaler", "shop", "a")->max, 10);

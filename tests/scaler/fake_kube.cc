@@ -98,6 +98,10 @@ std::vector<std::string> FakeKube::Events() {
   base::MutexLock lock(mu_);
   return events_;
 }
+void FakeKube::AddEvent(const std::string& event) {
+  base::MutexLock lock(mu_);
+  events_.push_back(event);
+}
 int FakeKube::StatusWrites() {
   base::MutexLock lock(mu_);
   return status_writes_;
@@ -152,11 +156,6 @@ base::Result<base::Json> FakeKube::Create(const kube::Resource& resource, std::s
                                           const base::Json& object) {
   TW_RETURN_IF_ERROR(Check("create", resource.Path(ns, "")));
   base::MutexLock lock(mu_);
-  if (resource.kind == "Event") {
-    events_.push_back(base::FindString(object, {"type"}) + " " + base::FindString(object, {"reason"}) + " " +
-                      base::FindString(object, {"message"}));
-    return object;
-  }
   Store(resource, resource.Path(ns, kube::NameOf(object)), object);
   return object;
 }
@@ -221,6 +220,35 @@ base::Result<base::Json> FakeKube::GetRaw(const std::string& path_and_query) {
   auto it = raw_.find(path_and_query);
   if (it == raw_.end()) return base::NotFoundError("GET " + path_and_query + ": the server could not find it");
   return it->second;
+}
+
+base::Result<kube::ObjectReader::Object> DirectReader::Get(const kube::Resource& resource, const std::string& ns,
+                                                           const std::string& name) {
+  TW_ASSIGN_OR_RETURN(base::Json object, kube_.Get(resource, ns, name, ""));
+  return std::make_shared<const base::Json>(std::move(object));
+}
+
+base::Result<std::vector<kube::ObjectReader::Object>> DirectReader::List(const kube::Resource& resource,
+                                                                         const std::string& ns,
+                                                                         const kube::LabelSelector& selector) {
+  kube::ListOptions options;
+  options.label_selector = selector.ToString();
+  TW_ASSIGN_OR_RETURN(base::Json list, kube_.List(resource, ns, options));
+  std::vector<Object> objects;
+  for (base::Json& item : list["items"]) objects.push_back(std::make_shared<const base::Json>(std::move(item)));
+  return objects;
+}
+
+Cluster ClusterOf(FakeKube& kube, kube::ObjectReader& objects, kube::SharedCaches* caches) {
+  Cluster cluster;
+  cluster.client = &kube;
+  cluster.caches = caches;
+  cluster.objects = &objects;
+  cluster.record_event = [&kube](const base::Json&, std::string_view type, std::string_view reason,
+                                 std::string_view message) {
+    kube.AddEvent(std::string(type) + " " + std::string(reason) + " " + std::string(message));
+  };
+  return cluster;
 }
 
 base::Json MakeDeployment(const std::string& name, int replicas) {

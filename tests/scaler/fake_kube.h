@@ -15,6 +15,8 @@
 #include "base/json.h"
 #include "base/mutex.h"
 #include "kube/client.h"
+#include "kube/object_reader.h"
+#include "scaler/cluster.h"
 
 namespace tidewright::scaler {
 
@@ -36,6 +38,7 @@ class FakeKube : public kube::Client {
   std::vector<std::string> RawPaths();
   // A non-OK status fails every call for which it is returned ("get", "patch", ...).
   void FailWith(std::function<base::Status(const std::string& verb, const std::string& path)> fail);
+  void AddEvent(const std::string& event);
   // New pods of Deployments stay not ready.
   void HoldPods(bool hold);
 
@@ -78,6 +81,22 @@ class FakeKube : public kube::Client {
   int scale_writes_ GUARDED_BY(mu_) = 0;
   bool hold_pods_ GUARDED_BY(mu_) = false;
 };
+
+// Reads without caches, so that a pass sees at once what the one before it wrote.
+class DirectReader : public kube::ObjectReader {
+ public:
+  explicit DirectReader(FakeKube& kube) : kube_(kube) {}
+  base::Result<Object> Get(const kube::Resource& resource, const std::string& ns, const std::string& name) override;
+  base::Result<std::vector<Object>> List(const kube::Resource& resource, const std::string& ns,
+                                         const kube::LabelSelector& selector) override;
+  void Follow(const kube::Resource&) override {}
+
+ private:
+  FakeKube& kube_;
+};
+
+// What a controller is given; events are recorded at once.
+Cluster ClusterOf(FakeKube& kube, kube::ObjectReader& objects, kube::SharedCaches* caches = nullptr);
 
 // A Deployment "shop/<name>" whose replicas are all ready.
 base::Json MakeDeployment(const std::string& name, int replicas);

@@ -84,7 +84,7 @@ TEST(DecodeHpa, Errors) {
 class HpaWorkloadTest : public testing::Test {
  protected:
   HpaWorkloadTest() : board_(metrics_) {
-    context_.client = &kube_;
+    context_.cluster = ClusterOf(kube_, reader_);
     context_.clock = &clock_;
     context_.board = &board_;
     context_.targets = &targets_;
@@ -173,6 +173,7 @@ class HpaWorkloadTest : public testing::Test {
   TargetRegistry targets_;
   SelectorRegistry selectors_;
   FakeKube kube_;
+  DirectReader reader_{kube_};
   HpaContext context_;
   std::unique_ptr<HpaWorkload> workload_;
 };

@@ -34,7 +34,7 @@ base::Json PrometheusTrigger(const std::string& threshold = "10") {
 class ScaledWorkloadTest : public testing::Test {
  protected:
   ScaledWorkloadTest() : board_(metrics_) {
-    context_.client = &kube_;
+    context_.cluster = ClusterOf(kube_, reader_);
     context_.triggers.control = &clock_;
     context_.triggers.calendar = &clock_;
     context_.triggers.engine = &engine_;
@@ -79,6 +79,7 @@ class ScaledWorkloadTest : public testing::Test {
   StatusBoard board_;
   TargetRegistry targets_;
   FakeKube kube_;
+  DirectReader reader_{kube_};
   FakeEngine engine_;
   WorkloadContext context_;
   std::unique_ptr<ScaledWorkload> workload_;

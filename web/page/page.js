@@ -58,6 +58,13 @@ function problems(data) {
   box.hidden = data.problems.length === 0;
 }
 
+function leadership(leader) {
+  const line = document.getElementById('leader');
+  line.hidden = !leader.elected;
+  if (leader.leads) line.textContent = 'This replica leads.';
+  else line.textContent = leader.leader ? `On standby: ${leader.leader} leads, and shows the workloads.` : 'Nobody leads at present.';
+}
+
 async function series(query, end) {
   const parameters = new URLSearchParams(
     {query, start: String(end - kChartSeconds), end: String(end), step: String(kChartStep)});
@@ -165,6 +172,7 @@ const cards = new Map();
 async function update() {
   const data = await (await fetch('api/v1/autoscaling/workloads')).json();
   problems(data);
+  leadership(data.leader);
   document.querySelector('#overview tbody').replaceChildren(...data.workloads.map(overviewRow));
   document.getElementById('clocks').textContent = data.calendar && data.calendar !== data.now ?
     `calendar ${data.calendar.replace('T', ' ')} \u00b7 clock ${data.now.slice(11, 19)} UTC` : data.now.replace('T', ' ');

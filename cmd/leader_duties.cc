@@ -1,0 +1,68 @@
+#include "cmd/leader_duties.h"
+
+#include <utility>
+
+namespace tidewright::cmd {
+
+namespace {
+
+kube::EventRecorderOptions EventsOf(const char* component, const std::string& instance) {
+  kube::EventRecorderOptions options;
+  options.component = component;
+  options.instance = instance;
+  return options;
+}
+
+}  // namespace
+
+LeaderDuties::LeaderDuties(LeaderContext context)
+    : context_(std::move(context)),
+      scaler_events_(*context_.client, *context_.clock, EventsOf("tidewright-scaler", context_.instance),
+                     context_.metrics),
+      hpa_events_(*context_.client, *context_.clock, EventsOf("horizontal-pod-autoscaler", context_.instance),
+                  context_.metrics) {}
+
+LeaderDuties::~LeaderDuties() { Stop(); }
+
+scaler::Cluster LeaderDuties::ClusterFor(kube::EventRecorder& events) {
+  scaler::Cluster cluster;
+  cluster.client = context_.client;
+  cluster.caches = context_.caches;
+  cluster.objects = context_.objects;
+  cluster.record_event = [&events](const base::Json& object, std::string_view type, std::string_view reason,
+                                   std::string_view message) { events.Record(object, type, reason, message); };
+  return cluster;
+}
+
+base::Status LeaderDuties::Start() {
+  scaler_events_.Start();
+  scaler::ScaledObjectControllerOptions objects;
+  objects.watch_keda = context_.watch_keda;
+  objects.resolve_host = context_.resolve_host;
+  objects.board = context_.board;
+  objects.targets = &targets_;
+  scaled_objects_ = std::make_unique<scaler::ScaledObjectController>(ClusterFor(scaler_events_), *context_.engine,
+                                                                     *context_.clock, *context_.calendar,
+                                                                     *context_.scheduler, *context_.metrics, objects);
+  TW_RETURN_IF_ERROR(scaled_objects_->Start());
+  if (!context_.hpa_controller) return base::Status::Ok();
+  hpa_events_.Start();
+  scaler::HpaControllerOptions hpas;
+  hpas.sync_period_ms = context_.hpa_sync_period_ms;
+  hpas.board = context_.board;
+  hpas.targets = &targets_;
+  hpas_ = std::make_unique<scaler::HpaController>(ClusterFor(hpa_events_), *context_.clock, *context_.scheduler,
+                                                  *context_.metrics, hpas);
+  hpas_->Start();
+  return base::Status::Ok();
+}
+
+void LeaderDuties::Stop() {
+  if (hpas_ != nullptr) hpas_->Stop();
+  if (scaled_objects_ != nullptr) scaled_objects_->Stop();
+  hpa_events_.Stop();
+  scaler_events_.Stop();
+  context_.board->Clear();
+}
+
+}  // namespace tidewright::cmd

@@ -1,0 +1,65 @@
+// LeaderDuties: what one replica does for all: scaling, and telling the cluster about it.
+#pragma once
+
+#include <cstdint>
+#include <functional>
+#include <memory>
+#include <string>
+
+#include "base/clock.h"
+#include "base/metrics.h"
+#include "base/status.h"
+#include "base/thread_pool.h"
+#include "kube/client.h"
+#include "kube/event_recorder.h"
+#include "kube/object_reader.h"
+#include "kube/shared_caches.h"
+#include "promql/engine.h"
+#include "scaler/hpa_controller.h"
+#include "scaler/scaled_object_controller.h"
+#include "scaler/status_board.h"
+#include "scaler/target.h"
+
+namespace tidewright::cmd {
+
+// Borrowed, except the flags.
+struct LeaderContext {
+  kube::Client* client = nullptr;  // Guarded by the leader election, if there is one.
+  kube::SharedCaches* caches = nullptr;
+  kube::ObjectReader* objects = nullptr;
+  promql::QueryEngine* engine = nullptr;
+  base::Clock* clock = nullptr;
+  base::Clock* calendar = nullptr;
+  base::Scheduler* scheduler = nullptr;
+  base::MetricRegistry* metrics = nullptr;
+  scaler::StatusBoard* board = nullptr;
+  std::string instance;  // Of this process, in its events.
+  bool watch_keda = false;
+  bool hpa_controller = false;
+  int64_t hpa_sync_period_ms = 15'000;
+  std::function<std::string(const std::string& host)> resolve_host;
+};
+
+// One term of leadership. It begins with nothing remembered: what the objects' status says counts, and the replicas
+// that are there stand for the recommendations of before. Not thread-safe.
+class LeaderDuties {
+ public:
+  explicit LeaderDuties(LeaderContext context);
+  ~LeaderDuties();  // Stop().
+
+  base::Status Start();
+  // Waits for evaluations under way, and takes what they said off the board. Idempotent.
+  void Stop();
+
+ private:
+  scaler::Cluster ClusterFor(kube::EventRecorder& events);
+
+  const LeaderContext context_;
+  scaler::TargetRegistry targets_;
+  kube::EventRecorder scaler_events_;
+  kube::EventRecorder hpa_events_;
+  std::unique_ptr<scaler::ScaledObjectController> scaled_objects_;
+  std::unique_ptr<scaler::HpaController> hpas_;
+};
+
+}  // namespace tidewright::cmd

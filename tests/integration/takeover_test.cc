@@ -1,0 +1,230 @@
+// Two replicas of the control plane against one API server: what scaling does when the leader is cut off or ends.
+#include <gmock/gmock.h>
+#include <gtest/gtest.h>
+
+#include <algorithm>
+#include <atomic>
+#include <functional>
+
+#include "base/json.h"
+#include "cmd/control_plane.h"
+#include "kube/informer.h"
+#include "kube/meta.h"
+#include "sandbox/sandbox.h"
+
+namespace tidewright::cmd {
+namespace {
+
+using base::Json;
+using kube::resources::kDeployments;
+using kube::resources::kLeases;
+
+// A client whose network can be cut: then nothing gets through any more, in either direction.
+class CuttableClient : public kube::Client {
+ public:
+  explicit CuttableClient(kube::Client& inner) : inner_(inner) {}
+  void Cut(bool cut) { cut_ = cut; }
+
+  base::Result<Json> Get(const kube::Resource& resource, std::string_view ns, std::string_view name,
+                         std::string_view subresource) override {
+    TW_RETURN_IF_ERROR(Network());
+    return inner_.Get(resource, ns, name, subresource);
+  }
+  base::Result<Json> List(const kube::Resource& resource, std::string_view ns,
+                          const kube::ListOptions& options) override {
+    TW_RETURN_IF_ERROR(Network());
+    return inner_.List(resource, ns, options);
+  }
+  base::Result<Json> Create(const kube::Resource& resource, std::string_view ns, const Json& object) override {
+    TW_RETURN_IF_ERROR(Network());
+    return inner_.Create(resource, ns, object);
+  }
+  base::Result<Json> Update(const kube::Resource& resource, std::string_view ns, std::string_view name,
+                            const Json& object, std::string_view subresource) override {
+    TW_RETURN_IF_ERROR(Network());
+    return inner_.Update(resource, ns, name, object, subresource);
+  }
+  base::Result<Json> Patch(const kube::Resource& resource, std::string_view ns, std::string_view name,
+                           kube::PatchType type, const Json& patch, std::string_view subresource) override {
+    TW_RETURN_IF_ERROR(Network());
+    auto patched = inner_.Patch(resource, ns, name, type, patch, subresource);
+    if (subresource == "scale" && patched.ok()) ++scale_writes;
+    return patched;
+  }
+  base::Status Delete(const kube::Resource& resource, std::string_view ns, std::string_view name) override {
+    TW_RETURN_IF_ERROR(Network());
+    return inner_.Delete(resource, ns, name);
+  }
+  base::Status Watch(const kube::Resource& resource, std::string_view ns, const kube::ListOptions& options,
+                     const kube::WatchHandler& handler, http::CancelToken* cancel) override {
+    TW_RETURN_IF_ERROR(Network());
+    return inner_.Watch(
+        resource, ns, options,
+        [&](std::string_view type, const Json& object) {
+          TW_RETURN_IF_ERROR(Network());
+          return handler(type, object);
+        },
+        cancel);
+  }
+  base::Result<Json> GetRaw(const std::string& path_and_query) override {
+    TW_RETURN_IF_ERROR(Network());
+    return inner_.GetRaw(path_and_query);
+  }
+
+  std::atomic<int> scale_writes{0};
+
+ private:
+  base::Status Network() const { return cut_ ? base::UnavailableError("the network is cut") : base::Status::Ok(); }
+  kube::Client& inner_;
+  std::atomic<bool> cut_{false};
+};
+
+// One replica of the control plane with a network of its own.
+struct Replica {
+  Replica(kube::Client& api, const std::string& identity, base::Clock& clock) : client(api) {
+    ControlPlaneOptions options;
+    options.web_address = options.api_address = "127.0.0.1";
+    options.web_port = options.api_port = 0;
+    options.service_ns = "default";
+    options.register_api_services = false;
+    options.leader_elect = true;
+    options.leader_election.ns = "default";
+    options.leader_election.name = "tidewright";
+    options.leader_election.identity = identity;
+    options.leader_election.lease_duration_ms = 4'000;
+    options.leader_election.renew_deadline_ms = 2'500;
+    options.leader_election.retry_period_ms = 500;
+    plane = std::make_unique<ControlPlane>(options, client, clock, clock, metrics);
+  }
+
+  CuttableClient client;
+  base::MetricRegistry metrics;
+  std::unique_ptr<ControlPlane> plane;
+};
+
+class TakeoverTest : public testing::Test {
+ protected:
+  void SetUp() override {
+    ASSERT_TRUE(sandbox_.Start().ok());
+    base::Status applied = sandbox_.ApplyPath(TIDEWRIGHT_SOURCE_DIR "/charts/tidewright/crds");
+    ASSERT_TRUE(applied.ok()) << applied.ToString();
+    kube::ClientConfig config;
+    config.server = sandbox_.Url();
+    api_ = *kube::NewClient(config);
+    history_ = std::make_unique<kube::Informer>(*api_, clock_, kDeployments);
+    history_->AddHandler([this](kube::EventType, const std::shared_ptr<const Json>& object) {
+      base::MutexLock lock(mu_);
+      auto replicas = base::FindInt(*object, {"spec", "replicas"});
+      if (replicas_.empty() || replicas_.back() != replicas) replicas_.push_back(replicas);
+    });
+    history_->Start();
+    Apply(
+        "apiVersion: apps/v1\nkind: Deployment\nmetadata: {name: web, namespace: default}\n"
+        "spec: {replicas: 1, selector: {matchLabels: {app: web}}, template: {metadata: {labels: {app: web}}, "
+        "spec: {containers: [{name: main, image: web}]}}}\n");
+  }
+
+  void TearDown() override {
+    for (auto* replica : {&a_, &b_}) replica->reset();
+    if (history_ != nullptr) history_->Stop();
+    sandbox_.Stop();
+  }
+
+  void Apply(const std::string& manifest) {
+    base::Status applied = sandbox_.ApplyManifests(manifest, "test");
+    ASSERT_TRUE(applied.ok()) << applied.ToString();
+  }
+
+  void StartBoth() {
+    a_ = std::make_unique<Replica>(*api_, "a", clock_);
+    b_ = std::make_unique<Replica>(*api_, "b", clock_);
+    for (Replica* replica : {a_.get(), b_.get()}) {
+      base::Status started = replica->plane->Start();
+      ASSERT_TRUE(started.ok()) << started.ToString();
+      ASSERT_TRUE(Eventually([&] { return Holder() == "a"; }));
+    }
+    ASSERT_TRUE(Eventually([&] { return b_->plane->leadership().leader == "a"; }));
+    EXPECT_TRUE(a_->plane->leadership().leads);
+    EXPECT_FALSE(b_->plane->leadership().leads);
+  }
+
+  // Up to 16 replicas in steps of two each other second, whoever is asked.
+  void ApplySlowScaleUp() {
+    Apply(
+        "apiVersion: tidewright.dev/v1alpha1\nkind: ScaledObject\nmetadata: {name: web, namespace: default}\n"
+        "spec:\n  scaleTargetRef: {name: web}\n  pollingInterval: 1\n  minReplicaCount: 1\n  maxReplicaCount: 16\n"
+        "  advanced: {horizontalPodAutoscalerConfig: {behavior: {scaleUp: {policies: "
+        "[{type: Pods, value: 2, periodSeconds: 2}]}}}}\n"
+        "  triggers: [{type: prometheus, metadata: {query: vector(40), threshold: '1'}}]\n");
+  }
+
+  bool Eventually(const std::function<bool()>& wanted) {
+    int64_t deadline = clock_.NowMs() + 120'000;
+    base::StopSignal never;
+    while (!wanted()) {
+      if (clock_.NowMs() > deadline) return false;
+      clock_.SleepFor(20, never);
+    }
+    return true;
+  }
+
+  std::vector<int64_t> Replicas() {
+    base::MutexLock lock(mu_);
+    return replicas_;
+  }
+  int64_t Current() {
+    std::vector<int64_t> all = Replicas();
+    return all.empty() ? 0 : all.back();
+  }
+  std::string Holder() {
+    auto lease = api_->Get(kLeases, "default", "tidewright");
+    return lease.ok() ? base::FindString(*lease, {"spec", "holderIdentity"}) : "";
+  }
+
+  base::Clock& clock_ = base::SystemClock::Get();
+  sandbox::Sandbox sandbox_{{}, clock_};
+  std::unique_ptr<kube::Client> api_;
+  base::Mutex mu_;
+  std::vector<int64_t> replicas_ GUARDED_BY(mu_);  // Every value that spec.replicas had.
+  std::unique_ptr<kube::Informer> history_;
+  std::unique_ptr<Replica> a_, b_;
+};
+
+TEST_F(TakeoverTest, ALeaderThatIsCutOffIsReplacedAndNothingGoesBackwards) {
+  StartBoth();
+  ApplySlowScaleUp();
+  ASSERT_TRUE(Eventually([&] { return Current() >= 5; }));
+  a_->client.Cut(true);
+  EXPECT_TRUE(Eventually([&] { return Current() == 16; }));
+  EXPECT_EQ(Holder(), "b");
+  EXPECT_GT(b_->client.scale_writes, 0);
+  EXPECT_TRUE(Eventually([&] { return a_->plane->board().Snapshot().empty(); })) << "a decides nothing any more";
+  EXPECT_FALSE(a_->plane->leadership().leads);
+
+  // Back in touch it follows, and may lead once more.
+  a_->client.Cut(false);
+  EXPECT_TRUE(Eventually([&] { return a_->plane->leadership().leader == "b"; }));
+  int before = a_->client.scale_writes;
+  EXPECT_EQ(b_->plane->board().Snapshot().size(), 1U);
+  b_.reset();
+  EXPECT_TRUE(Eventually([&] { return a_->plane->board().Snapshot().size() == 1; }));
+  EXPECT_TRUE(a_->plane->leadership().leads);
+  EXPECT_EQ(a_->client.scale_writes, before) << "what a knew of the workload is old, and the API server says so";
+  EXPECT_THAT(Replicas(), testing::ElementsAre(1, 3, 5, 7, 9, 11, 13, 15, 16));
+}
+
+TEST_F(TakeoverTest, ALeaderThatEndsInOrderGivesTheLeaseAway) {
+  StartBoth();
+  ApplySlowScaleUp();
+  ASSERT_TRUE(Eventually([&] { return Current() >= 5; }));
+  a_.reset();
+  EXPECT_NE(Holder(), "a");
+  EXPECT_TRUE(Eventually([&] { return Current() == 16; }));
+  std::vector<int64_t> sorted = Replicas();
+  std::sort(sorted.begin(), sorted.end());
+  EXPECT_EQ(Replicas(), sorted);
+  EXPECT_TRUE(b_->plane->leadership().leads);
+}
+
+}  // namespace
+}  // namespace tidewright::cmd
