@@ -184,9 +184,9 @@ func (r *release) checkPermissions(t *testing.T) {
 		t.Errorf("%s asked nothing of the API server, so nothing is shown about its permissions", r.account())
 	}
 	for _, e := range requests {
-		if !r.forbidden && e.ResponseStatus != nil && e.ResponseStatus.Code == http.StatusForbidden {
-			t.Errorf("the chart's roles do not allow %s: %s %s: %s", r.account(), e.Verb, e.RequestURI,
-				e.ResponseStatus.Message)
+		// Not by the code: a namespace that is being deleted takes no new objects, from nobody, and that is a 403, too.
+		if !r.forbidden && e.Annotations["authorization.k8s.io/decision"] == "forbid" {
+			t.Errorf("the chart's roles do not allow %s: %s %s", r.account(), e.Verb, e.RequestURI)
 		}
 	}
 }
