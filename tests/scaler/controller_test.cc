@@ -92,6 +92,61 @@ TEST_F(ControllerTest, FollowsObjectsFromAppearanceToDeletion) {
   EXPECT_EQ(kube_.Replicas("shop", "b"), 0);
 }
 
+TEST_F(ControllerTest, WhatIsNotListedYetIsNoAbsence) {
+  kube_.Put(kDeployments, MakeDeployment("a", 0));
+  kube_.Put(kScaledObjects, Object("a", "a"));
+  std::atomic<bool> forbidden{true};
+  kube_.FailWith([&](const std::string& verb, const std::string& path) {
+    bool refused = forbidden && verb == "list" && path.find("deployments") != std::string::npos;
+    return refused ? base::PermissionDeniedError("cannot list deployments") : base::Status::Ok();
+  });
+  engine_.SetVector({25});
+  ScaledObjectController controller(cluster_, engine_, clock_, clock_, scheduler_, metrics_, Options());
+  ASSERT_TRUE(controller.Start().ok());
+  EXPECT_TRUE(Eventually([&] {
+    auto shown = board_.Get("ScaledObject", "shop", "a");
+    return shown && shown->why.find("the deployments have not been listed yet: ") != std::string::npos &&
+           shown->why.find("cannot list deployments") != std::string::npos;
+  }));
+  EXPECT_EQ(kube_.Replicas("shop", "a"), 0);
+  forbidden = false;
+  EXPECT_TRUE(Eventually([&] { return kube_.Replicas("shop", "a") == 3; }));
+  controller.Stop();
+}
+
+// The controller of the next leader, over the caches of the standby that it was.
+TEST_F(ControllerTest, AnotherControllerTakesOverWithoutTakingReplicasBack) {
+  kube_.Put(kDeployments, MakeDeployment("a", 0));
+  base::Json object = Object("a", "a");
+  object["spec"]["advanced"] = {
+      {"horizontalPodAutoscalerConfig", {{"behavior", {{"scaleDown", {{"stabilizationWindowSeconds", 3600}}}}}}}};
+  kube_.Put(kScaledObjects, object);
+  engine_.SetVector({85});
+  {
+    ScaledObjectController first(cluster_, engine_, clock_, clock_, scheduler_, metrics_, Options());
+    ASSERT_TRUE(first.Start().ok());
+    EXPECT_TRUE(Eventually([&] { return kube_.Replicas("shop", "a") == 9; }));
+  }
+  board_.Clear();
+  EXPECT_TRUE(board_.Snapshot().empty());
+  EXPECT_EQ(metrics_.Render().find("tidewright_workload_replicas{"), std::string::npos);
+  engine_.SetVector({12});
+  TargetRegistry none;
+  ScaledObjectControllerOptions options = Options();
+  options.targets = &none;
+  ScaledObjectController second(cluster_, engine_, clock_, clock_, scheduler_, metrics_, options);
+  ASSERT_TRUE(second.Start().ok());
+  int writes = kube_.ScaleWrites();
+  EXPECT_TRUE(Eventually([&] {
+    auto shown = board_.Get("ScaledObject", "shop", "a");
+    return shown && !shown->signals.empty() && shown->signals[0].value_milli == 12'000;
+  }));
+  clock_.Advance(60'000);
+  EXPECT_EQ(kube_.Replicas("shop", "a"), 9);
+  EXPECT_EQ(kube_.ScaleWrites(), writes);
+  second.Stop();
+}
+
 TEST_F(ControllerTest, WatchesKedaObjectsOnRequest) {
   kube::Resource keda = kScaledObjects;
   keda.group = "keda.sh";

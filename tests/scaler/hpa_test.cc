@@ -315,6 +315,44 @@ TEST_F(HpaWorkloadTest, ZeroReplicasDisable) {
   EXPECT_EQ(Condition("ScalingActive"), "False ScalingDisabled");
 }
 
+TEST_F(HpaWorkloadTest, ZeroReplicasOfItsOwnMakingAreLeftAgain) {
+  SetReplicas(3);
+  SetExternal({"0"});
+  Apply(std::string("minReplicas: 0, maxReplicas: 10, metrics: [") + kQueue +
+        "], behavior: {scaleDown: {stabilizationWindowSeconds: 0}}");
+  Pass();
+  EXPECT_EQ(kube_.Replicas("shop", "web"), 0);
+  EXPECT_EQ(Condition("ScaledToZero"), "True ScaledToZero");
+  SetReplicas(0);  // The pods are gone.
+  SetExternal({"50"});
+  clock_.Advance(15'000);
+  Pass();
+  EXPECT_EQ(kube_.Replicas("shop", "web"), 2);
+  EXPECT_EQ(Condition("ScalingActive"), "True ValidMetricFound");
+  EXPECT_EQ(Condition("ScaledToZero"), "False NotScaledToZero");
+
+  SetReplicas(0);  // By hand, this time.
+  clock_.Advance(15'000);
+  Pass();
+  EXPECT_EQ(kube_.Replicas("shop", "web"), 0);
+  EXPECT_EQ(Condition("ScalingActive"), "False ScalingDisabled");
+}
+
+TEST_F(HpaWorkloadTest, ATakeoverIsNoScaleDown) {
+  SetReplicas(8);
+  SetExternal({"30"});
+  Apply(std::string("maxReplicas: 10, metrics: [") + kQueue + "]");
+  Pass();
+  for (int i = 0; i < 19; ++i) {
+    clock_.Advance(15'000);
+    Pass();
+    EXPECT_EQ(kube_.Replicas("shop", "web"), 8) << "the window of 300 s begins with the replicas that are there";
+  }
+  clock_.Advance(30'000);
+  Pass();
+  EXPECT_EQ(kube_.Replicas("shop", "web"), 1);
+}
+
 TEST_F(HpaWorkloadTest, OutOfRangeNeedsNoMetrics) {
   Apply(std::string("minReplicas: 4, maxReplicas: 10, metrics: [") + kRps + "]");
   Pass();

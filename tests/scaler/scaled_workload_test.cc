@@ -319,6 +319,31 @@ TEST_F(ScaledWorkloadTest, RestoresOnDelete) {
   EXPECT_THAT(metrics_.Render(), Not(HasSubstr("tidewright_workload_replicas{")));
 }
 
+// Between the decision and its write the workload changes: its status, or the number that was decided about.
+TEST_F(ScaledWorkloadTest, AWriteGoesOutOnlyIfTheReplicasAreStillThoseThatWereSeen) {
+  Apply({{"pollingInterval", 30}, {"triggers", {PrometheusTrigger()}}});
+  kube_.Put(kDeployments, MakeDeployment("web", 1));
+  auto change_before_write = [&](int replicas) {
+    auto done = std::make_shared<bool>(false);
+    kube_.FailWith([this, replicas, done](const std::string& verb, const std::string& path) {
+      if (*done || verb != "patch" || !path.ends_with("/scale")) return base::Status::Ok();
+      *done = true;
+      kube_.Put(kDeployments, MakeDeployment("web", replicas));
+      return base::Status::Ok();
+    });
+  };
+  engine_.SetVector({42});
+  change_before_write(1);
+  EXPECT_EQ(Pass(), 30'000);
+  EXPECT_EQ(kube_.Replicas("shop", "web"), 5);
+
+  engine_.SetVector({90});
+  change_before_write(12);
+  EXPECT_EQ(PassAfter(30'000), 500) << "it looks again soon";
+  EXPECT_EQ(kube_.Replicas("shop", "web"), 12);
+  EXPECT_THAT(kube_.Events(), Not(Contains(HasSubstr("FailedRescale"))));
+}
+
 TEST_F(ScaledWorkloadTest, ARestartOfTheControllerIsNoScaleDown) {
   kube_.Put(kDeployments, MakeDeployment("web", 6));
   Apply({{"cooldownPeriod", 60}, {"triggers", {PrometheusTrigger()}}});
