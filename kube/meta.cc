@@ -1,9 +1,7 @@
 #include "kube/meta.h"
 
-#include "base/document.h"
 #include "base/duration.h"
 #include "base/json.h"
-#include "base/log.h"
 #include "base/strings.h"
 
 namespace tidewright::kube {
@@ -78,35 +76,6 @@ bool SetCondition(base::Json& object, const std::string& type, const std::string
   (*condition)["message"] = message;
   if (flipped) (*condition)["lastTransitionTime"] = base::FormatTime(now_ms);
   return changed;
-}
-
-void RecordEvent(Client& client, const base::Json& object, std::string_view type, std::string_view reason,
-                 std::string_view message, std::string_view component, int64_t now_ms) {
-  std::string ns = NamespaceOf(object).empty() ? "default" : NamespaceOf(object);
-  std::string time = base::FormatTime(now_ms);
-  base::Json event = {{"apiVersion", "v1"},
-                      {"kind", "Event"},
-                      {"metadata", {{"generateName", NameOf(object) + "."}, {"namespace", ns}}},
-                      {"involvedObject",
-                       {{"apiVersion", base::FindString(object, {"apiVersion"})},
-                        {"kind", base::FindString(object, {"kind"})},
-                        {"namespace", NamespaceOf(object)},
-                        {"name", NameOf(object)},
-                        {"uid", UidOf(object)},
-                        {"resourceVersion", ResourceVersionOf(object)}}},
-                      {"type", type},
-                      {"reason", reason},
-                      {"message", message},
-                      {"source", {{"component", component}}},
-                      {"reportingComponent", component},
-                      {"reportingInstance", component},
-                      {"firstTimestamp", time},
-                      {"lastTimestamp", time},
-                      {"count", 1}};
-  auto created = client.Create(resources::kEvents, ns, event);
-  if (created.ok()) return;
-  base::LogWarn("kube", "event not recorded",
-                {{"object", KeyOf(object)}, {"reason", std::string(reason)}, {"error", created.status().ToString()}});
 }
 
 }  // namespace tidewright::kube

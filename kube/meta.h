@@ -1,4 +1,4 @@
-// What all Kubernetes objects share: metadata, label selectors, conditions, events, the scale subresource.
+// What all Kubernetes objects share: metadata, label selectors, conditions, the scale subresource.
 #pragma once
 
 #include <cstdint>
@@ -74,9 +74,5 @@ base::Status SetScale(Client& client, const Resource& resource, std::string_view
 // The resource type behind an apiVersion and kind, as scaleTargetRef gives them: the well-known workloads by heart, any
 // other by asking the API server's discovery documents. Thread-safe through its arguments.
 base::Result<Resource> ResolveResource(Client& client, std::string_view api_version, std::string_view kind);
-
-// Writes an event (v1 Event) about `object`. Failures are logged, never returned: events are best effort.
-void RecordEvent(Client& client, const base::Json& object, std::string_view type, std::string_view reason,
-                 std::string_view message, std::string_view component, int64_t now_ms);
 
 }  // namespace tidewright::kube
