@@ -7,6 +7,7 @@ import (
 	"net/http"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -19,10 +20,11 @@ import (
 
 const releaseName = "tidewright"
 
-// The chart's own values, made to happen within seconds: what scrapes every 15 s, looks back 1 min and looks for new
-// metrics every 30 s.
+// The chart's own values, made to happen within seconds: what scrapes every 15 s, looks back 1 min, looks for new metrics
+// every 30 s and waits 15 s for a leader that is silent.
 var hurry = strings.NewReplacer("_interval: 15s", "_interval: 1s", "[1m]", "[10s]", "window: 1m", "window: 10s",
-	"extraArgs: []", "extraArgs: [--adapter.relist-interval=1000]")
+	"leaseDuration: 15s", "leaseDuration: 5s", "renewDeadline: 10s", "renewDeadline: 3s", "retryPeriod: 2s",
+	"retryPeriod: 1s", "extraArgs: []", "extraArgs: [--adapter.relist-interval=1000]")
 
 // release is an installed Tidewright. There is one at a time, because each serves the whole cluster.
 type release struct {
@@ -129,6 +131,24 @@ func (r *release) pod(t *testing.T) corev1.Pod {
 		t.Fatalf("the release has %d pods instead of one", len(pods))
 	}
 	return pods[0]
+}
+
+// podNamed returns one of the release's pods.
+func (r *release) podNamed(t *testing.T, name string) corev1.Pod {
+	t.Helper()
+	pods, err := r.pods(t.Context())
+	if err != nil {
+		t.Fatal(err)
+	}
+	i := slices.IndexFunc(pods, isPod(name))
+	if i < 0 {
+		t.Fatalf("the release has no pod %s", name)
+	}
+	return pods[i]
+}
+
+func isPod(name string) func(corev1.Pod) bool {
+	return func(p corev1.Pod) bool { return p.Name == name }
 }
 
 func (r *release) describePods(ctx context.Context) string {
