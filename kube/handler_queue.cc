@@ -16,7 +16,7 @@ uint64_t HandlerQueue::Add(EventHandler handler, const std::vector<ObjectPtr>& p
 void HandlerQueue::Remove(uint64_t id) {
   base::MutexLock lock(mu_);
   handlers_.erase(id);
-  if (std::this_thread::get_id() == thread_.get_id()) return;
+  if (std::this_thread::get_id() == runner_) return;
   while (running_id_ == id && id != 0) changed_.Wait(mu_);
 }
 
@@ -43,6 +43,10 @@ void HandlerQueue::Stop() {
 }
 
 void HandlerQueue::Run() {
+  {
+    base::MutexLock lock(mu_);
+    runner_ = std::this_thread::get_id();
+  }
   while (true) {
     Delivery next;
     {

@@ -48,6 +48,7 @@ class HandlerQueue {
   uint64_t running_id_ GUARDED_BY(mu_) = 0;  // 0: none.
   std::deque<Delivery> queue_ GUARDED_BY(mu_);
   bool stopped_ GUARDED_BY(mu_) = false;
+  std::thread::id runner_ GUARDED_BY(mu_);
   std::thread thread_;  // Written by Start() and Stop() only.
 };
 

@@ -103,6 +103,7 @@ class Informer::Impl {
   void RemoveHandler(HandlerId id) { handlers_.Remove(id); }
 
   void Start() {
+    base::MutexLock lock(lifecycle_);
     if (thread_.joinable() || stop_.stopped()) return;
     handlers_.Start();
     thread_ = std::thread([this] { Run(); });
@@ -116,6 +117,7 @@ class Informer::Impl {
       base::MutexLock lock(mu_);
       changed_.NotifyAll();
     }
+    base::MutexLock lock(lifecycle_);
     if (thread_.joinable()) thread_.join();
     if (resync_.joinable()) resync_.join();
     handlers_.Stop();
@@ -320,8 +322,10 @@ class Informer::Impl {
   ObjectStore store_ GUARDED_BY(mu_);
   bool synced_ GUARDED_BY(mu_) = false;
   base::Status error_ GUARDED_BY(mu_);
-  std::thread thread_;
-  std::thread resync_;
+
+  base::Mutex lifecycle_;  // Serializes Start and Stop.
+  std::thread thread_ GUARDED_BY(lifecycle_);
+  std::thread resync_ GUARDED_BY(lifecycle_);
 };
 
 Informer::Informer(Client& client, base::Clock& clock, Resource resource, InformerOptions options)

@@ -298,7 +298,8 @@ class LeaseElector : public LeaderElector {
   void StopLeading(const std::string& why) {
     fence_.Close(why);
     leading_ = false;
-    base::LogWarn("kube", "stopped leading", {{"lease", what_}, {"identity", options_.identity}, {"reason", why}});
+    const auto level = stop_.stopped() ? base::LogLevel::kInfo : base::LogLevel::kWarn;
+    base::Log(level, "kube", "stopped leading", {{"lease", what_}, {"identity", options_.identity}, {"reason", why}});
     if (status_ != nullptr) status_->Set(0);
     callback_thread_->Post(callbacks_.on_stopped_leading);
   }

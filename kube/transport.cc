@@ -164,17 +164,18 @@ base::Status Transport::StreamOnce(const ApiRequest& request, int64_t idle_timeo
   prepared.request.idle_timeout_ms = idle_timeout_ms;
   prepared.request.max_body_bytes = SIZE_MAX;
   prepared.request.accept_gzip = false;  // Compression would hold events back.
-  std::string code = "<error>";
+  bool answered = false;
   http::StreamHandler handler;
   handler.on_headers = [&](int status, const http::Headers&) {
-    code = std::to_string(status);
+    answered = true;
+    Count(request.method, std::to_string(status));
     receiver.on_status(status);
     return base::Status::Ok();
   };
   handler.on_data = receiver.on_data;
   if (guard != nullptr) TW_RETURN_IF_ERROR(guard->Admit(request.IsWrite()).status());
   base::Status ended = prepared.connection->Stream(prepared.request, handler, cancel);
-  Count(request.method, code);
+  if (!answered) Count(request.method, "<error>");
   return ended;
 }
 
