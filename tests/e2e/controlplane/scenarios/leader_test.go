@@ -3,7 +3,6 @@ package scenarios
 import (
 	"context"
 	"encoding/json"
-	"errors"
 	"fmt"
 	"slices"
 	"strings"
@@ -134,14 +133,7 @@ func TestAStandbyEndsInOrder(t *testing.T) {
 			continue
 		}
 		w.kubectl(t, "delete", "pod", pod.Name, "-n", r.namespace, "--wait=false")
-		patience := time.Duration(*pod.Spec.TerminationGracePeriodSeconds) * time.Second * 2 / 3
-		eventually(t, patience, "the standby to end before it is killed", func(ctx context.Context) error {
-			left, err := r.pods(ctx)
-			if err == nil && slices.ContainsFunc(left, isPod(pod.Name)) {
-				err = errors.New(r.describePods(ctx))
-			}
-			return err
-		})
+		r.waitGone(t, pod)
 	}
 	if now := r.leader(t); now != leader {
 		t.Errorf("%s leads instead of %s", now, leader)

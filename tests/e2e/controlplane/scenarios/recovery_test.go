@@ -36,13 +36,7 @@ func TestKubeAPIServerRecoversItsView(t *testing.T) {
 	t.Run("AfterANewPod", func(t *testing.T) {
 		pod := r.pod(t)
 		w.kubectl(t, "rollout", "restart", "deployment", releaseName, "-n", r.namespace)
-		eventually(t, soon, "another pod", func(ctx context.Context) error {
-			pods, err := r.pods(ctx)
-			if err == nil && (len(pods) != 1 || pods[0].Name == pod.Name) {
-				err = errors.New(r.describePods(ctx))
-			}
-			return err
-		})
+		r.waitGone(t, pod)
 		r.waitReady(t)
 		w.waitAvailable(t)
 		w.waitMetric(t, namespace)

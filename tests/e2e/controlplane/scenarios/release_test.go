@@ -12,10 +12,10 @@ import (
 	"testing"
 	"time"
 
-	auditv1 "k8s.io/apiserver/pkg/apis/audit/v1"
-
 	corev1 "k8s.io/api/core/v1"
+	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	auditv1 "k8s.io/apiserver/pkg/apis/audit/v1"
 )
 
 const releaseName = "tidewright"
@@ -149,6 +149,30 @@ func (r *release) podNamed(t *testing.T, name string) corev1.Pod {
 
 func isPod(name string) func(corev1.Pod) bool {
 	return func(p corev1.Pod) bool { return p.Name == name }
+}
+
+// waitGone waits until a pod that is being deleted, or will be, is gone. The node kills it when its grace period is over;
+// to end in time is its own part.
+func (r *release) waitGone(t *testing.T, pod corev1.Pod) {
+	t.Helper()
+	var asked time.Time
+	grace := time.Duration(*pod.Spec.TerminationGracePeriodSeconds) * time.Second
+	eventually(t, soon, "the old pod to go", func(ctx context.Context) error {
+		now, err := r.client.CoreV1().Pods(r.namespace).Get(ctx, pod.Name, metav1.GetOptions{})
+		if apierrors.IsNotFound(err) {
+			return nil
+		}
+		if err != nil {
+			return err
+		}
+		if now.DeletionTimestamp != nil && asked.IsZero() {
+			asked = time.Now()
+		}
+		return fmt.Errorf("%s is still there", pod.Name)
+	})
+	if !asked.IsZero() && time.Since(asked) > grace*2/3 {
+		t.Errorf("%s ended %s after it was asked to; the node kills after %s", pod.Name, time.Since(asked), grace)
+	}
 }
 
 func (r *release) describePods(ctx context.Context) string {

@@ -17,16 +17,18 @@ import (
 	manager "k8s.io/kubernetes/cmd/kube-controller-manager/app"
 
 	"tidewright.dev/controlplane/internal/etcd"
+	"tidewright.dev/controlplane/internal/node"
 )
 
 const usage = `usage: controlplane PROGRAM [ARGUMENTS]
 
-  up [--dir DIR]            start a control plane to be used by hand; see "controlplane up --help"
-  kubectl                   the client
+  up [FLAGS]   start a control plane to be used by hand; see "controlplane up --help"
+  kubectl      the client
   etcd, kube-apiserver, kube-controller-manager   what "up" is made of
 `
 
 func main() {
+	node.RunPodInit() // Containers are this program, too, before they are another.
 	name := filepath.Base(os.Args[0])
 	if !known(name) && len(os.Args) > 1 {
 		name = os.Args[1]
@@ -57,7 +59,7 @@ func run(name string) int {
 		}
 		return 0
 	case "up":
-		return report(up(os.Args))
+		return report(up(os.Args[1:]))
 	}
 	fmt.Fprint(os.Stderr, usage)
 	return 2
