@@ -9,9 +9,17 @@ namespace tidewright::cmd {
 namespace {
 
 constexpr int64_t kLookMs = 2'000;
-constexpr int64_t kRetryMs = 5'000;
-// A reload may have added or removed an API, and somebody may have deleted the objects.
-constexpr int64_t kRepeatMs = 60'000;
+constexpr int64_t kRepeatMs = 60'000;  // Somebody may have changed or deleted the objects.
+
+// What is to be written; a reload may have added or removed an API.
+std::string ContentOf(const apiservice::RegistrationOptions& registration,
+                      const std::vector<apiservice::ServedGroup>& groups) {
+  std::string content = registration.ca_bundle;
+  for (const apiservice::ServedGroup& group : groups) {
+    for (const std::string& version : group.versions) content += version + "." + group.group + "\n";
+  }
+  return content;
+}
 
 }  // namespace
 
@@ -63,29 +71,31 @@ void Registrar::Look() {
     base::MutexLock lock(mu_);
     leads = leads_;
   }
-  std::string bundle = service_.ca_bundle();
-  if (leads && IsDue(bundle)) Register(bundle);
+  std::vector<apiservice::ServedGroup> groups = groups_();
+  apiservice::RegistrationOptions registration = options_.registration;
+  registration.ca_bundle = service_.ca_bundle();
+  std::string content = ContentOf(registration, groups);
+  if (leads && IsDue(content)) Register(registration, groups, content);
   if (!service_.certificate_waits()) return;
-  auto published = apiservice::PublishedCaBundle(client_, options_.registration, groups_());
+  auto published = apiservice::PublishedCaBundle(client_, registration, groups);
   if (published.ok()) service_.BundlePublished(*published);
 }
 
-bool Registrar::IsDue(const std::string& bundle) {
+bool Registrar::IsDue(const std::string& content) {
   base::MutexLock lock(mu_);
-  return bundle != registered_ || clock_.NowMs() >= next_ms_;
+  return content != registered_ || clock_.NowMs() >= next_ms_;
 }
 
-void Registrar::Register(const std::string& bundle) {
-  apiservice::RegistrationOptions registration = options_.registration;
-  registration.ca_bundle = bundle;
-  base::Status registered = apiservice::RegisterApiServices(client_, registration, groups_());
+void Registrar::Register(const apiservice::RegistrationOptions& registration,
+                         const std::vector<apiservice::ServedGroup>& groups, const std::string& content) {
+  base::Status registered = apiservice::RegisterApiServices(client_, registration, groups);
   // Another program's APIService stays its own however often we ask.
   bool foreign = registered.code() == base::Code::kFailedPrecondition;
   base::MutexLock lock(mu_);
   if (!leads_) return;
   if (!registered.ok()) base::LogWarn("cmd", "APIServices not registered", {{"error", registered.ToString()}});
-  if (registered.ok() || foreign) registered_ = bundle;
-  next_ms_ = clock_.NowMs() + (registered.ok() || foreign ? kRepeatMs : kRetryMs);
+  registered_ = registered.ok() || foreign ? content : "";  // "": again at the next look.
+  next_ms_ = clock_.NowMs() + kRepeatMs;
 }
 
 }  // namespace tidewright::cmd

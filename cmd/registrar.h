@@ -38,8 +38,9 @@ class Registrar {
  private:
   void Tick();
   void Look();
-  bool IsDue(const std::string& bundle);
-  void Register(const std::string& bundle);
+  bool IsDue(const std::string& content);
+  void Register(const apiservice::RegistrationOptions& registration, const std::vector<apiservice::ServedGroup>& groups,
+                const std::string& content);
 
   const Options options_;
   kube::Client& client_;
@@ -52,7 +53,7 @@ class Registrar {
   bool leads_ GUARDED_BY(mu_) = false;
   bool stopped_ GUARDED_BY(mu_) = false;
   base::Scheduler::TaskId task_ GUARDED_BY(mu_) = 0;
-  std::string registered_ GUARDED_BY(mu_);  // The bundle of the last write that succeeded.
+  std::string registered_ GUARDED_BY(mu_);  // The content of the last write that succeeded.
   int64_t next_ms_ GUARDED_BY(mu_) = 0;     // When to write again though nothing changed.
 };
 

@@ -11,6 +11,7 @@
 #include "kube/informer.h"
 #include "kube/meta.h"
 #include "sandbox/sandbox.h"
+#include "tests/integration/intercepted_client.h"
 
 namespace tidewright::cmd {
 namespace {
@@ -19,69 +20,15 @@ using base::Json;
 using kube::resources::kDeployments;
 using kube::resources::kLeases;
 
-// A client whose network can be cut: then nothing gets through any more, in either direction.
-class CuttableClient : public kube::Client {
- public:
-  explicit CuttableClient(kube::Client& inner) : inner_(inner) {}
-  void Cut(bool cut) { cut_ = cut; }
-
-  base::Result<Json> Get(const kube::Resource& resource, std::string_view ns, std::string_view name,
-                         std::string_view subresource) override {
-    TW_RETURN_IF_ERROR(Network());
-    return inner_.Get(resource, ns, name, subresource);
-  }
-  base::Result<Json> List(const kube::Resource& resource, std::string_view ns,
-                          const kube::ListOptions& options) override {
-    TW_RETURN_IF_ERROR(Network());
-    return inner_.List(resource, ns, options);
-  }
-  base::Result<Json> Create(const kube::Resource& resource, std::string_view ns, const Json& object) override {
-    TW_RETURN_IF_ERROR(Network());
-    return inner_.Create(resource, ns, object);
-  }
-  base::Result<Json> Update(const kube::Resource& resource, std::string_view ns, std::string_view name,
-                            const Json& object, std::string_view subresource) override {
-    TW_RETURN_IF_ERROR(Network());
-    return inner_.Update(resource, ns, name, object, subresource);
-  }
-  base::Result<Json> Patch(const kube::Resource& resource, std::string_view ns, std::string_view name,
-                           kube::PatchType type, const Json& patch, std::string_view subresource) override {
-    TW_RETURN_IF_ERROR(Network());
-    auto patched = inner_.Patch(resource, ns, name, type, patch, subresource);
-    if (subresource == "scale" && patched.ok()) ++scale_writes;
-    return patched;
-  }
-  base::Status Delete(const kube::Resource& resource, std::string_view ns, std::string_view name) override {
-    TW_RETURN_IF_ERROR(Network());
-    return inner_.Delete(resource, ns, name);
-  }
-  base::Status Watch(const kube::Resource& resource, std::string_view ns, const kube::ListOptions& options,
-                     const kube::WatchHandler& handler, http::CancelToken* cancel) override {
-    TW_RETURN_IF_ERROR(Network());
-    return inner_.Watch(
-        resource, ns, options,
-        [&](std::string_view type, const Json& object) {
-          TW_RETURN_IF_ERROR(Network());
-          return handler(type, object);
-        },
-        cancel);
-  }
-  base::Result<Json> GetRaw(const std::string& path_and_query) override {
-    TW_RETURN_IF_ERROR(Network());
-    return inner_.GetRaw(path_and_query);
-  }
-
-  std::atomic<int> scale_writes{0};
-
- private:
-  base::Status Network() const { return cut_ ? base::UnavailableError("the network is cut") : base::Status::Ok(); }
-  kube::Client& inner_;
-  std::atomic<bool> cut_{false};
-};
-
 // One replica of the control plane with a network of its own.
 struct Replica {
   Replica(kube::Client& api, const std::string& identity, base::Clock& clock) : client(api) {
+    client.before = [this](const testing::Call&) {
+      return cut ? base::UnavailableError("the network is cut") : base::Status::Ok();
+    };
+    client.after = [this](const testing::Call& call, const base::Status& status) {
+      if (call.subresource == "scale" && call.verb == "patch" && status.ok()) ++scale_writes;
+    };
     ControlPlaneOptions options;
     options.web_address = options.api_address = "127.0.0.1";
     options.web_port = options.api_port = 0;
@@ -97,12 +44,14 @@ struct Replica {
     plane = std::make_unique<ControlPlane>(options, client, clock, clock, metrics);
   }
 
-  CuttableClient client;
+  std::atomic<bool> cut{false};  // Nothing gets through any more, in either direction.
+  std::atomic<int> scale_writes{0};
+  testing::InterceptedClient client;
   base::MetricRegistry metrics;
   std::unique_ptr<ControlPlane> plane;
 };
 
-class TakeoverTest : public testing::Test {
+class TakeoverTest : public ::testing::Test {
  protected:
   void SetUp() override {
     ASSERT_TRUE(sandbox_.Start().ok());
@@ -194,23 +143,23 @@ TEST_F(TakeoverTest, ALeaderThatIsCutOffIsReplacedAndNothingGoesBackwards) {
   StartBoth();
   ApplySlowScaleUp();
   ASSERT_TRUE(Eventually([&] { return Current() >= 5; }));
-  a_->client.Cut(true);
+  a_->cut = true;
   EXPECT_TRUE(Eventually([&] { return Current() == 16; }));
   EXPECT_EQ(Holder(), "b");
-  EXPECT_GT(b_->client.scale_writes, 0);
+  EXPECT_GT(b_->scale_writes, 0);
   EXPECT_TRUE(Eventually([&] { return a_->plane->board().Snapshot().empty(); })) << "a decides nothing any more";
   EXPECT_FALSE(a_->plane->leadership().leads);
 
   // Back in touch it follows, and may lead once more.
-  a_->client.Cut(false);
+  a_->cut = false;
   EXPECT_TRUE(Eventually([&] { return a_->plane->leadership().leader == "b"; }));
-  int before = a_->client.scale_writes;
+  int before = a_->scale_writes;
   EXPECT_EQ(b_->plane->board().Snapshot().size(), 1U);
   b_.reset();
   EXPECT_TRUE(Eventually([&] { return a_->plane->board().Snapshot().size() == 1; }));
   EXPECT_TRUE(a_->plane->leadership().leads);
-  EXPECT_EQ(a_->client.scale_writes, before) << "what a knew of the workload is old, and the API server says so";
-  EXPECT_THAT(Replicas(), testing::ElementsAre(1, 3, 5, 7, 9, 11, 13, 15, 16));
+  EXPECT_EQ(a_->scale_writes, before) << "what a knew of the workload is old, and the API server says so";
+  EXPECT_THAT(Replicas(), ::testing::ElementsAre(1, 3, 5, 7, 9, 11, 13, 15, 16));
 }
 
 TEST_F(TakeoverTest, ALeaderThatEndsInOrderGivesTheLeaseAway) {
