@@ -29,7 +29,10 @@ CustomProvider::CustomProvider(promql::QueryEngine& engine, Registry& registry, 
 base::Result<std::vector<std::string>> CustomProvider::Names(const kube::Resource& resource, const std::string& ns,
                                                              const kube::LabelSelector& selector) {
   auto objects = objects_.List(resource, ns, selector);
-  if (!objects.ok()) return objects.status().Annotate("cannot list the objects that the metric describes");
+  // Whatever is wrong, it is not what the client asks or may do.
+  if (!objects.ok()) {
+    return base::UnavailableError("cannot list the objects that the metric describes: " + objects.status().message());
+  }
   std::vector<std::string> names;
   for (const auto& object : *objects) names.push_back(kube::NameOf(*object));
   std::sort(names.begin(), names.end());

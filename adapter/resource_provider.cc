@@ -49,9 +49,10 @@ base::Result<std::vector<ResourceProvider::Object>> ResourceProvider::List(const
                                                                            const std::string& ns,
                                                                            const std::string& name,
                                                                            const kube::LabelSelector& selector) {
-  TW_ASSIGN_OR_RETURN(auto found, objects_.List(resource, ns, selector));
+  auto found = objects_.List(resource, ns, selector);
+  if (!found.ok()) return base::UnavailableError(found.status().message());
   std::vector<Object> objects;
-  for (const auto& object : found) {
+  for (const auto& object : *found) {
     bool running = resource.plural != "pods" || base::FindString(*object, {"status", "phase"}, "Running") == "Running";
     bool wanted = name.empty() || kube::NameOf(*object) == name;
     if (running && wanted)

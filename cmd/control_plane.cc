@@ -268,6 +268,11 @@ void ControlPlane::Impl::FollowObjects() {
   objects_->Follow(kube::resources::kDeployments);
   objects_->Follow(kube::resources::kStatefulSets);
   if (options_.hpa_controller) objects_->Follow(kube::resources::kPods);
+  if (!options_.watch_keda) return;
+  for (kube::Resource keda : {kube::resources::kScaledObjects, kube::resources::kTriggerAuthentications}) {
+    keda.group = "keda.sh";
+    objects_->Follow(keda);
+  }
 }
 
 base::Status ControlPlane::Impl::BeLeader() {

@@ -41,8 +41,11 @@ class CachedReader : public ObjectReader {
     if (informer->HasSynced()) return informer;
     base::Status synced = informer->WaitForSync(wait_ms_);
     if (synced.ok()) return informer;
-    base::Status reason = informer->last_error().ok() ? synced : informer->last_error();
-    return base::UnavailableError("the " + resource.plural + " have not been listed yet: " + reason.message());
+    base::Status reason = informer->last_error();
+    std::string text = "the " + resource.plural + " have not been listed yet: ";
+    if (reason.ok()) return base::FailedPreconditionError(text + synced.message());
+    if (reason.code() == base::Code::kPermissionDenied) return base::PermissionDeniedError(text + reason.message());
+    return base::UnavailableError(text + reason.message());
   }
 
   SharedCaches& caches_;

@@ -13,8 +13,8 @@
 
 namespace tidewright::kube {
 
-// Thread-safe. What has not been listed yet is an error, never an absence: kUnavailable says which kind is missing and
-// what the API server said.
+// Thread-safe. What has not been listed yet is an error, never an absence: kFailedPrecondition while the first list is
+// under way, kPermissionDenied or kUnavailable with what the API server said when it failed.
 class ObjectReader {
  public:
   using Object = std::shared_ptr<const base::Json>;

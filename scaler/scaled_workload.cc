@@ -51,10 +51,13 @@ std::optional<int64_t> ScaledWorkload::Reconcile(const std::shared_ptr<const bas
     context_.targets->Release(Owner());
     return Refuse("ScaledObjectCheckFailed", decoded_->status().message(), std::nullopt);
   }
-  base::Status claim = ClaimTarget();
-  if (!claim.ok()) return Refuse("ScaleTargetConflict", claim.message(), spec_.polling_interval_ms);
-  base::Status prepared = Prepare();
-  if (!prepared.ok()) return Refuse("ErrorGettingCurrentReplicas", prepared.message(), spec_.polling_interval_ms);
+  base::Status prepared = ClaimTarget();
+  bool conflict = prepared.code() == base::Code::kAlreadyExists;
+  if (prepared.ok()) prepared = Prepare();
+  // Nothing is wrong with the object: the caches are being filled, or somebody else leads by now.
+  if (prepared.code() == base::Code::kFailedPrecondition) return kLookAgainMs;
+  const char* reason = conflict ? "ScaleTargetConflict" : "ErrorGettingCurrentReplicas";
+  if (!prepared.ok()) return Refuse(reason, prepared.message(), spec_.polling_interval_ms);
   return spec_.paused ? KeepPaused() : Follow();
 }
 
@@ -125,7 +128,9 @@ base::Status ScaledWorkload::ClaimTarget() {
 // Looked at whenever the spec changes, as an admission check would.
 base::Status ScaledWorkload::RefuseOtherAutoscalers() {
   auto hpas = context_.cluster.objects->List(kube::resources::kHorizontalPodAutoscalers, spec_.ns, {});
-  if (!hpas.ok()) return base::Status::Ok();  // Without permission to look there is nothing to find.
+  if (hpas.status().code() == base::Code::kPermissionDenied)
+    return base::Status::Ok();  // Then there is nothing to find.
+  if (!hpas.ok()) return hpas.status();
   for (const auto& hpa : *hpas) {
     bool same = base::FindString(*hpa, {"spec", "scaleTargetRef", "kind"}) == spec_.target_kind &&
                 base::FindString(*hpa, {"spec", "scaleTargetRef", "name"}) == spec_.target_name;
@@ -186,18 +191,25 @@ ScaledWorkload::Delay ScaledWorkload::Finalize() {
   const base::Json* original = status_.Find("originalReplicaCount");
   bool restore = decoded_->ok() && spec_.restore_on_delete && original != nullptr && original->is_number_integer();
   base::Status done;
-  if (restore) {
-    auto resource = kube::ResolveResource(*context_.cluster.client, spec_.target_api_version, spec_.target_kind);
-    done = resource.ok() ? kube::SetScale(*context_.cluster.client, *resource, spec_.ns, spec_.target_name,
-                                          original->get<int32_t>())
-                         : resource.status();
-    if (done.code() == base::Code::kNotFound) done = base::Status::Ok();  // Nothing is left to restore.
-  }
+  if (restore) done = Restore(original->get<int32_t>());
   if (done.ok()) done = PatchFinalizers(false);
   if (done.ok()) return std::nullopt;
   base::LogWarn("scaler", "cannot finish a deleted ScaledObject, trying again",
                 {{"object", kube::KeyOf(*object_)}, {"error", done.ToString()}});
   return kRetryMs;
+}
+
+base::Status ScaledWorkload::Restore(int32_t replicas) {
+  TW_ASSIGN_OR_RETURN(kube::Resource resource,
+                      kube::ResolveResource(*context_.cluster.client, spec_.target_api_version, spec_.target_kind));
+  auto target = ReadTarget(context_.cluster, resource, spec_.ns, spec_.target_name);
+  base::Status done = target.status();
+  if (target.ok()) {
+    done = SetReplicas(*context_.cluster.client, resource, spec_.ns, spec_.target_name,
+                       {target->replicas.spec_replicas, target->resource_version}, replicas);
+  }
+  bool gone = done.code() == base::Code::kNotFound;  // Nothing is left to restore.
+  return gone ? base::Status::Ok() : done;
 }
 
 ScaledWorkload::Delay ScaledWorkload::KeepPaused() {

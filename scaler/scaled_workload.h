@@ -55,6 +55,7 @@ class ScaledWorkload {
   base::Status ClaimTarget();
   base::Status RefuseOtherAutoscalers();
   Delay Finalize();
+  base::Status Restore(int32_t replicas);
   base::Status PatchFinalizers(bool present);
   base::Status Prepare();
   Delay KeepPaused();

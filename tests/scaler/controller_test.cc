@@ -92,6 +92,30 @@ TEST_F(ControllerTest, FollowsObjectsFromAppearanceToDeletion) {
   EXPECT_EQ(kube_.Replicas("shop", "b"), 0);
 }
 
+// At the start of a large cluster: no complaint, no condition that somebody waits for flips, and then it goes on.
+TEST_F(ControllerTest, AListThatTakesItsTimeIsNoFault) {
+  kube_.Put(kDeployments, MakeDeployment("a", 0));
+  kube_.Put(kScaledObjects, Object("a", "a"));
+  std::atomic<bool> slow{true};
+  kube_.FailWith([&](const std::string& verb, const std::string& path) {
+    base::StopSignal never;
+    while (slow && verb == "list" && path.find("deployments") != std::string::npos) {
+      base::SystemClock::Get().SleepFor(5, never);
+    }
+    return base::Status::Ok();
+  });
+  engine_.SetVector({25});
+  ScaledObjectController controller(cluster_, engine_, clock_, clock_, scheduler_, metrics_, Options());
+  ASSERT_TRUE(controller.Start().ok());
+  EXPECT_TRUE(Eventually([&] { return controller.HasSynced(); }));
+  for (int i = 0; i < 50; ++i) clock_.Advance(1'000);
+  EXPECT_EQ(kube_.StatusWrites(), 0);
+  slow = false;
+  EXPECT_TRUE(Eventually([&] { return kube_.Replicas("shop", "a") == 3; }));
+  EXPECT_TRUE(kube_.Events().empty() || kube_.Events()[0].starts_with("Normal")) << kube_.Events()[0];
+  controller.Stop();
+}
+
 TEST_F(ControllerTest, WhatIsNotListedYetIsNoAbsence) {
   kube_.Put(kDeployments, MakeDeployment("a", 0));
   kube_.Put(kScaledObjects, Object("a", "a"));
