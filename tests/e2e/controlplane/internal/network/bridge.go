@@ -19,6 +19,10 @@ var Subnet = netip.MustParsePrefix("10.77.0.0/16")
 // Gateway is the bridge's own address.
 var Gateway = netip.MustParseAddr("10.77.0.1")
 
+// Without an address of its own a bridge takes the lowest of its devices'. It would change with the pods, and those that
+// have learned the old one would talk to nobody for a while.
+var bridgeHardware = net.HardwareAddr{0x02, 0, 0, 0x4d, 0, 0x01} // Locally administered.
+
 var firstFree = netip.MustParseAddr("10.77.1.1")
 
 // Bridge is the pod network: a switch that the programs of this network namespace and those of each PodNetwork are
@@ -85,7 +89,7 @@ func newBridge() (*Bridge, error) {
 	if err := netlink.LinkSetUp(loopback); err != nil {
 		return nil, fmt.Errorf("bringing the loopback device up: %w", err)
 	}
-	link := &netlink.Bridge{LinkAttrs: netlink.LinkAttrs{Name: bridgeName}}
+	link := &netlink.Bridge{LinkAttrs: netlink.LinkAttrs{Name: bridgeName, HardwareAddr: bridgeHardware}}
 	if err := netlink.LinkAdd(link); err != nil {
 		return nil, fmt.Errorf("making the bridge %s (is the kernel's module `bridge` there?): %w", bridgeName, err)
 	}

@@ -253,6 +253,34 @@ func TestPodsReachEachOtherAndTheGateway(t *testing.T) {
 	}
 }
 
+func TestTheBridgeKeepsItsHardwareAddressWhenPodsComeAndGo(t *testing.T) {
+	needNamespaces(t)
+	hardware := func() string {
+		link, err := netlink.LinkByName("pods")
+		if err != nil {
+			t.Fatal(err)
+		}
+		return link.Attrs().HardwareAddr.String()
+	}
+	before := hardware()
+	for range 16 { // Each has a random address, of which every other one is likely to be the lowest so far at first.
+		address, err := bridge.Allocate()
+		if err != nil {
+			t.Fatal(err)
+		}
+		pod, err := bridge.NewPod(address)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if now := hardware(); now != before {
+			t.Errorf("the bridge has %s instead of %s", now, before)
+		}
+		if err := pod.Close(); err != nil {
+			t.Fatal(err)
+		}
+	}
+}
+
 func TestAnAddressOfTheBridgeAnswersWhileItIsThere(t *testing.T) {
 	needNamespaces(t)
 	address, err := bridge.Allocate()
