@@ -8,6 +8,7 @@
 
 #include "base/json.h"
 #include "cmd/control_plane.h"
+#include "http/client.h"
 #include "kube/informer.h"
 #include "kube/meta.h"
 #include "sandbox/sandbox.h"
@@ -95,6 +96,17 @@ class TakeoverTest : public ::testing::Test {
     ASSERT_TRUE(Eventually([&] { return b_->plane->leadership().leader == "a"; }));
     EXPECT_TRUE(a_->plane->leadership().leads);
     EXPECT_FALSE(b_->plane->leadership().leads);
+    EXPECT_EQ(Web(*b_, "/-/ready"), "Tidewright is Ready.\n") << "whoever leads";
+    Json leader = *base::ParseJson(Web(*b_, "/api/v1/status/leader"));
+    EXPECT_EQ(leader["data"], Json({{"elected", true}, {"leads", false}, {"leader", "a"}, {"identity", "b"}}));
+    EXPECT_EQ((*base::ParseJson(Web(*a_, "/api/v1/autoscaling/workloads")))["leader"]["leads"], true);
+  }
+
+  std::string Web(const Replica& replica, const std::string& path) {
+    http::ClientRequest request;
+    request.url = "http://127.0.0.1:" + std::to_string(replica.plane->web_port()) + path;
+    auto reply = http_->Send(request);
+    return reply.ok() ? reply->body : reply.status().ToString();
   }
 
   // Up to 16 replicas in steps of two each other second, whoever is asked.
@@ -132,6 +144,7 @@ class TakeoverTest : public ::testing::Test {
 
   base::Clock& clock_ = base::SystemClock::Get();
   sandbox::Sandbox sandbox_{{}, clock_};
+  std::unique_ptr<http::Client> http_ = *http::NewCurlClient({});
   std::unique_ptr<kube::Client> api_;
   base::Mutex mu_;
   std::vector<int64_t> replicas_ GUARDED_BY(mu_);  // Every value that spec.replicas had.
