@@ -42,7 +42,7 @@ class Block : public std::enable_shared_from_this<Block> {
   // Bytes on disk, all files.
   uint64_t size_bytes() const { return size_bytes_; }
 
-  // The chunk at `ref`, as in IndexedChunk. The view lives as long as the block.
+  // The chunk that an index entry refers to. The view lives as long as the block.
   base::Result<ChunkView> Chunk(const IndexedChunk& chunk) const;
 
   // A view of the samples between mint and maxt (inclusive, ms), without those that are deleted now. Shares the block.
@@ -57,6 +57,9 @@ class Block : public std::enable_shared_from_this<Block> {
 
  private:
   Block(std::string directory, BlockMeta meta);
+  base::Status Load();
+  base::Status VerifySeries(uint32_t id) const;
+  base::Status VerifyPostings() const;
 
   const std::string directory_;
   uint64_t size_bytes_ = 0;

@@ -57,25 +57,45 @@ class IndexReader {
                              std::vector<IndexedChunk>* chunks) const;
 
  private:
-  struct Toc;
-  // The part of the postings table that belongs to one name: where every 32nd entry begins.
+  // The part of the postings table that belongs to one name.
   struct NameEntries {
-    std::string name;
-    uint32_t count = 0;
-    std::vector<uint32_t> samples;
+    std::string_view name;
+    uint32_t count = 0;             // Values.
+    uint32_t end = 0;               // Where the entries end, as an offset in the table.
+    std::vector<uint32_t> samples;  // Where every 32nd entry begins.
   };
-  struct TableEntry;
-  using Visit = bool(const TableEntry&);
+  struct TableEntry {
+    std::string_view name;
+    std::string_view value;
+    uint64_t offset = 0;
+  };
+  class Selection;
 
   IndexReader(std::string path, MappedFile file) : path_(std::move(path)), file_(std::move(file)) {}
   base::Status Load();
+  base::Status LoadSymbols(uint64_t offset);
+  base::Status LoadTable(uint64_t offset);
+  base::Status Damaged(const std::string& what) const;
+  // The content of a section with its length in front and its checksum behind, which is verified.
+  base::Result<std::string_view> Section(uint64_t offset, const char* what) const;
+
+  const NameEntries* FindName(std::string_view name) const;
+  uint32_t SampleBefore(const NameEntries& entries, std::string_view value) const;
+  bool ReadEntry(uint32_t* position, TableEntry* entry) const;
+  // Calls visit(value, offset of the postings) for each value of the name, ascending, until it returns false.
+  template <class Visit>
+  base::Status ForEachValue(const NameEntries& entries, uint32_t first_sample, Visit visit) const;
+  base::Result<PostingsList> ReadPostings(uint64_t offset) const;
 
   const std::string path_;
   const MappedFile file_;
-  uint64_t symbols_offset_ = 0;
+  uint64_t series_begin_ = 0;
+  uint64_t series_end_ = 0;
+  std::string_view symbols_;  // The strings, one behind the other.
   uint32_t symbol_count_ = 0;
-  std::vector<uint32_t> symbol_samples_;  // Where every 8th symbol begins.
-  std::vector<NameEntries> names_;        // Sorted.
+  std::vector<uint32_t> symbol_samples_;  // Where every 8th symbol begins in symbols_.
+  std::string_view table_;                // The entries of the postings table.
+  std::vector<NameEntries> names_;        // Ascending.
 };
 
 }  // namespace tidewright::tsdb
