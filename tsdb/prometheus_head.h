@@ -14,14 +14,15 @@
 
 namespace tidewright::tsdb {
 
-// Receives the content. A failure ends the reading and is returned. References are those of the log, unique per label
-// set. Not called by several threads at once.
+// Receives the content. A failure ends the reading and is returned. Not called by several threads at once.
 class PrometheusHeadSink {
  public:
   virtual ~PrometheusHeadSink() = default;
-  // Before anything else of a series; a series without samples is not mentioned.
-  virtual base::Status AddSeries(SeriesRef ref, const Labels& labels) = 0;
-  // Ascending in time per series, all series mixed. With `out_of_order` in any order, after all others.
+  // Finds or creates the series; the result names it in what follows. The same labels may come several times, since a
+  // log can have several references for them. A series without samples is not mentioned.
+  virtual base::Result<SeriesRef> AddSeries(const Labels& labels) = 0;
+  // Ascending in time per series, all series mixed. With `out_of_order` in any order, after all others, and samples may
+  // repeat.
   virtual base::Status AddFloat(SeriesRef ref, int64_t t, double value, bool out_of_order) = 0;
   virtual base::Status AddHistogram(SeriesRef ref, int64_t t, const Histogram& histogram, bool out_of_order) = 0;
   virtual base::Status AddFloatHistogram(SeriesRef ref, int64_t t, const FloatHistogram& histogram,

@@ -5,6 +5,7 @@
 
 #include "base/clock.h"
 #include "tests/tsdb/conformance.h"
+#include "tests/tsdb/store.h"
 #include "tsdb/block_reader.h"
 #include "tsdb/block_writer.h"
 
@@ -195,7 +196,7 @@ TEST_F(BlockConformance, Write) {
     ASSERT_NE(block, nullptr);
     for (const Way& way : ways) {
       SCOPED_TRACE(name + " " + way.name);
-      auto directory = *base::TempDir::Create("tsdb-blocks");
+      auto directory = FastTempDir("tsdb-blocks");
       Copy(*block, directory.path(), way.options, way.by_labels);
       const std::string copy = directory.path() + "/" + block->meta().ulid;
       for (const char* file : {"/index", "/chunks/000001"}) {
@@ -217,7 +218,7 @@ TEST_F(BlockConformance, MetaOfAWrittenBlockIsCounted) {
   for (const char* name : {"floats", "histograms", "compact-out"}) {
     auto block = OpenBlock(Directory(name));
     ASSERT_NE(block, nullptr);
-    auto directory = *base::TempDir::Create("tsdb-blocks");
+    auto directory = FastTempDir("tsdb-blocks");
     Copy(*block, directory.path(), {}, /*by_labels=*/false);
     EXPECT_EQ(File(directory.path() + "/" + block->meta().ulid + "/meta.json"), File(Directory(name) + "/meta.json"));
   }
@@ -227,7 +228,7 @@ TEST_F(BlockConformance, DeletingGivesTheSameTombstones) {
   // What was deleted is in the recorded file; the same deletions of an untouched copy give the same bytes.
   auto original = OpenBlock(Directory("tombstones"));
   ASSERT_NE(original, nullptr);
-  auto directory = *base::TempDir::Create("tsdb-blocks");
+  auto directory = FastTempDir("tsdb-blocks");
   Copy(*original, directory.path(), {}, /*by_labels=*/false);
   auto copy = OpenBlock(directory.path() + "/" + original->meta().ulid);
   ASSERT_NE(copy, nullptr);
