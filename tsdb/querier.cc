@@ -5,6 +5,7 @@ namespace tidewright::tsdb {
 bool Series::Columns(ColumnBuffer* buffer, SampleColumns* columns) const {
   buffer->t.clear();
   buffer->v.clear();
+  buffer->timeline = 0;
   auto iterator = Iterator();
   while (iterator->Next()) {
     if (iterator->type() != ValueType::kFloat) return false;

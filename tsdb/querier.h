@@ -47,6 +47,7 @@ struct SampleColumns {
 struct ColumnBuffer {
   std::vector<int64_t> t;
   std::vector<double> v;
+  uint64_t timeline = 0;  // Which timeline `t` holds at the moment, so that it need not be filled again; 0: unknown.
 };
 
 // One selected series. Valid while its Querier lives.

@@ -3,7 +3,6 @@
 
 #include "base/log.h"
 #include "tests/tsdb/store.h"
-#include "tsdb/wal.h"
 
 namespace tidewright::tsdb {
 namespace {
@@ -43,13 +42,13 @@ class Corruption : public ::testing::Test {
     ASSERT_EQ(ReadAll(**db), PrefixOf(kBatches));
   }
 
-  static std::string Segment(const std::string& directory) { return directory + "/wal/00000000"; }
+  static std::string Segment(const std::string& directory) { return directory + "/log/00000000"; }
 
   // Opens a store over `log`; how many batches it holds, or -1 when it is not a prefix. Then checks that it goes on.
   void Open(const std::string& log, int* batches, uint64_t* corruptions) {
     *batches = -1;
     base::TempDir directory = testing::FastTempDir("tsdb-corruption");
-    ASSERT_TRUE(base::MakeDirectories(directory.path() + "/wal").ok());
+    ASSERT_TRUE(base::MakeDirectories(directory.path() + "/log").ok());
     ASSERT_TRUE(base::WriteFileAtomic(Segment(directory.path()), log).ok());
     Contents after;
     {
@@ -119,15 +118,14 @@ TEST_F(Corruption, ADamagedCheckpointKeepsItsPrefixAndTheSegments) {
     ASSERT_TRUE(db->Maintain().ok());
     ASSERT_TRUE(testing::Write(*db, {{Counter(0), 101, 1}, {Counter(1), 101, 2}}).ok());
   }
-  FILE* pipe = popen(("ls -d " + directory.path() + "/wal/checkpoint.*").c_str(), "r");
+  FILE* pipe = popen(("ls " + directory.path() + "/log/checkpoint.*").c_str(), "r");
   char line[512] = {};
   ASSERT_NE(fgets(line, sizeof line, pipe), nullptr) << "Maintain() wrote a checkpoint";
   pclose(pipe);
   std::string segment(line);
-  segment = segment.substr(0, segment.find('\n')) + "/00000000";
+  segment = segment.substr(0, segment.find('\n'));
   std::string bytes = *base::ReadFile(segment);
-  size_t end = bytes.find_last_not_of('\0');
-  bytes[end - 3] = static_cast<char>(bytes[end - 3] ^ 1);  // In the record of samples, which is the last.
+  bytes[bytes.size() - 3] ^= 1;  // In the record of the samples, which is the last.
   ASSERT_TRUE(base::WriteFileAtomic(segment, bytes).ok());
   auto db = *Db::Open(directory.path(), options, clock_, nullptr);
   EXPECT_EQ(db->Stats().wal_corruptions, 1u);
