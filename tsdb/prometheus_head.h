@@ -28,7 +28,8 @@ class PrometheusHeadSink {
   virtual base::Status AddFloatHistogram(SeriesRef ref, int64_t t, const FloatHistogram& histogram,
                                          bool out_of_order) = 0;
   virtual base::Status AddExemplar(SeriesRef ref, const Labels& labels, int64_t t, double value) = 0;
-  virtual base::Status SetMetadata(SeriesRef ref, const Metadata& metadata) = 0;
+  // `family` is "" when it is the series' metric name.
+  virtual base::Status SetMetadata(SeriesRef ref, const std::string& family, const Metadata& metadata) = 0;
   // After all samples: those in the interval are deleted.
   virtual base::Status Delete(SeriesRef ref, TimeInterval interval) = 0;
 };
@@ -38,7 +39,7 @@ struct PrometheusHeadStats {
   uint64_t samples = 0;          // Given to the sink.
   uint64_t unknown_series = 0;   // Samples and others whose series the log does not define.
   uint64_t unknown_records = 0;  // Records of a type that this build does not know.
-  uint64_t corruptions = 0;      // Damaged places; what is valid before each was used, and logged.
+  uint64_t corruptions = 0;      // Damaged files: what is valid before the damage was used; logged.
 };
 
 // Whether `data_directory` has anything to take over: a wal/ or chunks_head/ of Prometheus.
