@@ -35,8 +35,12 @@ base::Status ValidateSpans(const BucketSpans& spans, size_t buckets, bool custom
                      std::to_string(spans[i].offset));
     }
     total += spans[i].length;
-    end += int64_t{spans[i].offset} + spans[i].length;
-    if (end > INT32_MAX) return Invalid(side + " spans reach beyond bucket " + std::to_string(INT32_MAX));
+    end += spans[i].offset;
+    const bool begins_inside = end >= -kMaxBucketIndex;
+    end += spans[i].length;
+    if (!begins_inside || end > kMaxBucketIndex) {
+      return Invalid(side + " spans reach beyond bucket " + std::to_string(kMaxBucketIndex));
+    }
   }
   if (total == buckets) return base::Status::Ok();
   return Invalid(side + " spans name " + std::to_string(total) + " buckets, but there are " + std::to_string(buckets));

@@ -26,6 +26,9 @@ struct BucketSpan {
 };
 using BucketSpans = std::vector<BucketSpan>;
 
+// Buckets have indexes of at most this size, far beyond what doubles need; so their distances fit 32 bits.
+inline constexpr int64_t kMaxBucketIndex = 1 << 30;
+
 inline constexpr int32_t kMinExponentialSchema = -4;
 inline constexpr int32_t kMaxExponentialSchema = 8;
 inline constexpr int32_t kCustomBucketsSchema = -53;

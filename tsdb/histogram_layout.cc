@@ -66,8 +66,9 @@ bool ReadSpans(BitReader* in, BucketSpans* spans) {
     buckets += length;
     if (length > in->remaining() || buckets > in->remaining()) return false;  // A bucket is at least a bit.
     if (offset < INT32_MIN || offset > INT32_MAX) return false;
-    end += offset + static_cast<int64_t>(length);
-    if (end < INT32_MIN || end > INT32_MAX) return false;
+    end += offset;
+    if (end < -kMaxBucketIndex || end + static_cast<int64_t>(length) > kMaxBucketIndex) return false;
+    end += static_cast<int64_t>(length);
     spans->push_back({static_cast<int32_t>(offset), static_cast<uint32_t>(length)});
   }
   return in->ok();
