@@ -1,7 +1,6 @@
 #include "tsdb/head.h"
 
 #include <algorithm>
-#include <limits>
 #include <random>
 
 #include "base/log.h"
@@ -9,9 +8,6 @@
 namespace tidewright::tsdb {
 
 namespace {
-
-constexpr int64_t kNever = std::numeric_limits<int64_t>::min();   // max_time_ of an empty head.
-constexpr int64_t kNoTime = std::numeric_limits<int64_t>::max();  // min_time_ of an empty head.
 
 constexpr char kRejected[] = "tidewright_tsdb_samples_rejected_total";
 constexpr char kRejectedHelp[] = "Samples that the store refused, by reason.";
@@ -61,6 +57,7 @@ Head::Head(const DbOptions& options, base::Clock& clock, base::MetricRegistry* m
       index_([this](SeriesRef ref) { return LabelsOf(ref); }),
       chunks_(RandomNumber()),
       min_valid_time_(kNever),
+      write_floor_(kNever),
       min_time_(kNoTime),
       max_time_(kNever),
       encoder_(index_.symbols()) {}
@@ -70,6 +67,12 @@ Head::~Head() = default;
 void Head::NoteTime(int64_t t) {
   StoreMin(&min_time_, t);
   StoreMax(&max_time_, t);
+}
+
+// The times of a series that a checkpoint had.
+void Head::NoteState(const SeriesData& series) {
+  if (auto newest = chunks_.LastTime(series)) StoreMax(&max_time_, *newest);
+  if (auto oldest = chunks_.MinTime(series)) StoreMin(&min_time_, *oldest);
 }
 
 // Makes the place of a new series.
@@ -102,6 +105,7 @@ CommitSequence Head::BeginRead() {
 void Head::EndRead(CommitSequence reader) {
   base::MutexLock lock(readers_mu_);
   readers_.erase(readers_.find(reader));
+  readers_changed_.NotifyAll();
 }
 
 std::vector<IndexedSeries> Head::Select(const Matchers& matchers, int64_t mint, int64_t maxt,
@@ -144,24 +148,34 @@ DbStats Head::Stats() const {
   stats.series = series_count_.load(std::memory_order_relaxed);
   stats.samples_appended = samples_appended_.load(std::memory_order_relaxed);
   stats.wal_corruptions = static_cast<uint64_t>(instruments_.corruptions.Value());
-  int64_t oldest = min_time_.load(std::memory_order_relaxed);
-  if (oldest != kNoTime) {
-    stats.min_time = std::max(oldest, MinValidTime());
-    stats.max_time = max_time_.load(std::memory_order_relaxed);
-  }
+  if (MinTime() != kNoTime) stats.min_time = std::max(MinTime(), MinValidTime());
+  if (MaxTime() != kNever) stats.max_time = MaxTime();
   return stats;
 }
 
-// The retention counts from the newest sample, so that a store which was off for a while keeps what it has, but never
-// from a time in the future.
-uint32_t Head::Truncate() {
-  int64_t newest = max_time_.load(std::memory_order_relaxed);
-  if (newest == kNever) return 0;
-  int64_t from = std::min(newest, clock_.NowMs());
-  int64_t mint = from < kNever + options_.retention_ms ? kNever : from - options_.retention_ms;
-  mint = std::max(mint, MinValidTime());
-  min_valid_time_.store(mint, std::memory_order_relaxed);
+void Head::SetMinValidTime(int64_t mint) { StoreMax(&min_valid_time_, mint); }
 
+void Head::SetWriteFloor(int64_t floor) { StoreMax(&write_floor_, floor); }
+
+CommitSequence Head::MarkReaders() {
+  base::MutexLock commit(commit_mu_);  // A commit under way already has its number.
+  base::MutexLock lock(readers_mu_);
+  return committed_++;
+}
+
+bool Head::WaitForReaders(CommitSequence mark, int64_t patience_ms) {
+  const int64_t deadline = base::MonotonicNanos() + patience_ms * 1'000'000;
+  base::MutexLock lock(readers_mu_);
+  while (!readers_.empty() && *readers_.begin() <= mark) {
+    int64_t left = (deadline - base::MonotonicNanos()) / 1'000'000;
+    if (left <= 0) return false;
+    readers_changed_.WaitFor(readers_mu_, std::chrono::milliseconds(left));
+  }
+  return true;
+}
+
+void Head::Truncate(int64_t mint) {
+  base::MutexLock maintain(maintain_mu_);
   int64_t oldest = kNoTime;
   uint32_t oldest_file = UINT32_MAX;
   std::vector<SeriesRef> empty;
@@ -190,7 +204,8 @@ uint32_t Head::Truncate() {
     ForgetFamilies();
   }
   min_time_.store(oldest, std::memory_order_relaxed);
-  return oldest_file;
+  oldest_file_ = oldest_file;
+  Reclaim();
 }
 
 // Removes those series that have no samples and that no batch under way uses.
@@ -211,32 +226,66 @@ void Head::Forget(const std::vector<SeriesRef>& candidates) {
 // Frees the labels of removed series once no query is left that may have found them.
 void Head::Reclaim() {
   base::MutexLock commit(commit_mu_);
-  if (OldestReader() > retired_at_) {
-    std::vector<Symbol> freed;
-    index_.Reclaim(retired_, &freed);
-    for (Symbol symbol : freed) encoder_.ForgetSymbol(symbol);
-    retired_ = index_.Retire();
-    base::MutexLock lock(readers_mu_);
-    retired_at_ = committed_++;  // Whoever reads from now on has a higher number.
-  }
+  if (OldestReader() <= retired_at_) return;
+  std::vector<Symbol> freed;
+  index_.Reclaim(retired_, &freed);
+  for (Symbol symbol : freed) encoder_.ForgetSymbol(symbol);
+  retired_ = index_.Retire();
+  base::MutexLock lock(readers_mu_);
+  retired_at_ = committed_++;  // Whoever reads from now on has a higher number.
 }
 
-base::Status Head::Maintain() {
+void Head::Empty() {
   base::MutexLock maintain(maintain_mu_);
-  {
-    base::MutexLock lock(commit_mu_);
-    if (closed_) return base::FailedPreconditionError("the database is closed");
+  const SeriesRef end = index_.next_ref();
+  for (SeriesRef first = 0; first < end; first += SeriesPages::kPageSeries) {
+    Page* page = pages_.Find(first);
+    if (page == nullptr) continue;
+    base::MutexLock commit(commit_mu_);
+    base::MutexLock lock(page->mu);
+    for (SeriesRef ref = first; page->live > 0 && ref < first + SeriesPages::kPageSeries; ++ref) {
+      if (SeriesData* series = page->Find(ref)) chunks_.Truncate(series, INT64_MAX);
+    }
   }
-  uint32_t oldest_file = Truncate();
-  Reclaim();
+  min_time_.store(kNoTime, std::memory_order_relaxed);
+  oldest_file_ = UINT32_MAX;
+}
+
+int64_t Head::NextTime(int64_t t) const {
+  int64_t next = kNoTime;
+  const SeriesRef end = index_.next_ref();
+  for (SeriesRef first = 0; first < end; first += SeriesPages::kPageSeries) {
+    Page* page = pages_.Find(first);
+    if (page == nullptr) continue;
+    base::MutexLock lock(page->mu);
+    for (SeriesRef ref = first; page->live > 0 && ref < first + SeriesPages::kPageSeries; ++ref) {
+      const SeriesData* series = page->Find(ref);
+      if (series != nullptr) next = std::min(next, chunks_.NextTime(*series, t));
+    }
+  }
+  return next;
+}
+
+void Head::RefuseCommits() {
+  base::MutexLock lock(commit_mu_);
+  closed_ = true;
+}
+
+bool Head::closed() {
+  base::MutexLock lock(commit_mu_);
+  return closed_;
+}
+
+base::Status Head::Maintain(bool checkpoint) {
+  base::MutexLock maintain(maintain_mu_);
   if (files_ == nullptr) return base::Status::Ok();
   base::Status moved = MoveChunks();
   if (!moved.ok()) {
     instruments_.failed_chunk_writes.Add();
     base::LogError("tsdb", "writing finished chunks failed; they stay in memory", {{"error", moved.ToString()}});
   }
-  if (oldest_file != 0) TW_RETURN_IF_ERROR(files_->RemoveBelow(oldest_file));
-  if (!CheckpointDue()) return base::Status::Ok();
+  TW_RETURN_IF_ERROR(files_->RemoveBelow(oldest_file_));
+  if (!checkpoint && !CheckpointDue()) return base::Status::Ok();
   base::Status written = Checkpoint();
   (written.ok() ? instruments_.checkpoints : instruments_.failed_checkpoints).Add();
   return written;

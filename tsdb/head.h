@@ -8,6 +8,7 @@
 #include <cstdint>
 #include <map>
 #include <memory>
+#include <optional>
 #include <set>
 #include <span>
 #include <string>
@@ -18,6 +19,7 @@
 #include "base/metrics.h"
 #include "base/mutex.h"
 #include "base/status.h"
+#include "tsdb/block_meta.h"
 #include "tsdb/db.h"
 #include "tsdb/head_chunk_files.h"
 #include "tsdb/log.h"
@@ -27,6 +29,8 @@
 #include "tsdb/series_pages.h"
 
 namespace tidewright::tsdb {
+
+class BlockWriter;
 
 // What an Appender collected.
 struct HeadBatch {
@@ -85,8 +89,36 @@ class Head {
   // Samples before this are gone for readers and refused from writers.
   int64_t MinValidTime() const { return min_valid_time_.load(std::memory_order_relaxed); }
 
-  base::Status Maintain();
-  DbStats Stats() const;
+  // For maintenance, which is one at a time.
+  static constexpr int64_t kNever = INT64_MIN;   // MaxTime() of an empty head.
+  static constexpr int64_t kNoTime = INT64_MAX;  // MinTime() of an empty head.
+  int64_t MinTime() const { return min_time_.load(std::memory_order_relaxed); }
+  int64_t MaxTime() const { return max_time_.load(std::memory_order_relaxed); }
+  // Raises MinValidTime().
+  void SetMinValidTime(int64_t mint);
+  // Samples before this are refused from writers, because their time has been written to a block.
+  void SetWriteFloor(int64_t floor);
+  // Writes the samples in [mint, maxt) to a new block; nullopt when there are none.
+  base::Result<std::optional<BlockMeta>> WriteBlock(const std::string& parent_directory, int64_t mint, int64_t maxt,
+                                                    const std::string& ulid);
+  // Whoever reads from now on has a number above the one that this returns.
+  CommitSequence MarkReaders();
+  // Waits until nobody reads with a number up to `mark`, at most `patience_ms`; whether that is so.
+  bool WaitForReaders(CommitSequence mark, int64_t patience_ms);
+  // Drops the samples before `mint` (all with INT64_MAX) and series that have none.
+  void Truncate(int64_t mint);
+  // Drops all samples and keeps the series.
+  void Empty();
+  // A time at or after `t` before which there is no sample at or after `t`; kNoTime when there is none at all.
+  int64_t NextTime(int64_t t) const;
+  // Damage found elsewhere.
+  void CountCorruptions(uint64_t count) { instruments_.corruptions.Add(static_cast<double>(count)); }
+  // No Commit() succeeds any more.
+  void RefuseCommits();
+  // Moves finished chunks to files, removes old files, and writes a checkpoint when one is due (or `checkpoint` asks).
+  base::Status Maintain(bool checkpoint);
+  bool closed();
+  DbStats Stats() const;  // What it says of time is of the head.
 
  private:
   using Page = SeriesPages::Page;
@@ -127,19 +159,22 @@ class Head {
 
   // head.cc
   void NoteTime(int64_t t);
+  void NoteState(const SeriesData& series);
   CommitSequence OldestReader() const;
   bool PublishSeries(const IndexedSeries& series);
   Slab::Handle LabelsOf(SeriesRef ref) const NO_THREAD_SAFETY_ANALYSIS;
   void Forget(const std::vector<SeriesRef>& candidates) REQUIRES_LOCK(commit_mu_);
   void ForgetFamilies();
-  // Drops what is older than the retention; returns the lowest number of a chunk file that is still referred to.
-  uint32_t Truncate() REQUIRES_LOCK(maintain_mu_);
+  base::Status WriteSeries(std::span<const IndexedSeries> series, int64_t mint, int64_t maxt, CommitSequence reader,
+                           BlockWriter* writer);
   void Reclaim() REQUIRES_LOCK(maintain_mu_);
 
   // head_append.cc
   base::Result<SeriesRef> GetOrCreate(HeadBatch* batch, const Labels& labels);
   Admission AdmitTo(HeadBatch* batch, const SeriesData& series, SeriesRef ref, const Sample& sample) const;
   void Take(HeadBatch* batch, SeriesData* series, SeriesRef ref, const Sample& sample);
+  bool TooOld(int64_t t) const;
+  base::Status RefuseOld(const Sample& sample);
   base::Status Refuse(Admission admission, const std::string& labels, const Sample& sample);
   std::vector<Group> MakeGroups(HeadBatch* batch, std::vector<IndexedSeries>* unlogged) REQUIRES_LOCK(commit_mu_);
   base::Status WriteLog(HeadBatch* batch, const std::vector<Group>& groups, const std::vector<IndexedSeries>& unlogged)
@@ -172,10 +207,12 @@ class Head {
   std::atomic<uint64_t> series_count_{0};
   std::atomic<uint64_t> samples_appended_{0};
   std::atomic<int64_t> min_valid_time_;
+  std::atomic<int64_t> write_floor_;
   std::atomic<int64_t> min_time_;
   std::atomic<int64_t> max_time_;
 
   mutable base::Mutex readers_mu_;
+  base::CondVar readers_changed_;
   CommitSequence committed_ GUARDED_BY(readers_mu_) = 0;
   std::multiset<CommitSequence> readers_ GUARDED_BY(readers_mu_);
 
@@ -202,6 +239,7 @@ class Head {
   uint64_t checkpoint_bytes_ GUARDED_BY(maintain_mu_) = 0;
   uint64_t replayed_bytes_ GUARDED_BY(maintain_mu_) = 0;   // Of segments that this process did not write.
   uint64_t checkpoint_mark_ GUARDED_BY(maintain_mu_) = 0;  // bytes_written() of the log at the last checkpoint.
+  uint32_t oldest_file_ GUARDED_BY(maintain_mu_) = 0;      // The lowest chunk file that a series refers to.
   uint64_t retired_ GUARDED_BY(maintain_mu_) = 0;
   CommitSequence retired_at_ GUARDED_BY(maintain_mu_) = 0;
 };

@@ -87,13 +87,22 @@ base::Status Head::Refuse(Admission admission, const std::string& labels, const 
   return base::OutOfRangeError("a newer sample is already stored for " + where);
 }
 
+bool Head::TooOld(int64_t t) const { return t < MinValidTime() || t < write_floor_.load(std::memory_order_relaxed); }
+
+base::Status Head::RefuseOld(const Sample& sample) {
+  instruments_.too_old.Add();
+  return base::OutOfRangeError("the sample at " + std::to_string(sample.t) +
+                               " ms is older than the store still takes: before the retention or in a finished block");
+}
+
 base::Result<SeriesRef> Head::Admit(HeadBatch* batch, SeriesRef ref, const Labels& labels, const Sample& sample) {
-  if (sample.t < MinValidTime()) {
-    instruments_.too_old.Add();
-    return base::OutOfRangeError("the sample at " + std::to_string(sample.t) +
-                                 " ms is older than the retention still takes");
-  }
+  const bool too_old = TooOld(sample.t);
   while (true) {
+    if (ref == 0 && too_old) {
+      IndexedSeries known = index_.Find(labels);
+      if (known.ref == 0) return RefuseOld(sample);
+      ref = known.ref;
+    }
     if (ref == 0) {
       if (labels.empty()) return base::InvalidArgumentError("a series needs at least one label with a value");
       TW_ASSIGN_OR_RETURN(ref, GetOrCreate(batch, labels));
@@ -105,11 +114,13 @@ base::Result<SeriesRef> Head::Admit(HeadBatch* batch, SeriesRef ref, const Label
       if (SeriesData* series = page->Find(ref)) {
         label_set = series->labels;
         admission = AdmitTo(batch, *series, ref, sample);
-        if (admission == Admission::kAdmitted) Take(batch, series, ref, sample);
+        if (admission == Admission::kAdmitted && !too_old) Take(batch, series, ref, sample);
       }
     }
     switch (admission) {
       case Admission::kAdmitted:
+        if (too_old) return RefuseOld(sample);
+        return ref;
       case Admission::kRepeated: return ref;
       case Admission::kUnknownSeries: ref = 0; continue;
       default: return Refuse(admission, index_.Materialize(label_set).ToString(), sample);
@@ -119,7 +130,7 @@ base::Result<SeriesRef> Head::Admit(HeadBatch* batch, SeriesRef ref, const Label
 
 void Head::AdmitAll(HeadBatch* batch, std::span<const SeriesRef> refs, std::span<const double> values, int64_t t,
                     std::vector<BatchRejection>* rejected) {
-  const bool too_old = t < MinValidTime();
+  const bool too_old = TooOld(t);
   batch->entries.reserve(batch->entries.size() + refs.size());
   for (size_t i = 0; i < refs.size();) {
     Page* page = pages_.Find(refs[i]);
@@ -207,9 +218,9 @@ std::vector<Head::Group> Head::MakeGroups(HeadBatch* batch, std::vector<IndexedS
       const HeadBatch::Entry entry = entries[i];
       SeriesData* series = page->Find(entry.ref);
       std::optional<int64_t> last = chunks_.LastTime(*series);
-      if (last && *last >= entry.t) {
+      if ((last && *last >= entry.t) || TooOld(entry.t)) {
         --series->pending;
-        instruments_.out_of_order.Add();
+        (TooOld(entry.t) ? instruments_.too_old : instruments_.out_of_order).Add();
         continue;
       }
       *kept++ = entry;

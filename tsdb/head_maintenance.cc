@@ -102,7 +102,6 @@ base::Status Head::Checkpoint() {
   {
     // Whatever was committed before the cut is in the head now; whatever comes later goes to later segments.
     base::MutexLock lock(commit_mu_);
-    if (closed_) return base::FailedPreconditionError("the database is closed");
     TW_ASSIGN_OR_RETURN(finished, log_->Cut());
     written = log_->bytes_written();
   }
@@ -394,8 +393,7 @@ class Head::ReplayHandler : public LogHandler {
                                    last, open.bytes)) {
       return base::ResourceExhaustedError("no memory for the head");
     }
-    if (auto newest = head_.chunks_.LastTime(*series)) head_.NoteTime(*newest);
-    if (auto oldest = head_.chunks_.MinTime(*series)) head_.NoteTime(*oldest);
+    head_.NoteState(*series);
     return base::Status::Ok();
   }
 
@@ -456,14 +454,12 @@ base::Status Head::OpenLog(const std::string& directory) {
                  {"ms", std::to_string((base::MonotonicNanos() - start) / 1'000'000)}});
   checkpoint_bytes_ = replay.checkpoint_bytes;
   replayed_bytes_ = replay.segment_bytes;
-  Truncate();
   return base::Status::Ok();
 }
 
 base::Status Head::CloseLog() {
   base::MutexLock maintain(maintain_mu_);
   base::MutexLock lock(commit_mu_);
-  if (closed_) return base::Status::Ok();
   closed_ = true;
   return log_ != nullptr ? log_->Close() : base::Status::Ok();
 }

@@ -77,6 +77,19 @@ std::optional<int64_t> SeriesChunks::MinTime(const SeriesData& series) const {
   return timelines_.Time({series.segment, series.first});
 }
 
+int64_t SeriesChunks::NextTime(const SeriesData& series, int64_t t) const {
+  for (size_t i = 0; i < series.closed_count; ++i) {
+    const ClosedChunk& chunk = closed(series)[i];
+    if (chunk.EndsBefore(t)) continue;
+    int64_t begin =
+        chunk.in_memory() ? timelines_.Time({At(chunk).segment, At(chunk).first}) : int64_t{chunk.min_second} * 1000;
+    return std::max(t, begin);
+  }
+  if (series.count == 0) return INT64_MAX;
+  const uint32_t before = timelines_.CountBefore(t, series.segment, series.first, series.count);
+  return before == series.count ? INT64_MAX : timelines_.Time({series.segment, series.first + before});
+}
+
 TimelinePosition SeriesChunks::Step(const SeriesData& series, TimelinePosition at, CommitCursor* cursor) {
   if (ChunkWindow(timelines_.Time(at)) != ChunkWindow(cursor->t)) return {};
   if (series.count >= kPrivateSamples && timelines_.references(at.segment) == 1) return {};
@@ -246,8 +259,13 @@ bool SeriesChunks::Moved(SeriesData* series, size_t index, ChunkPlace was, Chunk
 }
 
 void SeriesChunks::Truncate(SeriesData* series, int64_t mint) {
+  // At a border of windows, which no chunk crosses, its beginning tells more exactly.
+  const bool border = mint > 0 && mint % kChunkWindowMs == 0;
+  auto is_gone = [&](const ClosedChunk& chunk) {
+    return mint == INT64_MAX || chunk.EndsBefore(mint) || (border && int64_t{chunk.min_second} * 1000 < mint);
+  };
   size_t gone = 0;
-  while (gone < series->closed_count && closed(*series)[gone].EndsBefore(mint)) ++gone;
+  while (gone < series->closed_count && is_gone(closed(*series)[gone])) ++gone;
   if (gone > 0) {
     for (size_t i = 0; i < gone; ++i) FreeClosed(closed(*series)[i]);
     std::vector<ClosedChunk> left(closed(*series) + gone, closed(*series) + series->closed_count);

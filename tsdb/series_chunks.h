@@ -88,6 +88,9 @@ class SeriesChunks {
   // The time of the oldest sample, if there is one; of samples in files only the second, rounded down.
   std::optional<int64_t> MinTime(const SeriesData& series) const;
 
+  // A time at or after `t` before which the series has no sample at or after `t`; INT64_MAX when it has none at all.
+  int64_t NextTime(const SeriesData& series, int64_t t) const;
+
   // Appends a sample that is newer than what is there, at cursor->t. False when memory is exhausted, or the series has
   // as many chunks as it may; it is unchanged then.
   bool Append(SeriesData* series, double value, CommitCursor* cursor);
