@@ -3,7 +3,9 @@
 
 #include <cstdint>
 #include <memory>
+#include <span>
 #include <string>
+#include <vector>
 
 #include "base/status.h"
 #include "tsdb/labels.h"
@@ -22,6 +24,12 @@ struct Metadata {
   std::string help;
 };
 
+// A sample of AppendBatch() that was not taken: its place in the batch, and why, as Append() says it.
+struct BatchRejection {
+  size_t index = 0;
+  base::Code code = base::Code::kOk;
+};
+
 // Collects the samples of one batch (one scrape, one rule evaluation) and commits them together: a query sees all of a
 // batch or none. Not thread-safe; one user at a time. Destroying it without Commit() rolls back.
 class Appender {
@@ -34,6 +42,12 @@ class Appender {
   // what the store still takes), kAlreadyExists (same time, other value), kInvalidArgument (empty labels),
   // kResourceExhausted (series limit).
   virtual base::Result<SeriesRef> Append(SeriesRef ref, const Labels& labels, int64_t t, double value) = 0;
+
+  // Appends one sample at `t` to each of `refs`, which earlier calls returned; `values` are as many. What is not taken
+  // is added to `rejected`: kInvalidArgument means that the store has forgotten the series, which is then to be
+  // appended to by its labels. Several times as fast as Append() for the series of a scrape in their usual order.
+  virtual void AppendBatch(std::span<const SeriesRef> refs, std::span<const double> values, int64_t t,
+                           std::vector<BatchRejection>* rejected);
 
   // Remembers type, unit and help of a metric family.
   virtual void UpdateMetadata(const std::string& family, const Metadata& metadata) = 0;

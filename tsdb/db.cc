@@ -6,12 +6,15 @@
 
 #include <algorithm>
 #include <cerrno>
-#include <set>
 #include <utility>
 
 #include "base/file.h"
 #include "base/log.h"
+#include "tsdb/block_set.h"
 #include "tsdb/head.h"
+#include "tsdb/head_querier.h"
+#include "tsdb/merge_querier.h"
+#include "tsdb/prometheus_takeover.h"
 #include "tsdb/wal_files.h"
 
 namespace tidewright::tsdb {
@@ -20,14 +23,18 @@ namespace {
 
 class HeadAppender : public Appender {
  public:
-  explicit HeadAppender(Head& head) : head_(head) { batch_.id = head.NewBatchId(); }
+  explicit HeadAppender(Head& head) : head_(head) {}
   ~HeadAppender() override { head_.Rollback(&batch_); }
 
   base::Result<SeriesRef> Append(SeriesRef ref, const Labels& labels, int64_t t, double value) override {
     return head_.Admit(&batch_, ref, labels, {t, value});
   }
+  void AppendBatch(std::span<const SeriesRef> refs, std::span<const double> values, int64_t t,
+                   std::vector<BatchRejection>* rejected) override {
+    head_.AdmitAll(&batch_, refs, values, t, rejected);
+  }
   void UpdateMetadata(const std::string& family, const Metadata& metadata) override {
-    batch_.families[family].metadata = metadata;
+    batch_.families[family] = metadata;
   }
   base::Status Commit() override { return head_.Commit(&batch_); }
   void Rollback() override { head_.Rollback(&batch_); }
@@ -35,127 +42,6 @@ class HeadAppender : public Appender {
  private:
   Head& head_;
   HeadBatch batch_;
-};
-
-// Walks the chunks that a query sees of one series.
-class HeadSampleIterator : public SampleIterator {
- public:
-  HeadSampleIterator(std::vector<MemorySeries::View> views, int64_t mint, int64_t maxt)
-      : views_(std::move(views)), reader_(Open(0)), mint_(mint), maxt_(maxt) {}
-
-  bool Next() override {
-    while (!done_) {
-      if (!reader_.Next()) {
-        done_ = ++current_ >= views_.size();
-        if (!done_) reader_ = Open(current_);
-      } else if (reader_.At().t > maxt_) {
-        done_ = true;
-      } else if (reader_.At().t >= mint_) {
-        started_ = true;
-        return true;
-      }
-    }
-    return false;
-  }
-
-  bool Seek(int64_t t) override {
-    if (done_) return false;
-    if (started_ && reader_.At().t >= t) return true;
-    // Chunks that end before `t` are not decoded.
-    size_t target = current_;
-    while (target + 1 < views_.size() && views_[target].chunk->max_time < t) ++target;
-    if (target != current_) {
-      current_ = target;
-      reader_ = Open(target);
-    }
-    while (Next()) {
-      if (reader_.At().t >= t) return true;
-    }
-    return false;
-  }
-
-  Sample At() const override { return reader_.At(); }
-
- private:
-  XorChunkReader Open(size_t index) const {
-    if (index >= views_.size()) return XorChunkReader(kNoSamples);
-    return XorChunkReader(views_[index].chunk->bytes, views_[index].visible);
-  }
-
-  static constexpr std::string_view kNoSamples{"\0\0", 2};
-  const std::vector<MemorySeries::View> views_;
-  size_t current_ = 0;
-  XorChunkReader reader_;
-  const int64_t mint_;
-  const int64_t maxt_;
-  bool started_ = false;
-  bool done_ = false;
-};
-
-class HeadSeries : public Series {
- public:
-  HeadSeries(SeriesPtr series, int64_t mint, int64_t maxt, CommitSequence reader)
-      : series_(std::move(series)), mint_(mint), maxt_(maxt), reader_(reader) {}
-
-  const Labels& labels() const override { return series_->labels(); }
-  std::unique_ptr<SampleIterator> Iterator() const override {
-    return std::make_unique<HeadSampleIterator>(series_->Read(mint_, maxt_, reader_), mint_, maxt_);
-  }
-
- private:
-  const SeriesPtr series_;
-  const int64_t mint_;
-  const int64_t maxt_;
-  const CommitSequence reader_;
-};
-
-class HeadQuerier : public Querier {
- public:
-  HeadQuerier(Head& head, int64_t mint, int64_t maxt)
-      : head_(head), mint_(std::max(mint, head.MinValidTime())), maxt_(maxt), reader_(head.BeginRead()) {}
-  ~HeadQuerier() override { head_.EndRead(reader_); }
-
-  base::Result<std::vector<std::unique_ptr<Series>>> Select(const SelectHints&, const Matchers& matchers) override {
-    std::vector<SeriesPtr> found = Find(matchers);
-    std::sort(found.begin(), found.end(),
-              [](const SeriesPtr& a, const SeriesPtr& b) { return a->labels() < b->labels(); });
-    std::vector<std::unique_ptr<Series>> result;
-    result.reserve(found.size());
-    for (SeriesPtr& series : found) {
-      result.push_back(std::make_unique<HeadSeries>(std::move(series), mint_, maxt_, reader_));
-    }
-    return result;
-  }
-
-  base::Result<std::vector<std::string>> LabelNames(const Matchers& matchers) override {
-    if (matchers.empty()) return head_.LabelNames();
-    std::set<std::string> names;
-    for (const SeriesPtr& series : Find(matchers)) {
-      for (const Label& label : series->labels()) names.insert(label.name);
-    }
-    return std::vector<std::string>(names.begin(), names.end());
-  }
-
-  base::Result<std::vector<std::string>> LabelValues(const std::string& name, const Matchers& matchers) override {
-    if (matchers.empty()) return head_.LabelValues(name);
-    std::set<std::string> values;
-    for (const SeriesPtr& series : Find(matchers)) values.emplace(series->labels().Get(name));
-    values.erase("");
-    return std::vector<std::string>(values.begin(), values.end());
-  }
-
- private:
-  std::vector<SeriesPtr> Find(const Matchers& matchers) {
-    std::vector<SeriesPtr> found = head_.Find(matchers);
-    auto unseen = [this](const SeriesPtr& series) { return !series->MayHave(mint_, maxt_, reader_); };
-    found.erase(std::remove_if(found.begin(), found.end(), unseen), found.end());
-    return found;
-  }
-
-  Head& head_;
-  const int64_t mint_;
-  const int64_t maxt_;
-  const CommitSequence reader_;
 };
 
 // Holds the directory for this process.
@@ -186,40 +72,239 @@ class DirectoryLock {
   int fd_ = -1;
 };
 
+constexpr int64_t kPatienceMs = 30'000;  // For queries that hold on to what is to be dropped.
+constexpr int kMaxCuts = 64;             // Blocks that one Maintain() writes.
+
+int64_t WindowStart(int64_t t) { return t < INT64_MIN + kChunkWindowMs ? INT64_MIN : ChunkWindow(t) * kChunkWindowMs; }
+int64_t WindowEnd(int64_t t) { return t > INT64_MAX - kChunkWindowMs ? INT64_MAX : WindowStart(t) + kChunkWindowMs; }
+
 class DbImpl : public Db {
  public:
-  DbImpl(DirectoryLock lock, const DbOptions& options, base::Clock& clock, base::MetricRegistry* metrics)
-      : lock_(std::move(lock)), head_(options, clock, metrics) {}
+  DbImpl(DirectoryLock lock, std::string directory, std::unique_ptr<BlockSet> blocks, const DbOptions& options,
+         base::Clock& clock, base::MetricRegistry* metrics)
+      : lock_(std::move(lock)),
+        directory_(std::move(directory)),
+        options_(options),
+        clock_(clock),
+        blocks_(std::move(blocks)),
+        head_(options, clock, metrics) {}
   ~DbImpl() override {
     base::Status status = Close();
     if (!status.ok()) base::LogError("tsdb", "closing the database failed", {{"error", status.ToString()}});
   }
 
-  base::Status OpenLog(const std::string& directory) { return head_.OpenLog(directory); }
+  base::Status Start();
 
   std::unique_ptr<Appender> NewAppender() override { return std::make_unique<HeadAppender>(head_); }
-  base::Result<std::unique_ptr<Querier>> NewQuerier(int64_t mint, int64_t maxt) override {
-    return std::unique_ptr<Querier>(std::make_unique<HeadQuerier>(head_, mint, maxt));
-  }
+  base::Result<std::unique_ptr<Querier>> NewQuerier(int64_t mint, int64_t maxt) override;
   std::map<std::string, Metadata> AllMetadata() const override { return head_.AllMetadata(); }
-  base::Status Maintain() override { return head_.Maintain(); }
-  DbStats Stats() const override { return head_.Stats(); }
-  base::Status Close() override { return head_.CloseLog(); }
+  uint64_t SeriesEpoch() const override { return head_.index().epoch(); }
+  base::Status Maintain() override;
+  DbStats Stats() const override;
+  base::Result<uint64_t> Delete(int64_t mint, int64_t maxt, const Matchers& matchers) override;
+  base::Status CleanTombstones() override { return blocks_->CleanTombstones(); }
+  base::Status Snapshot(const std::string& directory, bool without_head) override;
+  base::Status Close() override;
 
  private:
+  void NoteBlocks();
+  int64_t Newest() const;
+  void Retain();
+  int64_t BeginOfCut(int64_t oldest) REQUIRES_LOCK(work_mu_);
+  base::Status CutBlocks() REQUIRES_LOCK(work_mu_);
+  base::Result<bool> Cut(int64_t mint, int64_t maxt) REQUIRES_LOCK(work_mu_);
+  base::Status CutAll() REQUIRES_LOCK(work_mu_);
+  int64_t LongestBlock() const {
+    return options_.max_block_ms > 0 ? options_.max_block_ms : options_.retention_ms / 10;
+  }
+
   DirectoryLock lock_;
+  const std::string directory_;  // "": everything is in memory.
+  const DbOptions options_;
+  base::Clock& clock_;
+  const std::unique_ptr<BlockSet> blocks_;
   Head head_;
+  base::Mutex work_mu_;  // Maintenance, deletion and closing are one at a time.
+  // The head up to here is in blocks, but is dropped only when nobody is left who may not see those blocks.
+  int64_t cut_end_ GUARDED_BY(work_mu_) = INT64_MIN;
+  CommitSequence cut_mark_ GUARDED_BY(work_mu_) = 0;
 };
+
+base::Status DbImpl::Start() {
+  if (directory_.empty()) return base::Status::Ok();
+  TW_RETURN_IF_ERROR(head_.OpenLog(directory_));
+  NoteBlocks();
+  TW_RETURN_IF_ERROR(TakeOverPrometheus(directory_, *blocks_, head_, *this, clock_));
+  Retain();
+  return base::Status::Ok();
+}
+
+// Where the head begins, as far as blocks say.
+void DbImpl::NoteBlocks() {
+  base::MutexLock work(work_mu_);
+  // Only whole windows: a clean stop leaves the last one unfinished.
+  for (const auto& block : blocks_->List()) cut_end_ = std::max(cut_end_, WindowStart(block->meta().maxt));
+  if (cut_end_ != INT64_MIN) head_.SetWriteFloor(cut_end_);
+}
+
+// The retention counts from the newest sample, so that a store which was off for a while keeps what it has, but never
+// from a time in the future.
+int64_t DbImpl::Newest() const {
+  int64_t newest = head_.MaxTime();
+  for (const auto& block : blocks_->List()) newest = std::max(newest, block->meta().maxt - 1);
+  return std::min(newest, clock_.NowMs());
+}
+
+void DbImpl::Retain() {
+  const int64_t newest = Newest();
+  if (newest == Head::kNever || newest < INT64_MIN + options_.retention_ms) return;
+  head_.SetMinValidTime(newest - options_.retention_ms);
+}
+
+// The head's view is made before the blocks are listed, so that what a cut moves between the two is seen.
+base::Result<std::unique_ptr<Querier>> DbImpl::NewQuerier(int64_t mint, int64_t maxt) {
+  mint = std::max(mint, head_.MinValidTime());
+  std::unique_ptr<Querier> head = NewHeadQuerier(head_, mint, maxt);
+  std::vector<std::unique_ptr<Querier>> sources;
+  for (const auto& block : blocks_->List()) {
+    const BlockMeta meta = block->meta();
+    if (meta.mint <= maxt && meta.maxt > mint) sources.push_back(block->NewQuerier(mint, maxt));
+  }
+  sources.push_back(std::move(head));
+  return NewMergeQuerier(std::move(sources));
+}
+
+DbStats DbImpl::Stats() const {
+  DbStats stats = head_.Stats();
+  const int64_t oldest = std::min(blocks_->MinTime(), head_.MinTime());
+  if (oldest != INT64_MAX) stats.min_time = std::max(oldest, head_.MinValidTime());
+  for (const auto& block : blocks_->List()) {
+    ++stats.blocks;
+    stats.block_bytes += block->size_bytes();
+    int64_t end = block->meta().maxt - 1;
+    stats.max_time = stats.blocks == 1 && head_.MaxTime() == Head::kNever ? end : std::max(stats.max_time, end);
+  }
+  return stats;
+}
+
+// Writes a block of the head's samples in [mint, maxt) and shows it to queries. False when there are none.
+base::Result<bool> DbImpl::Cut(int64_t mint, int64_t maxt) {
+  const std::string ulid = NewUlid(clock_.NowMs());
+  TW_ASSIGN_OR_RETURN(std::optional<BlockMeta> meta, head_.WriteBlock(directory_, mint, maxt, ulid));
+  if (!meta) return false;
+  TW_RETURN_IF_ERROR(blocks_->Add(ulid));
+  return true;
+}
+
+// Blocks follow each other where they can: a clean stop ends one within a window.
+int64_t DbImpl::BeginOfCut(int64_t oldest) {
+  int64_t begin = std::max(WindowStart(oldest), cut_end_);
+  for (const auto& block : blocks_->List()) {
+    int64_t end = block->meta().maxt;
+    if (end > begin && end <= oldest) begin = end;
+  }
+  return begin;
+}
+
+// Windows that ended an hour ago become blocks.
+base::Status DbImpl::CutBlocks() {
+  const int64_t newest = std::min(head_.MaxTime(), clock_.NowMs());
+  for (int i = 0; i < kMaxCuts; ++i) {
+    if (cut_end_ != INT64_MIN && head_.WaitForReaders(cut_mark_, 0)) head_.Truncate(cut_end_);
+    const int64_t oldest = head_.MinTime();
+    if (oldest == Head::kNoTime) return base::Status::Ok();
+    const int64_t end = std::max(WindowEnd(oldest), cut_end_);
+    if (newest < INT64_MIN + 2 * kChunkWindowMs || newest - kChunkWindowMs / 2 < end) return base::Status::Ok();
+    // No sample of this window is taken from now on, and those that were are committed.
+    head_.SetWriteFloor(end);
+    head_.MarkReaders();
+    TW_RETURN_IF_ERROR(Cut(BeginOfCut(oldest), end).status());
+    cut_end_ = end;
+    cut_mark_ = head_.MarkReaders();
+  }
+  return base::Status::Ok();
+}
+
+// Writes the whole head to blocks.
+base::Status DbImpl::CutAll() {
+  const int64_t newest = std::min(head_.MaxTime(), INT64_MAX - 1);
+  int64_t oldest = head_.NextTime(cut_end_);
+  while (oldest <= newest) {
+    const int64_t end = std::min(WindowEnd(oldest), newest + 1);
+    TW_RETURN_IF_ERROR(Cut(BeginOfCut(oldest), end).status());
+    oldest = head_.NextTime(end);
+  }
+  return base::Status::Ok();
+}
+
+base::Status DbImpl::Maintain() {
+  base::MutexLock work(work_mu_);
+  if (head_.closed()) return base::FailedPreconditionError("the database is closed");
+  Retain();
+  head_.Truncate(head_.MinValidTime());
+  if (directory_.empty()) return base::Status::Ok();
+  base::Status cut = CutBlocks();
+  TW_RETURN_IF_ERROR(head_.Maintain(/*checkpoint=*/false));
+  TW_RETURN_IF_ERROR(cut);
+  TW_RETURN_IF_ERROR(blocks_->Retain(head_.MinValidTime(), options_.retention_bytes));
+  return blocks_->Compact(LongestBlock(), [] { return false; });
+}
+
+base::Result<uint64_t> DbImpl::Delete(int64_t mint, int64_t maxt, const Matchers& matchers) {
+  if (directory_.empty()) return base::UnimplementedError("a store in memory deletes nothing");
+  base::MutexLock work(work_mu_);
+  TW_RETURN_IF_ERROR(CutAll());
+  if (!head_.WaitForReaders(head_.MarkReaders(), kPatienceMs)) {
+    return base::UnavailableError("queries are running for too long; try the deletion again later");
+  }
+  head_.Truncate(INT64_MAX);
+  TW_RETURN_IF_ERROR(head_.Maintain(/*checkpoint=*/true));
+  return blocks_->Delete(mint, maxt, matchers);
+}
+
+base::Status DbImpl::Snapshot(const std::string& directory, bool without_head) {
+  if (directory_.empty()) return base::UnimplementedError("a store in memory has no snapshots");
+  TW_RETURN_IF_ERROR(base::MakeDirectories(directory));
+  base::MutexLock work(work_mu_);
+  TW_RETURN_IF_ERROR(blocks_->CopyTo(directory));
+  if (without_head) return base::Status::Ok();
+  const int64_t newest = std::min(head_.MaxTime(), INT64_MAX - 1);
+  int64_t oldest = head_.NextTime(cut_end_);
+  while (oldest <= newest) {
+    const int64_t end = std::min(WindowEnd(oldest), newest + 1);
+    TW_RETURN_IF_ERROR(head_.WriteBlock(directory, BeginOfCut(oldest), end, NewUlid(clock_.NowMs())).status());
+    oldest = head_.NextTime(end);
+  }
+  return base::Status::Ok();
+}
+
+base::Status DbImpl::Close() {
+  base::MutexLock work(work_mu_);
+  if (head_.closed()) return base::Status::Ok();
+  if (directory_.empty()) return head_.CloseLog();
+  head_.RefuseCommits();
+  base::Status status = CutAll();
+  if (status.ok() && head_.WaitForReaders(head_.MarkReaders(), 0)) head_.Empty();
+  if (status.ok()) status = head_.Maintain(/*checkpoint=*/true);
+  if (!status.ok()) {
+    base::LogError("tsdb", "writing the head to blocks failed; the log has it all and is replayed at the next start",
+                   {{"error", status.ToString()}});
+  }
+  return head_.CloseLog();
+}
 
 }  // namespace
 
 base::Result<std::unique_ptr<Db>> Db::Open(const std::string& directory, const DbOptions& options, base::Clock& clock,
                                            base::MetricRegistry* metrics) {
-  if (directory.empty()) return std::unique_ptr<Db>(new DbImpl(DirectoryLock(), options, clock, metrics));
-  TW_RETURN_IF_ERROR(base::MakeDirectories(directory));
-  TW_ASSIGN_OR_RETURN(DirectoryLock lock, DirectoryLock::Acquire(directory));
-  auto db = std::make_unique<DbImpl>(std::move(lock), options, clock, metrics);
-  TW_RETURN_IF_ERROR(db->OpenLog(directory + "/wal"));
+  DirectoryLock lock;
+  if (!directory.empty()) {
+    TW_RETURN_IF_ERROR(base::MakeDirectories(directory));
+    TW_ASSIGN_OR_RETURN(lock, DirectoryLock::Acquire(directory));
+  }
+  TW_ASSIGN_OR_RETURN(std::unique_ptr<BlockSet> blocks, BlockSet::Open(directory, clock));
+  auto db = std::make_unique<DbImpl>(std::move(lock), directory, std::move(blocks), options, clock, metrics);
+  TW_RETURN_IF_ERROR(db->Start());
   return std::unique_ptr<Db>(std::move(db));
 }
 

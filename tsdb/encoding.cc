@@ -104,8 +104,9 @@ int64_t ByteReader::Varint() {
 
 std::string_view ByteReader::String() { return Bytes(Uvarint()); }
 
-uint32_t Crc32c(std::string_view bytes) {
-  uint32_t crc = 0xffffffff;
+namespace {
+
+uint32_t Crc32cPortable(uint32_t crc, std::string_view bytes) {
   const char* data = bytes.data();
   size_t left = bytes.size();
   if constexpr (std::endian::native == std::endian::little) {
@@ -119,7 +120,39 @@ uint32_t Crc32c(std::string_view bytes) {
     }
   }
   for (; left > 0; --left, ++data) crc = (crc >> 8) ^ kCrc[0][(crc ^ static_cast<unsigned char>(*data)) & 0xff];
-  return ~crc;
+  return crc;
+}
+
+#if defined(__x86_64__)
+__attribute__((target("sse4.2"))) uint32_t Crc32cSse42(uint32_t crc, std::string_view bytes) {
+  const char* data = bytes.data();
+  size_t left = bytes.size();
+  uint64_t wide = crc;
+  for (; left >= 8; left -= 8, data += 8) {
+    uint64_t word;
+    std::memcpy(&word, data, 8);
+    wide = __builtin_ia32_crc32di(wide, word);
+  }
+  crc = static_cast<uint32_t>(wide);
+  for (; left > 0; --left, ++data) crc = __builtin_ia32_crc32qi(crc, static_cast<unsigned char>(*data));
+  return crc;
+}
+#endif
+
+using CrcFunction = uint32_t (*)(uint32_t crc, std::string_view bytes);
+
+CrcFunction FastestCrc() {
+#if defined(__x86_64__)
+  if (__builtin_cpu_supports("sse4.2")) return Crc32cSse42;
+#endif
+  return Crc32cPortable;
+}
+
+}  // namespace
+
+uint32_t Crc32c(std::string_view bytes, uint32_t before) {
+  static const CrcFunction function = FastestCrc();
+  return ~function(~before, bytes);
 }
 
 }  // namespace tidewright::tsdb

@@ -41,7 +41,8 @@ class ByteReader {
   bool ok_ = true;
 };
 
-// CRC-32C (Castagnoli), reflected, initial value and final xor 0xffffffff.
-uint32_t Crc32c(std::string_view bytes);
+// CRC-32C (Castagnoli), reflected, initial value and final xor 0xffffffff. With `before`, the checksum of some bytes,
+// that of those and these together.
+uint32_t Crc32c(std::string_view bytes, uint32_t before = 0);
 
 }  // namespace tidewright::tsdb

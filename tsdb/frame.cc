@@ -1,11 +1,13 @@
-// Framing: records to fragments on pages, and back.
+#include "tsdb/frame.h"
+
 #include <snappy.h>
+#include <zstd.h>
 
 #include <algorithm>
 #include <cstring>
+#include <memory>
 
 #include "tsdb/encoding.h"
-#include "tsdb/wal.h"
 
 namespace tidewright::tsdb {
 
@@ -15,7 +17,6 @@ enum FragmentType : uint8_t { kPad = 0, kFull = 1, kFirst = 2, kMiddle = 3, kLas
 constexpr uint8_t kTypeMask = 0x07;
 constexpr uint8_t kSnappy = 0x08;
 constexpr uint8_t kZstd = 0x10;
-constexpr std::string_view kZstdMagic = "\x28\xb5\x2f\xfd";
 
 // Snappy's longest copy is 64 bytes from 3: a claim of more is a lie, and must not be allocated.
 constexpr size_t kMaxSnappyRatio = 22;
@@ -24,11 +25,29 @@ bool IsZero(std::string_view bytes) {
   return std::all_of(bytes.begin(), bytes.end(), [](char c) { return c == '\0'; });
 }
 
-bool Uncompress(std::string_view compressed, std::string* record) {
+bool UncompressSnappy(std::string_view compressed, std::string* record) {
   size_t size = 0;
   if (!snappy::GetUncompressedLength(compressed.data(), compressed.size(), &size)) return false;
   if (size > (compressed.size() + 1) * kMaxSnappyRatio) return false;
-  return snappy::Uncompress(compressed.data(), compressed.size(), record);
+  return size <= kMaxWalRecordBytes && snappy::Uncompress(compressed.data(), compressed.size(), record);
+}
+
+// What a frame says about its size is not relied on: the output grows as it is produced.
+bool UncompressZstd(std::string_view compressed, std::string* record) {
+  const std::unique_ptr<ZSTD_DCtx, decltype(&ZSTD_freeDCtx)> context(ZSTD_createDCtx(), ZSTD_freeDCtx);
+  ZSTD_inBuffer in = {compressed.data(), compressed.size(), 0};
+  record->clear();
+  size_t result = 1;
+  while (result != 0 && record->size() <= kMaxWalRecordBytes) {
+    const size_t before = record->size();
+    record->resize(before + std::max(ZSTD_DStreamOutSize(), before));
+    ZSTD_outBuffer out = {record->data(), record->size(), before};
+    const size_t consumed = in.pos;
+    result = ZSTD_decompressStream(context.get(), &out, &in);
+    record->resize(out.pos);
+    if (ZSTD_isError(result) != 0 || (out.pos == before && in.pos == consumed)) return false;
+  }
+  return result == 0 && in.pos == in.size;
 }
 
 }  // namespace
@@ -126,15 +145,10 @@ base::Result<bool> FrameReader::Next(std::string* record) {
     compressed_.append(fragment.data);
     if (fragment.type == kFirst || fragment.type == kMiddle) continue;
 
-    bool zstd = (fragment.flags & kZstd) != 0;
-    if (zstd && compressed_.compare(0, kZstdMagic.size(), kZstdMagic) == 0) {
-      return base::UnimplementedError(
-          "the log has records compressed with zstd, which this build does not read; let Prometheus rewrite it with "
-          "--storage.tsdb.wal-compression-type=snappy, or start with an empty directory");
-    }
-    if (zstd) return Corrupt("a record is marked as zstd and is not");
     if ((fragment.flags & kSnappy) != 0) {
-      if (!Uncompress(compressed_, record)) return Corrupt("a snappy record does not decompress");
+      if (!UncompressSnappy(compressed_, record)) return Corrupt("a snappy record does not decompress");
+    } else if ((fragment.flags & kZstd) != 0) {
+      if (!UncompressZstd(compressed_, record)) return Corrupt("a zstd record does not decompress");
     } else {
       record->swap(compressed_);
     }

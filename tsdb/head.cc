@@ -1,9 +1,7 @@
 #include "tsdb/head.h"
 
 #include <algorithm>
-#include <limits>
-#include <string_view>
-#include <unordered_set>
+#include <random>
 
 #include "base/log.h"
 
@@ -11,18 +9,8 @@ namespace tidewright::tsdb {
 
 namespace {
 
-constexpr int64_t kNever = std::numeric_limits<int64_t>::min();   // max_time_ of an empty head.
-constexpr int64_t kNoTime = std::numeric_limits<int64_t>::max();  // min_time_ of an empty head.
-
-// What the text formats append to a family's name to get the names of its series.
-constexpr std::string_view kSuffixes[] = {"", "_total", "_bucket", "_sum", "_count", "_info", "_created"};
-
 constexpr char kRejected[] = "tidewright_tsdb_samples_rejected_total";
 constexpr char kRejectedHelp[] = "Samples that the store refused, by reason.";
-
-bool SameMetadata(const Metadata& a, const Metadata& b) {
-  return a.type == b.type && a.unit == b.unit && a.help == b.help;
-}
 
 void StoreMin(std::atomic<int64_t>* value, int64_t t) {
   int64_t current = value->load(std::memory_order_relaxed);
@@ -34,6 +22,11 @@ void StoreMax(std::atomic<int64_t>* value, int64_t t) {
   int64_t current = value->load(std::memory_order_relaxed);
   while (t > current && !value->compare_exchange_weak(current, t, std::memory_order_relaxed)) {
   }
+}
+
+uint64_t RandomNumber() {
+  std::random_device device;
+  return uint64_t{device()} << 32 | device();
 }
 
 }  // namespace
@@ -48,227 +41,57 @@ Head::Instruments::Instruments(base::MetricRegistry& registry)
       failed_commits(registry.GetCounter("tidewright_tsdb_commits_failed_total",
                                          "Batches that were dropped because the log could not be written.")),
       corruptions(registry.GetCounter("tidewright_tsdb_wal_corruptions_total", "Damage found in the log.")),
-      skipped_records(registry.GetCounter("tidewright_tsdb_wal_skipped_total",
-                                          "Records, or samples of unknown series, that replay passed over.")),
+      skipped_samples(registry.GetCounter("tidewright_tsdb_samples_skipped_total",
+                                          "Samples of series that the store does not know or has no memory for.")),
       checkpoints(registry.GetCounter("tidewright_tsdb_checkpoints_total", "Checkpoints written.")),
-      failed_checkpoints(registry.GetCounter("tidewright_tsdb_checkpoints_failed_total", "Checkpoints that failed.")) {}
+      failed_checkpoints(registry.GetCounter("tidewright_tsdb_checkpoints_failed_total", "Checkpoints that failed.")),
+      damaged_chunks(registry.GetCounter("tidewright_tsdb_chunks_damaged_total",
+                                         "Times that a chunk could not be read and was left out of an answer.")),
+      failed_chunk_writes(registry.GetCounter("tidewright_tsdb_chunk_writes_failed_total",
+                                              "Times that finished chunks could not be written to a file.")) {}
 
 Head::Head(const DbOptions& options, base::Clock& clock, base::MetricRegistry* metrics)
     : options_(options),
       clock_(clock),
       instruments_(metrics != nullptr ? *metrics : own_registry_),
+      index_([this](SeriesRef ref) { return LabelsOf(ref); }),
+      chunks_(RandomNumber()),
       min_valid_time_(kNever),
+      write_floor_(kNever),
       min_time_(kNoTime),
-      max_time_(kNever) {}
+      max_time_(kNever),
+      encoder_(index_.symbols()) {}
 
-SeriesPtr Head::ByRef(SeriesRef ref) const {
-  const RefStripe& stripe = by_ref_[ref % kStripes];
-  base::MutexLock lock(stripe.mu);
-  auto it = stripe.series.find(ref);
-  return it == stripe.series.end() ? nullptr : it->second;
-}
+Head::~Head() = default;
 
 void Head::NoteTime(int64_t t) {
   StoreMin(&min_time_, t);
   StoreMax(&max_time_, t);
 }
 
-// `wanted_ref` is 0 or the reference that the log gave the series.
-base::Result<SeriesPtr> Head::GetOrCreate(const Labels& labels, SeriesRef wanted_ref, bool* created) {
-  *created = false;
-  const uint64_t hash = labels.Hash();
-  HashStripe& stripe = by_hash_[hash % kStripes];
-  base::MutexLock lock(stripe.mu);
-  auto [begin, end] = stripe.series.equal_range(hash);
-  for (auto it = begin; it != end; ++it) {
-    if (it->second->labels() == labels && !it->second->forgotten()) return it->second;
-  }
-  if (options_.max_series > 0 && series_count_.load(std::memory_order_relaxed) >= options_.max_series) {
-    instruments_.series_limit.Add();
-    return base::ResourceExhaustedError(
-        "series limit of " + std::to_string(options_.max_series) +
-        " reached; raise it or drop labels with many values by relabelling: " + labels.ToString());
-  }
-  SeriesRef ref = wanted_ref != 0 ? wanted_ref : next_ref_.fetch_add(1, std::memory_order_relaxed);
-  auto series = std::make_shared<MemorySeries>(ref, hash, labels);
-  stripe.series.emplace(hash, series);
-  {
-    RefStripe& refs = by_ref_[ref % kStripes];
-    base::MutexLock ref_lock(refs.mu);
-    refs.series.emplace(ref, series);
-  }
-  postings_.Add(ref, labels);
+// The times of a series that a checkpoint had.
+void Head::NoteState(const SeriesData& series) {
+  if (auto newest = chunks_.LastTime(series)) StoreMax(&max_time_, *newest);
+  if (auto oldest = chunks_.MinTime(series)) StoreMin(&min_time_, *oldest);
+}
+
+// Makes the place of a new series.
+bool Head::PublishSeries(const IndexedSeries& series) {
+  Page* page = pages_.FindOrCreate(series.ref);
+  if (page == nullptr) return false;
+  base::MutexLock lock(page->mu);
+  page->Create(series.ref)->labels = series.labels;
   instruments_.series.Set(static_cast<double>(series_count_.fetch_add(1, std::memory_order_relaxed) + 1));
-  *created = true;
-  return series;
+  return true;
 }
 
-base::Status Head::Refuse(MemorySeries::Admission admission, const MemorySeries& series, const Sample& sample) {
-  std::string where = series.labels().ToString() + " at " + std::to_string(sample.t) + " ms";
-  if (admission == MemorySeries::Admission::kConflict) {
-    instruments_.conflicting.Add();
-    return base::AlreadyExistsError("another value is already stored for " + where);
-  }
-  instruments_.out_of_order.Add();
-  return base::OutOfRangeError("a newer sample is already stored for " + where);
+// Labels change with the index locked for writing, and this is called with it locked for reading.
+Slab::Handle Head::LabelsOf(SeriesRef ref) const {
+  const Page* page = pages_.Find(ref);
+  return page == nullptr || page->places == nullptr ? 0 : (*page->places)[ref % SeriesPages::kPageSeries].labels;
 }
 
-base::Result<SeriesRef> Head::Admit(HeadBatch* batch, SeriesRef ref, const Labels& labels, const Sample& sample) {
-  if (sample.t < MinValidTime()) {
-    instruments_.too_old.Add();
-    return base::OutOfRangeError("the sample at " + std::to_string(sample.t) +
-                                 " ms is older than the retention still takes");
-  }
-  SeriesPtr series = ref != 0 ? ByRef(ref) : nullptr;
-  while (true) {
-    if (series == nullptr) {
-      if (labels.empty()) return base::InvalidArgumentError("a series needs at least one label with a value");
-      bool created = false;
-      TW_ASSIGN_OR_RETURN(series, GetOrCreate(labels, 0, &created));
-      if (created) batch->created.push_back(series);
-    }
-    MemorySeries::Admission admission = series->Admit(sample, batch->id);
-    SeriesRef known = series->ref();
-    switch (admission) {
-      case MemorySeries::Admission::kAdmitted: batch->entries.push_back({std::move(series), sample}); return known;
-      case MemorySeries::Admission::kRepeated: return known;
-      case MemorySeries::Admission::kForgotten: series = nullptr; continue;
-      default: return Refuse(admission, *series, sample);
-    }
-  }
-}
-
-void Head::Rollback(HeadBatch* batch) {
-  for (HeadBatch::Entry& entry : batch->entries) entry.series->Release();
-  // A series that nobody else has begun to use leaves no trace.
-  std::vector<SeriesPtr> unused;
-  for (SeriesPtr& series : batch->created) {
-    if (series->ForgetIfEmpty()) unused.push_back(series);
-  }
-  Forget(unused);
-  batch->Clear();
-}
-
-base::Status Head::Commit(HeadBatch* batch) {
-  base::Status written;
-  {
-    base::MutexLock lock(commit_mu_);
-    written = WriteLog(batch);
-    if (written.ok()) Publish(batch);
-  }
-  if (!written.ok()) {
-    instruments_.failed_commits.Add();
-    Rollback(batch);
-  }
-  return written;
-}
-
-std::vector<std::string> Head::EncodeBatch(HeadBatch* batch) {
-  std::vector<std::string> records;
-  SeriesEncoder series;
-  SamplesEncoder samples;
-  std::unordered_set<SeriesRef> named;
-  for (const HeadBatch::Entry& entry : batch->entries) {
-    const MemorySeries& one = *entry.series;
-    if (!one.logged && named.insert(one.ref()).second) series.Add(one.ref(), one.labels());
-    samples.Add(one.ref(), entry.sample);
-  }
-  if (!named.empty()) records.push_back(series.bytes());
-  std::string families = EncodeFamilies(batch);
-  if (!families.empty()) records.push_back(std::move(families));
-  if (!batch->entries.empty()) records.push_back(samples.bytes());
-  return records;
-}
-
-// Only what is new, since scrapes repeat their metadata each time; "" when nothing is. A record names a family by one
-// of its series, so a family that comes without series waits until it has one.
-std::string Head::EncodeFamilies(HeadBatch* batch) {
-  std::vector<std::pair<const std::string, Family>*> changed;
-  {
-    base::MutexLock lock(metadata_mu_);
-    for (auto& entry : batch->families) {
-      auto known = families_.find(entry.first);
-      bool same = known != families_.end() && known->second.ref != 0 &&
-                  SameMetadata(known->second.metadata, entry.second.metadata);
-      if (!same) changed.push_back(&entry);
-    }
-  }
-  if (changed.empty()) return "";
-  std::unordered_map<std::string_view, SeriesRef> by_metric;
-  for (const HeadBatch::Entry& entry : batch->entries) {
-    by_metric.emplace(entry.series->labels().MetricName(), entry.series->ref());
-  }
-  MetadataEncoder encoder;
-  bool any = false;
-  for (auto* entry : changed) {
-    auto& [name, family] = *entry;
-    for (std::string_view suffix : kSuffixes) {
-      std::string metric = name + std::string(suffix);
-      auto series = by_metric.find(metric);
-      if (series == by_metric.end()) continue;
-      family.ref = series->second;
-      family.metric = std::move(metric);
-      encoder.Add({family.ref, suffix.empty() ? "" : name, family.metadata});
-      any = true;
-      break;
-    }
-  }
-  return any ? encoder.bytes() : "";
-}
-
-base::Status Head::WriteLog(HeadBatch* batch) {
-  if (closed_) return base::FailedPreconditionError("the database is closed");
-  if (log_ == nullptr) return base::Status::Ok();
-  std::vector<std::string> records = EncodeBatch(batch);
-  if (records.empty()) return base::Status::Ok();
-  TW_RETURN_IF_ERROR(log_->Append(records));
-  int64_t now = clock_.NowMs();
-  if (now - last_sync_ms_ < options_.fsync_interval_ms && now >= last_sync_ms_) return base::Status::Ok();
-  last_sync_ms_ = now;
-  base::Status flushed = log_->Sync();
-  if (!flushed.ok()) {
-    flush_failed_ = true;
-    base::LogError("tsdb", "flushing the log failed; a checkpoint will write everything again",
-                   {{"error", flushed.ToString()}});
-  }
-  return base::Status::Ok();
-}
-
-void Head::Publish(HeadBatch* batch) {
-  CommitSequence sequence;
-  {
-    base::MutexLock lock(readers_mu_);
-    sequence = committed_ + 1;
-  }
-  const CommitSequence oldest = OldestReader();
-  uint64_t appended = 0;
-  for (HeadBatch::Entry& entry : batch->entries) {
-    entry.series->logged = true;
-    if (!entry.series->Commit(entry.sample, sequence, oldest)) {
-      instruments_.out_of_order.Add();
-      continue;
-    }
-    ++appended;
-    NoteTime(entry.sample.t);
-  }
-  samples_appended_.fetch_add(appended, std::memory_order_relaxed);
-  instruments_.appended.Add(static_cast<double>(appended));
-  {
-    base::MutexLock lock(metadata_mu_);
-    for (auto& [name, family] : batch->families) {
-      Family& stored = families_[name];
-      stored.metadata = std::move(family.metadata);
-      if (family.ref == 0) continue;
-      stored.ref = family.ref;
-      stored.metric = std::move(family.metric);
-    }
-  }
-  batch->Clear();
-  base::MutexLock lock(readers_mu_);
-  committed_ = sequence;
-}
-
-CommitSequence Head::OldestReader() {
+CommitSequence Head::OldestReader() const {
   base::MutexLock lock(readers_mu_);
   return readers_.empty() ? committed_ : std::min(committed_, *readers_.begin());
 }
@@ -282,25 +105,41 @@ CommitSequence Head::BeginRead() {
 void Head::EndRead(CommitSequence reader) {
   base::MutexLock lock(readers_mu_);
   readers_.erase(readers_.find(reader));
+  readers_changed_.NotifyAll();
 }
 
-std::vector<SeriesPtr> Head::Find(const Matchers& matchers) const {
-  Matchers untested;
-  std::vector<SeriesPtr> found;
-  for (SeriesRef ref : postings_.Candidates(matchers, &untested)) {
-    SeriesPtr series = ByRef(ref);
-    bool matches = series != nullptr && std::all_of(untested.begin(), untested.end(), [&](const Matcher& matcher) {
-                     return matcher.Matches(series->labels().Get(matcher.name()));
-                   });
-    if (matches) found.push_back(std::move(series));
-  }
+std::vector<IndexedSeries> Head::Select(const Matchers& matchers, int64_t mint, int64_t maxt,
+                                        CommitSequence reader) const {
+  std::vector<IndexedSeries> found = index_.Select(matchers);
+  auto unseen = [&](const IndexedSeries& one) {
+    Page* page = pages_.Find(one.ref);
+    base::MutexLock lock(page->mu);
+    const SeriesData* series = page->Find(one.ref);
+    return series == nullptr || !chunks_.MayHave(*series, mint, maxt, reader);
+  };
+  found.erase(std::remove_if(found.begin(), found.end(), unseen), found.end());
   return found;
+}
+
+void Head::Read(SeriesRef ref, int64_t mint, int64_t maxt, CommitSequence reader, ChunkFileReader* files,
+                ColumnBuffer* buffer, SampleColumns* columns) const {
+  size_t damaged = 0;
+  *columns = {};
+  Page* page = pages_.Find(ref);
+  if (page == nullptr) return;
+  {
+    base::MutexLock lock(page->mu);
+    if (const SeriesData* series = page->Find(ref)) {
+      chunks_.Read(*series, mint, maxt, reader, files, buffer, columns, &damaged);
+    }
+  }
+  if (damaged > 0) instruments_.damaged_chunks.Add(static_cast<double>(damaged));
 }
 
 std::map<std::string, Metadata> Head::AllMetadata() const {
   base::MutexLock lock(metadata_mu_);
   std::map<std::string, Metadata> all;
-  for (const auto& [family, entry] : families_) all.emplace(family, entry.metadata);
+  for (const auto& [name, family] : families_) all.emplace(name, family.metadata);
   return all;
 }
 
@@ -309,93 +148,147 @@ DbStats Head::Stats() const {
   stats.series = series_count_.load(std::memory_order_relaxed);
   stats.samples_appended = samples_appended_.load(std::memory_order_relaxed);
   stats.wal_corruptions = static_cast<uint64_t>(instruments_.corruptions.Value());
-  int64_t oldest = min_time_.load(std::memory_order_relaxed);
-  if (oldest != kNoTime) {
-    stats.min_time = std::max(oldest, MinValidTime());
-    stats.max_time = max_time_.load(std::memory_order_relaxed);
-  }
+  if (MinTime() != kNoTime) stats.min_time = std::max(MinTime(), MinValidTime());
+  if (MaxTime() != kNever) stats.max_time = MaxTime();
   return stats;
 }
 
-// Drops what is older than the retention. The retention counts from the newest sample, so that a store which was off
-// for a while keeps what it has, but never from a time in the future.
-void Head::Truncate() {
-  int64_t newest = max_time_.load(std::memory_order_relaxed);
-  if (newest == kNever) return;
-  int64_t from = std::min(newest, clock_.NowMs());
-  int64_t mint = from < kNever + options_.retention_ms ? kNever : from - options_.retention_ms;
-  mint = std::max(mint, MinValidTime());
-  min_valid_time_.store(mint, std::memory_order_relaxed);
+void Head::SetMinValidTime(int64_t mint) { StoreMax(&min_valid_time_, mint); }
 
-  int64_t oldest = kNoTime;
-  std::vector<SeriesPtr> empty;
-  for (RefStripe& stripe : by_ref_) {
-    base::MutexLock lock(stripe.mu);
-    for (auto& [ref, series] : stripe.series) {
-      series->Truncate(mint);
-      if (series->ForgetIfEmpty()) empty.push_back(series);
-      oldest = std::min(oldest, series->MinTime().value_or(kNoTime));
-    }
-  }
-  Forget(empty);
-  if (!empty.empty()) ForgetFamilies();
-  min_time_.store(oldest, std::memory_order_relaxed);
+void Head::SetWriteFloor(int64_t floor) { StoreMax(&write_floor_, floor); }
+
+CommitSequence Head::MarkReaders() {
+  base::MutexLock commit(commit_mu_);  // A commit under way already has its number.
+  base::MutexLock lock(readers_mu_);
+  return committed_++;
 }
 
-// Removes series that are marked as forgotten from the indexes.
-void Head::Forget(const std::vector<SeriesPtr>& series) {
-  if (series.empty()) return;
-  std::unordered_set<SeriesRef> refs;
-  std::vector<const Labels*> labels;
-  for (const SeriesPtr& one : series) {
-    {
-      RefStripe& stripe = by_ref_[one->ref() % kStripes];
-      base::MutexLock lock(stripe.mu);
-      if (stripe.series.erase(one->ref()) == 0) continue;  // Another thread was faster.
-    }
-    refs.insert(one->ref());
-    labels.push_back(&one->labels());
-    HashStripe& stripe = by_hash_[one->hash() % kStripes];
-    base::MutexLock lock(stripe.mu);
-    auto [begin, end] = stripe.series.equal_range(one->hash());
-    auto it = std::find_if(begin, end, [&](const auto& entry) { return entry.second == one; });
-    if (it != end) stripe.series.erase(it);
+bool Head::WaitForReaders(CommitSequence mark, int64_t patience_ms) {
+  const int64_t deadline = base::MonotonicNanos() + patience_ms * 1'000'000;
+  base::MutexLock lock(readers_mu_);
+  while (!readers_.empty() && *readers_.begin() <= mark) {
+    int64_t left = (deadline - base::MonotonicNanos()) / 1'000'000;
+    if (left <= 0) return false;
+    readers_changed_.WaitFor(readers_mu_, std::chrono::milliseconds(left));
   }
-  postings_.Remove(refs, labels);
-  instruments_.series.Set(
-      static_cast<double>(series_count_.fetch_sub(refs.size(), std::memory_order_relaxed) - refs.size()));
+  return true;
 }
 
-// Metadata lives as long as a series of its family.
-void Head::ForgetFamilies() {
-  base::MutexLock lock(metadata_mu_);
-  for (auto it = families_.begin(); it != families_.end();) {
-    Family& family = it->second;
-    family.ref = 0;
-    for (std::string_view suffix : kSuffixes) {
-      family.metric = it->first + std::string(suffix);
-      family.ref = postings_.Any(kMetricName, family.metric);
-      if (family.ref != 0) break;
-    }
-    it = family.ref == 0 ? families_.erase(it) : std::next(it);
-  }
-}
-
-base::Status Head::Maintain() {
+void Head::Truncate(int64_t mint) {
   base::MutexLock maintain(maintain_mu_);
-  Truncate();
-  if (directory_.empty()) return base::Status::Ok();
-  {
-    base::MutexLock lock(commit_mu_);
-    if (closed_) return base::FailedPreconditionError("the database is closed");
-    base::Status flushed = log_->Sync();
-    if (!flushed.ok()) flush_failed_ = true;
-    last_sync_ms_ = clock_.NowMs();
+  int64_t oldest = kNoTime;
+  uint32_t oldest_file = UINT32_MAX;
+  std::vector<SeriesRef> empty;
+  const SeriesRef end = index_.next_ref();
+  for (SeriesRef first = 0; first < end; first += SeriesPages::kPageSeries) {
+    Page* page = pages_.Find(first);
+    if (page == nullptr) continue;
+    base::MutexLock commit(commit_mu_);
+    base::MutexLock lock(page->mu);
+    for (SeriesRef ref = first; page->live > 0 && ref < first + SeriesPages::kPageSeries; ++ref) {
+      SeriesData* series = page->Find(ref);
+      if (series == nullptr) continue;
+      chunks_.Truncate(series, mint);
+      oldest = std::min(oldest, chunks_.MinTime(*series).value_or(kNoTime));
+      if (series->count == 0 && series->closed_count == 0) empty.push_back(ref);
+      if (series->closed_count > 0 && !chunks_.closed(*series)->in_memory()) {
+        oldest_file = std::min(oldest_file, FileOf(chunks_.closed(*series)->place));
+      }
+    }
   }
-  if (!CheckpointDue()) return base::Status::Ok();
-  base::Status status = Checkpoint();
-  (status.ok() ? instruments_.checkpoints : instruments_.failed_checkpoints).Add();
-  return status;
+  if (!empty.empty()) {
+    {
+      base::MutexLock commit(commit_mu_);
+      Forget(empty);
+    }
+    ForgetFamilies();
+  }
+  min_time_.store(oldest, std::memory_order_relaxed);
+  oldest_file_ = oldest_file;
+  Reclaim();
+}
+
+// Removes those series that have no samples and that no batch under way uses.
+void Head::Forget(const std::vector<SeriesRef>& candidates) {
+  auto remove = [this](SeriesRef ref) {
+    Page* page = pages_.Find(ref);
+    base::MutexLock lock(page->mu);
+    SeriesData* series = page->Find(ref);
+    if (series->pending > 0 || series->count > 0 || series->closed_count > 0) return false;
+    chunks_.Free(series);
+    page->Remove(ref);
+    return true;
+  };
+  size_t removed = index_.Remove(candidates, remove);
+  instruments_.series.Set(static_cast<double>(series_count_.fetch_sub(removed, std::memory_order_relaxed) - removed));
+}
+
+// Frees the labels of removed series once no query is left that may have found them.
+void Head::Reclaim() {
+  base::MutexLock commit(commit_mu_);
+  if (OldestReader() <= retired_at_) return;
+  std::vector<Symbol> freed;
+  index_.Reclaim(retired_, &freed);
+  for (Symbol symbol : freed) encoder_.ForgetSymbol(symbol);
+  retired_ = index_.Retire();
+  base::MutexLock lock(readers_mu_);
+  retired_at_ = committed_++;  // Whoever reads from now on has a higher number.
+}
+
+void Head::Empty() {
+  base::MutexLock maintain(maintain_mu_);
+  const SeriesRef end = index_.next_ref();
+  for (SeriesRef first = 0; first < end; first += SeriesPages::kPageSeries) {
+    Page* page = pages_.Find(first);
+    if (page == nullptr) continue;
+    base::MutexLock commit(commit_mu_);
+    base::MutexLock lock(page->mu);
+    for (SeriesRef ref = first; page->live > 0 && ref < first + SeriesPages::kPageSeries; ++ref) {
+      if (SeriesData* series = page->Find(ref)) chunks_.Truncate(series, INT64_MAX);
+    }
+  }
+  min_time_.store(kNoTime, std::memory_order_relaxed);
+  oldest_file_ = UINT32_MAX;
+}
+
+int64_t Head::NextTime(int64_t t) const {
+  int64_t next = kNoTime;
+  const SeriesRef end = index_.next_ref();
+  for (SeriesRef first = 0; first < end; first += SeriesPages::kPageSeries) {
+    Page* page = pages_.Find(first);
+    if (page == nullptr) continue;
+    base::MutexLock lock(page->mu);
+    for (SeriesRef ref = first; page->live > 0 && ref < first + SeriesPages::kPageSeries; ++ref) {
+      const SeriesData* series = page->Find(ref);
+      if (series != nullptr) next = std::min(next, chunks_.NextTime(*series, t));
+    }
+  }
+  return next;
+}
+
+void Head::RefuseCommits() {
+  base::MutexLock lock(commit_mu_);
+  closed_ = true;
+}
+
+bool Head::closed() {
+  base::MutexLock lock(commit_mu_);
+  return closed_;
+}
+
+base::Status Head::Maintain(bool checkpoint) {
+  base::MutexLock maintain(maintain_mu_);
+  if (files_ == nullptr) return base::Status::Ok();
+  base::Status moved = MoveChunks();
+  if (!moved.ok()) {
+    instruments_.failed_chunk_writes.Add();
+    base::LogError("tsdb", "writing finished chunks failed; they stay in memory", {{"error", moved.ToString()}});
+  }
+  TW_RETURN_IF_ERROR(files_->RemoveBelow(oldest_file_));
+  if (!checkpoint && !CheckpointDue()) return base::Status::Ok();
+  base::Status written = Checkpoint();
+  (written.ok() ? instruments_.checkpoints : instruments_.failed_checkpoints).Add();
+  return written;
 }
 
 }  // namespace tidewright::tsdb

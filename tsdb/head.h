@@ -1,96 +1,127 @@
-// Head: the series in memory, their index, and the log that makes them durable. What Db is made of.
+// Head: the series in memory, their samples, and the log that makes them durable. What Db is made of.
+//
+// A commit is serialized: it is checked, written to the log as one record, put into the series, and then made visible
+// by one number. How samples are held is described in tsdb/docs/head.md, the log in tsdb/docs/log.md.
 #pragma once
 
-#include <array>
 #include <atomic>
 #include <cstdint>
 #include <map>
 #include <memory>
+#include <optional>
 #include <set>
+#include <span>
 #include <string>
 #include <unordered_map>
-#include <utility>
 #include <vector>
 
 #include "base/clock.h"
 #include "base/metrics.h"
 #include "base/mutex.h"
 #include "base/status.h"
+#include "tsdb/block_meta.h"
 #include "tsdb/db.h"
-#include "tsdb/memory_series.h"
-#include "tsdb/postings.h"
-#include "tsdb/record.h"
-#include "tsdb/wal.h"
+#include "tsdb/head_chunk_files.h"
+#include "tsdb/log.h"
+#include "tsdb/log_codec.h"
+#include "tsdb/series_chunks.h"
+#include "tsdb/series_index.h"
+#include "tsdb/series_pages.h"
 
 namespace tidewright::tsdb {
 
-using SeriesPtr = std::shared_ptr<MemorySeries>;
-
-// What is known of a metric family.
-struct Family {
-  Metadata metadata;
-  SeriesRef ref = 0;   // A series of the family, so that the log can name it; 0 when none is known.
-  std::string metric;  // The metric name of that series.
-};
+class BlockWriter;
 
 // What an Appender collected.
 struct HeadBatch {
   struct Entry {
-    SeriesPtr series;
-    Sample sample;
+    SeriesRef ref = 0;
+    int64_t t = 0;
+    double v = 0;
   };
-  uint64_t id = 0;
   std::vector<Entry> entries;
-  std::map<std::string, Family> families;
-  std::vector<SeriesPtr> created;
+  std::vector<SeriesRef> created;
+  std::map<std::string, Metadata> families;
+  bool repeats = false;  // Some series occurs more than once.
+  // The newest sample of each series in `entries`, once somebody had to know.
+  bool indexed = false;
+  std::unordered_map<SeriesRef, Sample> newest;
+  std::vector<std::string> logged_families;  // Those that the record of the commit names.
 
   void Clear() {
     entries.clear();
-    families.clear();
     created.clear();
+    families.clear();
+    newest.clear();
+    logged_families.clear();
+    repeats = indexed = false;
   }
 };
 
-// Thread-safe. Locks are taken in this order: maintenance, commit, one stripe, one series; postings, metadata and
-// readers are taken last and alone.
+// Thread-safe. Locks are taken in this order: maintenance, commit, index (inside SeriesIndex), one page of series;
+// metadata and readers are taken last and alone.
 class Head {
  public:
   Head(const DbOptions& options, base::Clock& clock, base::MetricRegistry* metrics);
+  ~Head();
 
-  // Replays the log in `directory` and goes on writing to it. Call once, before anything else; never with "".
+  // Replays the log in `directory`/log and goes on writing to it. Call once, before anything else; never with "".
   base::Status OpenLog(const std::string& directory);
   base::Status CloseLog();
 
   // For Appenders.
-  uint64_t NewBatchId() { return next_batch_.fetch_add(1, std::memory_order_relaxed); }
   base::Result<SeriesRef> Admit(HeadBatch* batch, SeriesRef ref, const Labels& labels, const Sample& sample);
+  void AdmitAll(HeadBatch* batch, std::span<const SeriesRef> refs, std::span<const double> values, int64_t t,
+                std::vector<BatchRejection>* rejected);
   base::Status Commit(HeadBatch* batch);
   void Rollback(HeadBatch* batch);
 
-  // For Queriers. Every BeginRead() is paired with an EndRead().
+  // For Queriers. Every BeginRead() is paired with an EndRead(). Series found in between stay readable until then.
   CommitSequence BeginRead();
   void EndRead(CommitSequence reader);
-  // The series that match, in no order.
-  std::vector<SeriesPtr> Find(const Matchers& matchers) const;
-  std::vector<std::string> LabelNames() const { return postings_.Names(); }
-  std::vector<std::string> LabelValues(const std::string& name) const { return postings_.Values(name); }
+  // The series that match and have samples that the reader sees, sorted by labels.
+  std::vector<IndexedSeries> Select(const Matchers& matchers, int64_t mint, int64_t maxt, CommitSequence reader) const;
+  void Read(SeriesRef ref, int64_t mint, int64_t maxt, CommitSequence reader, ChunkFileReader* files,
+            ColumnBuffer* buffer, SampleColumns* columns) const;
+  ChunkFileReader NewFileReader() const { return ChunkFileReader(files_.get()); }
+  const SeriesIndex& index() const { return index_; }
   std::map<std::string, Metadata> AllMetadata() const;
   // Samples before this are gone for readers and refused from writers.
   int64_t MinValidTime() const { return min_valid_time_.load(std::memory_order_relaxed); }
 
-  base::Status Maintain();
-  DbStats Stats() const;
+  // For maintenance, which is one at a time.
+  static constexpr int64_t kNever = INT64_MIN;   // MaxTime() of an empty head.
+  static constexpr int64_t kNoTime = INT64_MAX;  // MinTime() of an empty head.
+  int64_t MinTime() const { return min_time_.load(std::memory_order_relaxed); }
+  int64_t MaxTime() const { return max_time_.load(std::memory_order_relaxed); }
+  // Raises MinValidTime().
+  void SetMinValidTime(int64_t mint);
+  // Samples before this are refused from writers, because their time has been written to a block.
+  void SetWriteFloor(int64_t floor);
+  // Writes the samples in [mint, maxt) to a new block; nullopt when there are none.
+  base::Result<std::optional<BlockMeta>> WriteBlock(const std::string& parent_directory, int64_t mint, int64_t maxt,
+                                                    const std::string& ulid);
+  // Whoever reads from now on has a number above the one that this returns.
+  CommitSequence MarkReaders();
+  // Waits until nobody reads with a number up to `mark`, at most `patience_ms`; whether that is so.
+  bool WaitForReaders(CommitSequence mark, int64_t patience_ms);
+  // Drops the samples before `mint` (all with INT64_MAX) and series that have none.
+  void Truncate(int64_t mint);
+  // Drops all samples and keeps the series.
+  void Empty();
+  // A time at or after `t` before which there is no sample at or after `t`; kNoTime when there is none at all.
+  int64_t NextTime(int64_t t) const;
+  // Damage found elsewhere.
+  void CountCorruptions(uint64_t count) { instruments_.corruptions.Add(static_cast<double>(count)); }
+  // No Commit() succeeds any more.
+  void RefuseCommits();
+  // Moves finished chunks to files, removes old files, and writes a checkpoint when one is due (or `checkpoint` asks).
+  base::Status Maintain(bool checkpoint);
+  bool closed();
+  DbStats Stats() const;  // What it says of time is of the head.
 
  private:
-  static constexpr size_t kStripes = 64;
-  struct alignas(64) RefStripe {
-    mutable base::Mutex mu;
-    std::unordered_map<SeriesRef, SeriesPtr> series GUARDED_BY(mu);
-  };
-  struct alignas(64) HashStripe {
-    base::Mutex mu;
-    std::unordered_multimap<uint64_t, SeriesPtr> series GUARDED_BY(mu);
-  };
+  using Page = SeriesPages::Page;
   struct Instruments {
     explicit Instruments(base::MetricRegistry& registry);
     base::Gauge& series;
@@ -101,70 +132,116 @@ class Head {
     base::Counter& series_limit;
     base::Counter& failed_commits;
     base::Counter& corruptions;
-    base::Counter& skipped_records;
+    base::Counter& skipped_samples;
     base::Counter& checkpoints;
     base::Counter& failed_checkpoints;
+    base::Counter& damaged_chunks;
+    base::Counter& failed_chunk_writes;
   };
-  struct ReplayState;
+  enum class Admission { kAdmitted, kRepeated, kOutOfOrder, kConflict, kUnknownSeries };
+  // Samples of one time that are about to be committed, and what the commit needs to know of their series.
+  struct Group {
+    int64_t t = 0;
+    std::vector<SeriesRef> refs;
+    std::vector<double> values;
+    std::vector<double> previous;
+  };
+  class ReplayHandler;
+  // A chunk on its way from memory to a file.
+  struct PendingMove {
+    SeriesRef ref = 0;
+    size_t index = 0;
+    ChunkPlace was = 0;
+    ChunkPlace now = 0;
+  };
+  // By segment: where its timeline was put, and how many entries of it.
+  using StoredTimelines = std::unordered_map<uint32_t, std::pair<ChunkPlace, uint32_t>>;
 
-  SeriesPtr ByRef(SeriesRef ref) const;
-  base::Result<SeriesPtr> GetOrCreate(const Labels& labels, SeriesRef wanted_ref, bool* created);
-  base::Status Refuse(MemorySeries::Admission admission, const MemorySeries& series, const Sample& sample);
+  // head.cc
   void NoteTime(int64_t t);
-  CommitSequence OldestReader();
-
-  std::vector<std::string> EncodeBatch(HeadBatch* batch) REQUIRES_LOCK(commit_mu_);
-  std::string EncodeFamilies(HeadBatch* batch) REQUIRES_LOCK(commit_mu_);
-  base::Status WriteLog(HeadBatch* batch) REQUIRES_LOCK(commit_mu_);
-  void Publish(HeadBatch* batch) REQUIRES_LOCK(commit_mu_);
-
-  base::Status ApplyRecord(std::string_view record, ReplayState* state);
-  base::Status ReplaySeries(std::string_view record, ReplayState* state);
-  base::Status ReplaySamples(std::string_view record, ReplayState* state);
-  base::Status ReplayMetadata(std::string_view record, ReplayState* state);
-
-  void Truncate() REQUIRES_LOCK(maintain_mu_);
-  void Forget(const std::vector<SeriesPtr>& series);
+  void NoteState(const SeriesData& series);
+  CommitSequence OldestReader() const;
+  bool PublishSeries(const IndexedSeries& series);
+  Slab::Handle LabelsOf(SeriesRef ref) const NO_THREAD_SAFETY_ANALYSIS;
+  void Forget(const std::vector<SeriesRef>& candidates) REQUIRES_LOCK(commit_mu_);
   void ForgetFamilies();
-  bool CheckpointDue() REQUIRES_LOCK(maintain_mu_);
+  base::Status WriteSeries(std::span<const IndexedSeries> series, int64_t mint, int64_t maxt, CommitSequence reader,
+                           BlockWriter* writer);
+  void Reclaim() REQUIRES_LOCK(maintain_mu_);
+
+  // head_append.cc
+  base::Result<SeriesRef> GetOrCreate(HeadBatch* batch, const Labels& labels);
+  Admission AdmitTo(HeadBatch* batch, const SeriesData& series, SeriesRef ref, const Sample& sample) const;
+  void Take(HeadBatch* batch, SeriesData* series, SeriesRef ref, const Sample& sample);
+  bool TooOld(int64_t t) const;
+  base::Status RefuseOld(const Sample& sample);
+  base::Status Refuse(Admission admission, const std::string& labels, const Sample& sample);
+  std::vector<Group> MakeGroups(HeadBatch* batch, std::vector<IndexedSeries>* unlogged) REQUIRES_LOCK(commit_mu_);
+  base::Status WriteLog(HeadBatch* batch, const std::vector<Group>& groups, const std::vector<IndexedSeries>& unlogged)
+      REQUIRES_LOCK(commit_mu_);
+  void EncodeFamilies(HeadBatch* batch) REQUIRES_LOCK(commit_mu_);
+  uint64_t Apply(int64_t t, std::span<const SeriesRef> refs, std::span<const double> values, CommitSequence sequence,
+                 bool release) REQUIRES_LOCK(commit_mu_);
+  void Publish(HeadBatch* batch, const std::vector<Group>& groups) REQUIRES_LOCK(commit_mu_);
+  void StoreFamilies(HeadBatch* batch);
+  void SyncLog() REQUIRES_LOCK(commit_mu_);
+
+  // head_maintenance.cc
+  base::Status MoveChunks() REQUIRES_LOCK(maintain_mu_);
+  void CollectChunks(SeriesRef first, CommitSequence oldest, StoredTimelines* timelines,
+                     std::vector<PendingMove>* moves) REQUIRES_LOCK(maintain_mu_);
+  base::Status FinishMoves(std::vector<PendingMove>* moves) REQUIRES_LOCK(maintain_mu_);
+  bool CheckpointDue();
   base::Status Checkpoint() REQUIRES_LOCK(maintain_mu_);
-  base::Status WriteSnapshot(WalWriter& writer) const;
+  base::Status WriteState(const RecordSink& sink) REQUIRES_LOCK(maintain_mu_);
+  class StateWriter;
 
   const DbOptions options_;
   base::Clock& clock_;
   base::MetricRegistry own_registry_;  // Used when the owner gave none.
   Instruments instruments_;
 
-  std::array<RefStripe, kStripes> by_ref_;
-  std::array<HashStripe, kStripes> by_hash_;
-  Postings postings_;
-  std::atomic<SeriesRef> next_ref_{1};
-  std::atomic<uint64_t> next_batch_{1};
+  SeriesPages pages_;
+  SeriesIndex index_;
+  SeriesChunks chunks_;  // Changed with commit_mu_ and the page of the series locked.
   std::atomic<uint64_t> series_count_{0};
   std::atomic<uint64_t> samples_appended_{0};
   std::atomic<int64_t> min_valid_time_;
+  std::atomic<int64_t> write_floor_;
   std::atomic<int64_t> min_time_;
   std::atomic<int64_t> max_time_;
 
   mutable base::Mutex readers_mu_;
+  base::CondVar readers_changed_;
   CommitSequence committed_ GUARDED_BY(readers_mu_) = 0;
   std::multiset<CommitSequence> readers_ GUARDED_BY(readers_mu_);
 
   mutable base::Mutex metadata_mu_;
+  struct Family {
+    Metadata metadata;
+    bool logged = false;
+  };
   std::map<std::string, Family> families_ GUARDED_BY(metadata_mu_);
 
   base::Mutex commit_mu_;
-  std::unique_ptr<WalWriter> log_ GUARDED_BY(commit_mu_);
+  std::unique_ptr<LogWriter> log_ GUARDED_BY(commit_mu_);
+  LogEncoder encoder_ GUARDED_BY(commit_mu_);
   bool closed_ GUARDED_BY(commit_mu_) = false;
   int64_t last_sync_ms_ GUARDED_BY(commit_mu_) = 0;
+  // The encoder and the series disagree on a value: the next record begins a segment.
+  bool encoder_stale_ GUARDED_BY(commit_mu_) = false;
   // Set when a flush failed: the kernel may have dropped what it held, and only a checkpoint has all of it again.
   bool flush_failed_ GUARDED_BY(commit_mu_) = false;
 
   base::Mutex maintain_mu_;
-  std::string directory_;  // Of the log; "": none. Written by OpenLog() only.
+  std::string directory_;                  // Of the log; "": none. Written by OpenLog() only.
+  std::unique_ptr<HeadChunkFiles> files_;  // Null without a directory. Set by OpenLog(); written to by maintenance.
   uint64_t checkpoint_bytes_ GUARDED_BY(maintain_mu_) = 0;
   uint64_t replayed_bytes_ GUARDED_BY(maintain_mu_) = 0;   // Of segments that this process did not write.
   uint64_t checkpoint_mark_ GUARDED_BY(maintain_mu_) = 0;  // bytes_written() of the log at the last checkpoint.
+  uint32_t oldest_file_ GUARDED_BY(maintain_mu_) = 0;      // The lowest chunk file that a series refers to.
+  uint64_t retired_ GUARDED_BY(maintain_mu_) = 0;
+  CommitSequence retired_at_ GUARDED_BY(maintain_mu_) = 0;
 };
 
 }  // namespace tidewright::tsdb

@@ -30,6 +30,12 @@ class Labels {
   Labels() = default;
   // Sorts; drops labels with empty values; of a repeated name the last wins.
   static Labels FromPairs(std::vector<Label> labels);
+  // Takes pairs that are sorted by name already, names unique, values not empty.
+  static Labels FromSorted(std::vector<Label> labels) {
+    Labels result;
+    result.labels_ = std::move(labels);
+    return result;
+  }
   // For tests and literals: Labels::Of({{"__name__", "up"}, {"job", "node"}}).
   static Labels Of(std::initializer_list<std::pair<std::string_view, std::string_view>> pairs);
 

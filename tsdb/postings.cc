@@ -1,144 +1,154 @@
 #include "tsdb/postings.h"
 
 #include <algorithm>
-#include <iterator>
 
 namespace tidewright::tsdb {
 
 namespace {
 
-// References grow, so that a new one nearly always goes to the end.
-void InsertSorted(std::vector<SeriesRef>* list, SeriesRef ref) {
-  if (list->empty() || list->back() < ref) {
-    list->push_back(ref);
-  } else {
-    list->insert(std::lower_bound(list->begin(), list->end(), ref), ref);
-  }
-}
-
-// Keeps the elements of `list` that are (or are not) in `other`; both ascending.
-void Keep(std::vector<SeriesRef>* list, const std::vector<SeriesRef>& other, bool if_present) {
-  auto from = other.begin();
-  auto gone = [&](SeriesRef ref) {
-    // A few steps, then a binary search: cheap for lists of like and of very different length.
-    for (int step = 0; step < 8 && from != other.end() && *from < ref; ++step) ++from;
-    if (from != other.end() && *from < ref) from = std::lower_bound(from, other.end(), ref);
-    bool present = from != other.end() && *from == ref;
-    return present != if_present;
-  };
-  // Not std::remove_if: it may copy the predicate, whose position must move along the list once.
-  auto out = list->begin();
-  for (SeriesRef ref : *list) {
-    if (!gone(ref)) *out++ = ref;
-  }
-  list->erase(out, list->end());
-}
-
 bool Negated(const Matcher& matcher) {
   return matcher.type() == Matcher::Type::kNotEqual || matcher.type() == Matcher::Type::kNotRegex;
 }
 
+bool IsEquality(const Matcher& matcher) {
+  return matcher.type() == Matcher::Type::kEqual || matcher.type() == Matcher::Type::kNotEqual;
+}
+
 }  // namespace
 
-void Postings::Add(SeriesRef ref, const Labels& labels) {
-  base::MutexLock lock(mu_);
-  for (const Label& label : labels) InsertSorted(&lists_[label.name][label.value], ref);
-  InsertSorted(&all_, ref);
-}
-
-void Postings::Remove(const std::unordered_set<SeriesRef>& refs, const std::vector<const Labels*>& labels) {
-  auto forget = [&refs](List* list) {
-    list->erase(std::remove_if(list->begin(), list->end(), [&](SeriesRef ref) { return refs.count(ref) > 0; }),
-                list->end());
-  };
-  // Each pair once, however many series share it.
-  std::vector<std::pair<std::string_view, std::string_view>> pairs;
-  for (const Labels* set : labels) {
-    for (const Label& label : *set) pairs.emplace_back(label.name, label.value);
+Postings::~Postings() {
+  for (auto& [symbol, name] : names_) {
+    for (PostingList& list : name->lists) list.Free(slab_);
   }
-  std::sort(pairs.begin(), pairs.end());
-  pairs.erase(std::unique(pairs.begin(), pairs.end()), pairs.end());
+  all_.Free(slab_);
+}
 
-  base::MutexLock lock(mu_);
-  for (const auto& [name, value] : pairs) {
-    auto values = lists_.find(name);
-    if (values == lists_.end()) continue;
-    auto list = values->second.find(value);
-    if (list == values->second.end()) continue;
-    forget(&list->second);
-    if (list->second.empty()) values->second.erase(list);
-    if (values->second.empty()) lists_.erase(values);
+PostingList& Postings::ListOf(SymbolPair pair) {
+  std::unique_ptr<Name>& name = names_[pair.name];
+  if (name == nullptr) name = std::make_unique<Name>();
+  uint32_t place = name->places.Find(pair.value);
+  if (place != IdMap::kNone) return name->lists[place];
+  if (!name->free.empty()) {
+    place = name->free.back();
+    name->free.pop_back();
+    name->values[place] = pair.value;
+  } else {
+    place = static_cast<uint32_t>(name->lists.size());
+    name->lists.emplace_back();
+    name->values.push_back(pair.value);
   }
-  forget(&all_);
+  name->places.Insert(pair.value, place);
+  name->order_valid = false;
+  return name->lists[place];
 }
 
-const Postings::Values_* Postings::ValuesOf(std::string_view name) const {
-  auto it = lists_.find(name);
-  return it == lists_.end() ? nullptr : &it->second;
+bool Postings::Add(SeriesRef ref, std::span<const SymbolPair> labels) {
+  bool added = all_.Add(slab_, ref);
+  for (const SymbolPair& pair : labels) added = ListOf(pair).Add(slab_, ref) && added;
+  return added;
 }
 
-const Postings::List& Postings::ListOf(std::string_view name, std::string_view value) const {
-  static const List kNone;
-  const Values_* values = ValuesOf(name);
-  if (values == nullptr) return kNone;
-  auto it = values->find(value);
-  return it == values->end() ? kNone : it->second;
+void Postings::RemoveValue(Name* name, Symbol value, const RefSet& gone) {
+  uint32_t place = name->places.Find(value);
+  if (place == IdMap::kNone) return;
+  name->lists[place].Subtract(slab_, gone);
+  if (!name->lists[place].empty()) return;
+  name->places.Erase(value);
+  name->values[place] = 0;
+  name->free.push_back(place);
+  name->order_valid = false;
+}
+
+void Postings::Remove(const RefSet& gone, std::span<const SymbolPair> pairs) {
+  all_.Subtract(slab_, gone);
+  for (const SymbolPair& pair : pairs) {
+    auto name = names_.find(pair.name);
+    if (name == names_.end()) continue;
+    RemoveValue(name->second.get(), pair.value, gone);
+    if (name->second->places.size() == 0) names_.erase(name);
+  }
+}
+
+const Postings::Name* Postings::FindName(std::string_view name) const {
+  auto it = names_.find(symbols_.Find(name));
+  return it == names_.end() ? nullptr : it->second.get();
+}
+
+const PostingList* Postings::Find(const Name& name, std::string_view value) const {
+  Symbol symbol = symbols_.Find(value);
+  uint32_t place = symbol == 0 ? IdMap::kNone : name.places.Find(symbol);
+  return place == IdMap::kNone ? nullptr : &name.lists[place];
+}
+
+std::vector<uint32_t> Postings::Order(const Name& name) const {
+  base::MutexLock lock(order_mu_);
+  if (!name.order_valid) {
+    name.order.clear();
+    for (uint32_t place = 0; place < name.values.size(); ++place) {
+      if (name.values[place] != 0) name.order.push_back(place);
+    }
+    std::sort(name.order.begin(), name.order.end(),
+              [&](uint32_t a, uint32_t b) { return symbols_.Text(name.values[a]) < symbols_.Text(name.values[b]); });
+    name.order_valid = true;
+  }
+  return name.order;
+}
+
+bool Postings::NamesItsValues(const Matcher& matcher) const {
+  return IsEquality(matcher) || matcher.Literals() != nullptr;
+}
+
+// For a matcher that names its values: the series that have one of them.
+RefSet Postings::Exact(const Matcher& matcher) const {
+  const Name* name = FindName(matcher.name());
+  if (name == nullptr) return {};
+  if (IsEquality(matcher)) {
+    const PostingList* list = Find(*name, matcher.value());
+    return list == nullptr ? RefSet() : list->Decode(slab_);
+  }
+  std::vector<RefRange> ranges;
+  for (const std::string& literal : *matcher.Literals()) {
+    if (const PostingList* list = Find(*name, literal)) list->Decode(slab_, &ranges);
+  }
+  return RefSet::Union(std::move(ranges));
 }
 
 // The series whose value of the matcher's label, which they must have, matches (wanted) or does not match.
-Postings::List Postings::Union(const Matcher& matcher, bool wanted) const {
-  List result;
-  const Values_* values = ValuesOf(matcher.name());
-  if (values == nullptr) return result;
-  auto from = values->begin();
-  bool prefixed = wanted != Negated(matcher) && !matcher.Prefix().empty();
-  if (prefixed) from = values->lower_bound(matcher.Prefix());
-  for (auto it = from; it != values->end(); ++it) {
-    if (prefixed && std::string_view(it->first).substr(0, matcher.Prefix().size()) != matcher.Prefix()) break;
-    if (matcher.Matches(it->first) == wanted) result.insert(result.end(), it->second.begin(), it->second.end());
-  }
-  std::sort(result.begin(), result.end());  // A series has one value per name, so there are no duplicates.
-  return result;
-}
-
-// When the matcher names its values: the series that have one of them. False when it does not.
-bool Postings::Exact(const Matcher& matcher, List* list) const {
-  bool equality = matcher.type() == Matcher::Type::kEqual || matcher.type() == Matcher::Type::kNotEqual;
-  if (equality) {
-    *list = ListOf(matcher.name(), matcher.value());
-    return true;
-  }
-  if (matcher.Literals() == nullptr) return false;
-  list->clear();
-  for (const std::string& literal : *matcher.Literals()) {
-    const List& one = ListOf(matcher.name(), literal);
-    list->insert(list->end(), one.begin(), one.end());
-  }
-  std::sort(list->begin(), list->end());
-  return true;
-}
-
-std::vector<SeriesRef> Postings::Candidates(const Matchers& matchers, Matchers* untested) const {
-  base::MutexLock lock(mu_);
-  bool started = false;
-  List result;
-  auto intersect = [&](List list) {
-    if (!started) {
-      result = std::move(list);
-    } else {
-      if (list.size() < result.size()) result.swap(list);
-      Keep(&result, list, /*if_present=*/true);
+RefSet Postings::Union(const Matcher& matcher, bool wanted) const {
+  const Name* name = FindName(matcher.name());
+  if (name == nullptr) return {};
+  std::vector<RefRange> ranges;
+  auto text = [&](uint32_t place) { return symbols_.Text(name->values[place]); };
+  const std::string_view prefix = wanted != Negated(matcher) ? matcher.Prefix() : std::string_view();
+  if (!prefix.empty()) {
+    std::vector<uint32_t> order = Order(*name);
+    auto at = std::partition_point(order.begin(), order.end(), [&](uint32_t place) { return text(place) < prefix; });
+    for (; at != order.end() && text(*at).substr(0, prefix.size()) == prefix; ++at) {
+      if (matcher.Matches(text(*at)) == wanted) name->lists[*at].Decode(slab_, &ranges);
     }
+  } else {
+    for (uint32_t place = 0; place < name->values.size(); ++place) {
+      if (name->values[place] == 0) continue;
+      if (matcher.Matches(text(place)) == wanted) name->lists[place].Decode(slab_, &ranges);
+    }
+  }
+  return RefSet::Union(std::move(ranges));
+}
+
+RefSet Postings::Candidates(const Matchers& matchers, Matchers* untested) const {
+  bool started = false;
+  RefSet result;
+  auto intersect = [&](RefSet set) {
+    result = started ? result.Intersect(set) : std::move(set);
     started = true;
   };
-  // First what names its values, then subtractions of what names its values, then the expensive rest.
+  // First what names its values, then the expensive rest, and subtractions of what names its values.
   std::vector<const Matcher*> subtract, rest;
   for (const Matcher& matcher : matchers) {
-    List list;
     if (matcher.MatchesEmpty()) {
-      (Negated(matcher) && matcher.value() != "" ? subtract : rest).push_back(&matcher);
-    } else if (!Negated(matcher) && Exact(matcher, &list)) {
-      intersect(std::move(list));
+      (Negated(matcher) && !matcher.value().empty() ? subtract : rest).push_back(&matcher);
+    } else if (!Negated(matcher) && NamesItsValues(matcher)) {
+      if (!started || !result.empty()) intersect(Exact(matcher));
     } else {
       rest.push_back(&matcher);
     }
@@ -147,46 +157,42 @@ std::vector<SeriesRef> Postings::Candidates(const Matchers& matchers, Matchers* 
     return a->MatchesEmpty() < b->MatchesEmpty();  // What only subtracts goes last.
   });
   for (const Matcher* matcher : rest) {
-    const Values_* values = ValuesOf(matcher->name());
-    if (started && values != nullptr && values->size() > result.size()) {
+    const Name* name = FindName(matcher->name());
+    if (started && name != nullptr && name->places.size() > result.size()) {
       untested->push_back(*matcher);
     } else if (!matcher->MatchesEmpty()) {
       intersect(Union(*matcher, /*wanted=*/true));
     } else {
-      if (!started) intersect(all_);
-      Keep(&result, Union(*matcher, /*wanted=*/false), /*if_present=*/false);
+      if (!started) intersect(All());
+      result = result.Subtract(Union(*matcher, /*wanted=*/false));
     }
   }
-  if (!started) result = all_;
+  if (!started) result = All();
   for (const Matcher* matcher : subtract) {
-    List list;
-    if (!Exact(*matcher, &list)) list = Union(*matcher, /*wanted=*/false);
-    Keep(&result, list, /*if_present=*/false);
+    result = result.Subtract(NamesItsValues(*matcher) ? Exact(*matcher) : Union(*matcher, /*wanted=*/false));
   }
   return result;
 }
 
 std::vector<std::string> Postings::Names() const {
-  base::MutexLock lock(mu_);
   std::vector<std::string> names;
-  names.reserve(lists_.size());
-  for (const auto& [name, values] : lists_) names.push_back(name);
+  names.reserve(names_.size());
+  for (const auto& [symbol, name] : names_) names.emplace_back(symbols_.Text(symbol));
+  std::sort(names.begin(), names.end());
   return names;
 }
 
-std::vector<std::string> Postings::Values(const std::string& name) const {
-  base::MutexLock lock(mu_);
+std::vector<std::string> Postings::Values(std::string_view name) const {
   std::vector<std::string> result;
-  if (const Values_* values = ValuesOf(name)) {
-    for (const auto& [value, list] : *values) result.push_back(value);
-  }
+  const Name* known = FindName(name);
+  if (known == nullptr) return result;
+  for (uint32_t place : Order(*known)) result.emplace_back(symbols_.Text(known->values[place]));
   return result;
 }
 
-SeriesRef Postings::Any(std::string_view name, std::string_view value) const {
-  base::MutexLock lock(mu_);
-  const List& list = ListOf(name, value);
-  return list.empty() ? 0 : list.front();
+bool Postings::Any(std::string_view name, std::string_view value) const {
+  const Name* known = FindName(name);
+  return known != nullptr && Find(*known, value) != nullptr;
 }
 
 }  // namespace tidewright::tsdb

@@ -1,47 +1,71 @@
 // Postings: for each label pair the series that carry it. The index behind Select().
 #pragma once
 
-#include <cstddef>
+#include <cstdint>
 #include <map>
+#include <memory>
+#include <span>
 #include <string>
 #include <string_view>
-#include <unordered_set>
 #include <vector>
 
 #include "base/mutex.h"
-#include "tsdb/appender.h"
+#include "tsdb/id_map.h"
 #include "tsdb/labels.h"
+#include "tsdb/posting_list.h"
+#include "tsdb/ref_set.h"
+#include "tsdb/slab.h"
+#include "tsdb/symbol_table.h"
 
 namespace tidewright::tsdb {
 
-// Thread-safe.
+// Borrows the slab and the symbols. Not thread-safe; concurrent const calls are fine.
 class Postings {
  public:
-  void Add(SeriesRef ref, const Labels& labels);
-  // Forgets `refs`, whose label sets are `labels`.
-  void Remove(const std::unordered_set<SeriesRef>& refs, const std::vector<const Labels*>& labels);
+  Postings(Slab& slab, const SymbolTable& symbols) : slab_(slab), symbols_(symbols) {}
+  ~Postings();
 
-  // The series that satisfy `matchers`, ascending, except that matchers which are cheaper to test on the labels of what
-  // is left than to look up here are handed back in `untested`.
-  std::vector<SeriesRef> Candidates(const Matchers& matchers, Matchers* untested) const;
+  // Adds a series. False when memory is exhausted.
+  bool Add(SeriesRef ref, std::span<const SymbolPair> labels);
+  // Forgets the series `gone`, whose label pairs are `pairs` (ascending, without repeats).
+  void Remove(const RefSet& gone, std::span<const SymbolPair> pairs);
 
-  std::vector<std::string> Names() const;
-  std::vector<std::string> Values(const std::string& name) const;
-  // A series with this label pair, or 0.
-  SeriesRef Any(std::string_view name, std::string_view value) const;
+  // The series that satisfy `matchers`, except that matchers which are cheaper to test on the labels of what is left
+  // than to look up here are handed back in `untested`.
+  RefSet Candidates(const Matchers& matchers, Matchers* untested) const;
+
+  std::vector<std::string> Names() const;  // Sorted, as are the values.
+  std::vector<std::string> Values(std::string_view name) const;
+  RefSet All() const { return all_.Decode(slab_); }
+  // Whether a series has this pair.
+  bool Any(std::string_view name, std::string_view value) const;
 
  private:
-  using List = std::vector<SeriesRef>;  // Ascending.
-  using Values_ = std::map<std::string, List, std::less<>>;
+  // The values of one label name. Lists keep their place until they are empty; free places are used again.
+  struct Name {
+    IdMap places;  // Value symbol to index in the two vectors.
+    std::vector<PostingList> lists;
+    std::vector<Symbol> values;  // 0: a free place.
+    std::vector<uint32_t> free;
+    // Places in the order of their texts: made when asked for.
+    mutable std::vector<uint32_t> order;
+    mutable bool order_valid = false;
+  };
 
-  const Values_* ValuesOf(std::string_view name) const REQUIRES_LOCK(mu_);
-  const List& ListOf(std::string_view name, std::string_view value) const REQUIRES_LOCK(mu_);
-  List Union(const Matcher& matcher, bool wanted) const REQUIRES_LOCK(mu_);
-  bool Exact(const Matcher& matcher, List* list) const REQUIRES_LOCK(mu_);
+  const Name* FindName(std::string_view name) const;
+  const PostingList* Find(const Name& name, std::string_view value) const;
+  PostingList& ListOf(SymbolPair pair);
+  void RemoveValue(Name* name, Symbol value, const RefSet& gone);
+  std::vector<uint32_t> Order(const Name& name) const;
+  RefSet Exact(const Matcher& matcher) const;
+  bool NamesItsValues(const Matcher& matcher) const;
+  RefSet Union(const Matcher& matcher, bool wanted) const;
 
-  mutable base::Mutex mu_;
-  std::map<std::string, Values_, std::less<>> lists_ GUARDED_BY(mu_);
-  List all_ GUARDED_BY(mu_);
+  Slab& slab_;
+  const SymbolTable& symbols_;
+  std::map<Symbol, std::unique_ptr<Name>> names_;
+  PostingList all_;
+  mutable base::Mutex order_mu_;  // Guards every Name's order; taken last.
 };
 
 }  // namespace tidewright::tsdb

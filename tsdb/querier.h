@@ -4,11 +4,13 @@
 #include <cstdint>
 #include <map>
 #include <memory>
+#include <span>
 #include <string>
 #include <vector>
 
 #include "base/status.h"
 #include "tsdb/appender.h"
+#include "tsdb/histogram.h"
 #include "tsdb/labels.h"
 
 namespace tidewright::tsdb {
@@ -21,7 +23,31 @@ class SampleIterator {
   virtual bool Next() = 0;
   // Moves to the first sample at or after `t`, never backwards. False if there is none.
   virtual bool Seek(int64_t t) = 0;
+  // The sample's value when type() is kFloat; otherwise its time and the histogram's sum, which carries the staleness
+  // marker too.
   virtual Sample At() const = 0;
+  // kFloat or kFloatHistogram: integer histograms are handed out as float histograms, which is what PromQL computes
+  // with.
+  virtual ValueType type() const { return ValueType::kFloat; }
+  // The histogram when type() is kFloatHistogram, nullptr otherwise. Valid until the iterator moves.
+  virtual const FloatHistogram* AtHistogram() const { return nullptr; }
+};
+
+// The float samples of one series in the Querier's range, as columns in time order. Staleness markers are samples like
+// any other. Views into the ColumnBuffer that they were read with, valid until it is used again or destroyed.
+struct SampleColumns {
+  std::span<const int64_t> t;
+  std::span<const double> v;
+  // Two series whose timeline is equal and not 0 have identical `t`, so that a caller works out windows once for all
+  // series of a scrape. Comparable within one Querier.
+  uint64_t timeline = 0;
+};
+
+// The memory behind SampleColumns, reused from series to series. Not thread-safe.
+struct ColumnBuffer {
+  std::vector<int64_t> t;
+  std::vector<double> v;
+  uint64_t timeline = 0;  // Which timeline `t` holds at the moment, so that it need not be filled again; 0: unknown.
 };
 
 // One selected series. Valid while its Querier lives.
@@ -31,6 +57,10 @@ class Series {
   virtual const Labels& labels() const = 0;
   // May be called several times; each iterator starts at the Querier's mint.
   virtual std::unique_ptr<SampleIterator> Iterator() const = 0;
+
+  // Decodes all samples at once, several times faster than the iterator. False when the series has histograms in the
+  // range: those take the iterator.
+  virtual bool Columns(ColumnBuffer* buffer, SampleColumns* columns) const;
 };
 
 // What the caller is going to do with the samples; a hint, never a contract. Times in ms.
@@ -59,6 +89,9 @@ class Queryable {
   virtual ~Queryable() = default;
   virtual base::Result<std::unique_ptr<Querier>> NewQuerier(int64_t mint, int64_t maxt) = 0;
   virtual std::map<std::string, Metadata> AllMetadata() const { return {}; }
+  // Changes whenever a series appears or goes, so that a caller may keep what an earlier Select() found: as long as the
+  // epoch is the same, the same matchers select the same series of the head. 0: never cache.
+  virtual uint64_t SeriesEpoch() const { return 0; }
 };
 
 }  // namespace tidewright::tsdb

@@ -3,6 +3,7 @@
 #include <bit>
 
 #include "tsdb/encoding.h"
+#include "tsdb/record_fields.h"
 
 namespace tidewright::tsdb {
 
@@ -17,13 +18,7 @@ constexpr int kMetricTypes = static_cast<int>(MetricType::kStateset) + 1;
 
 uint8_t Byte(RecordType type) { return static_cast<uint8_t>(type); }
 
-base::Status Malformed(std::string_view what) {
-  return base::DataLossError("log record: " + std::string(what) + " record ends early or has an invalid number");
-}
-
-// Deltas wrap around, as the sums of the reader do: every pair of values has one.
-int64_t Delta(uint64_t value, uint64_t base) { return static_cast<int64_t>(value - base); }
-uint64_t Plus(uint64_t base, int64_t delta) { return base + static_cast<uint64_t>(delta); }
+base::Status Malformed(std::string_view what) { return MalformedRecord(what); }
 
 }  // namespace
 
@@ -31,11 +26,7 @@ SeriesEncoder::SeriesEncoder() { PutU8(&bytes_, Byte(RecordType::kSeries)); }
 
 void SeriesEncoder::Add(SeriesRef ref, const Labels& labels) {
   PutU64(&bytes_, ref);
-  PutUvarint(&bytes_, labels.size());
-  for (const Label& label : labels) {
-    PutString(&bytes_, label.name);
-    PutString(&bytes_, label.value);
-  }
+  PutLabels(labels, &bytes_);
 }
 
 SamplesEncoder::SamplesEncoder() { PutU8(&bytes_, Byte(RecordType::kSamples)); }
@@ -73,17 +64,10 @@ base::Result<std::vector<SeriesRecord>> DecodeSeries(std::string_view record) {
   if (in.U8() != Byte(RecordType::kSeries)) return Malformed("series");
   std::vector<SeriesRecord> all;
   while (!in.empty()) {
-    SeriesRef ref = in.U64();
-    uint64_t count = in.Uvarint();
-    if (count > in.remaining() / 2) return Malformed("series");  // A label is at least two length bytes.
-    std::vector<Label> labels;
-    labels.reserve(count);
-    for (uint64_t i = 0; i < count && in.ok(); ++i) {
-      std::string name(in.String());
-      labels.push_back({std::move(name), std::string(in.String())});
-    }
-    if (!in.ok()) return Malformed("series");
-    all.push_back({ref, Labels::FromPairs(std::move(labels))});
+    SeriesRecord one;
+    one.ref = in.U64();
+    if (!ReadLabels(&in, &one.labels)) return Malformed("series");
+    all.push_back(std::move(one));
   }
   if (!in.ok()) return Malformed("series");
   return all;
@@ -109,27 +93,14 @@ base::Result<std::vector<SampleRecord>> DecodeSamplesV1(ByteReader in) {
   return all;
 }
 
-// Start timestamps are read over: nothing here uses them.
 base::Result<std::vector<SampleRecord>> DecodeSamplesV2(ByteReader in) {
-  enum Marker : uint8_t { kNone = 0, kSame = 1, kExplicit = 2 };
   std::vector<SampleRecord> all;
-  uint64_t first_t = 0;
-  SeriesRef previous_ref = 0;
+  RecordPosition position;
   while (!in.empty()) {
     SampleRecord one;
-    one.ref = Plus(previous_ref, in.Varint());
-    one.sample.t = static_cast<int64_t>(Plus(first_t, in.Varint()));
-    if (all.empty()) {
-      first_t = static_cast<uint64_t>(one.sample.t);
-      (void)in.Varint();
-    } else {
-      uint8_t marker = in.U8();
-      if (marker > kExplicit) return Malformed("samples v2");
-      if (marker == kExplicit) (void)in.Varint();
-    }
+    if (!position.Read(&in, &one.ref, &one.sample.t, &one.start_time)) return Malformed("samples v2");
     one.sample.v = std::bit_cast<double>(in.U64());
     if (!in.ok()) return Malformed("samples v2");
-    previous_ref = one.ref;
     all.push_back(one);
   }
   if (!in.ok()) return Malformed("samples v2");

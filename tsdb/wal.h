@@ -14,46 +14,13 @@
 #include <vector>
 
 #include "base/status.h"
+#include "tsdb/frame.h"
 
 namespace tidewright::tsdb {
-
-inline constexpr size_t kWalPageBytes = 32 * 1024;
-inline constexpr size_t kWalFragmentHeaderBytes = 7;
 
 struct WalOptions {
   uint64_t segment_bytes = 128 << 20;  // A segment that reaches this is finished.
   bool compress = true;                // Snappy, where it makes a record smaller.
-};
-
-// Appends `record`, framed for position `offset` of a segment, to `out`; padding in front of it included.
-void FrameRecord(uint64_t offset, std::string_view record, bool compress, std::string* out);
-
-// Takes the records out of one segment. Not thread-safe.
-class FrameReader {
- public:
-  // Reads up to kWalPageBytes at `offset` into `page`; 0 at the end of the segment.
-  using ReadPage = std::function<base::Result<size_t>(uint64_t offset, char* page)>;
-
-  explicit FrameReader(ReadPage read_page) : read_page_(std::move(read_page)) {}
-
-  // True: `record` is the next one. False: the segment ended properly. kDataLoss: it is torn or corrupt from
-  // valid_end() on. kUnimplemented: a record needs a decompressor that is not built in. Others: from `read_page`.
-  base::Result<bool> Next(std::string* record);
-  // The position after the last good record.
-  uint64_t valid_end() const { return valid_end_; }
-
- private:
-  struct Fragment;
-  base::Result<bool> NextFragment(Fragment* fragment);
-  base::Result<bool> LoadPage();
-  base::Status Corrupt(const std::string& what) const;
-
-  ReadPage read_page_;
-  std::string page_;
-  uint64_t page_offset_ = 0;  // Of page_ in the segment.
-  size_t position_ = 0;       // In page_.
-  uint64_t valid_end_ = 0;
-  std::string compressed_;
 };
 
 struct ReplayStats {

@@ -2,15 +2,12 @@
 
 #include <algorithm>
 #include <bit>
-#include <cstring>
-
-#include "tsdb/encoding.h"
 
 namespace tidewright::tsdb {
 
 namespace {
 
-// The classes of a delta of delta: a prefix of ones ended by a zero, then so many bits. 0 alone is "no change".
+// How the change of the distance between samples is written: prefix bits, then so many bits of the number.
 struct DodClass {
   uint64_t prefix;
   int prefix_bits;
@@ -18,77 +15,57 @@ struct DodClass {
 };
 constexpr DodClass kDodClasses[] = {{0b10, 2, 14}, {0b110, 3, 17}, {0b1110, 4, 20}};
 constexpr uint64_t kDodFullPrefix = 0b1111;
+constexpr int kDodBits[] = {0, 14, 17, 20, 64};  // By the number of ones in the prefix.
 
-// The range of n bits is not symmetric: -(2^(n-1)-1) .. 2^(n-1).
+// n bits hold -(2^(n-1)-1) .. 2^(n-1): one more above zero than below, since Prometheus writes it so.
 bool Fits(int64_t dod, int bits) { return dod >= -((int64_t{1} << (bits - 1)) - 1) && dod <= int64_t{1} << (bits - 1); }
 
-constexpr int kMaxLeading = 31;  // Five bits.
+int64_t Extend(uint64_t value, int bits) {
+  bool negative = value > uint64_t{1} << (bits - 1);
+  return static_cast<int64_t>(negative ? value - (uint64_t{1} << bits) : value);
+}
+
+int64_t ReadTimeDod(BitReader* in) {
+  const int ones = std::min(std::countl_one(in->Peek()), 4);
+  in->Skip(std::min(ones + 1, 4));
+  if (ones == 0) return 0;
+  uint64_t value = in->Read(kDodBits[ones]);
+  return ones == 4 ? static_cast<int64_t>(value) : Extend(value, kDodBits[ones]);
+}
+
+size_t CountOf(std::string_view bytes) {
+  return (static_cast<unsigned char>(bytes[0]) << 8) | static_cast<unsigned char>(bytes[1]);
+}
 
 }  // namespace
 
-void XorChunkWriter::WriteBits(uint64_t value, int bits) {
-  while (bits > 0) {
-    if (free_bits_ == 0) {
-      bytes_.push_back('\0');
-      free_bits_ = 8;
-    }
-    int take = std::min(bits, free_bits_);
-    uint64_t piece = (value >> (bits - take)) & ((1u << take) - 1);
-    bytes_.back() = static_cast<char>(static_cast<unsigned char>(bytes_.back()) | (piece << (free_bits_ - take)));
-    free_bits_ -= take;
-    bits -= take;
-  }
-}
-
 void XorChunkWriter::WriteTimeDod(int64_t dod) {
-  if (dod == 0) return WriteBits(0, 1);
+  if (dod == 0) return out_.Write(0, 1);
   for (const DodClass& c : kDodClasses) {
     if (!Fits(dod, c.bits)) continue;
-    WriteBits(c.prefix, c.prefix_bits);
-    return WriteBits(static_cast<uint64_t>(dod), c.bits);
+    out_.Write(c.prefix, c.prefix_bits);
+    return out_.Write(static_cast<uint64_t>(dod), c.bits);
   }
-  WriteBits(kDodFullPrefix, 4);
-  WriteBits(static_cast<uint64_t>(dod), 64);
-}
-
-void XorChunkWriter::WriteValueXor(uint64_t value_bits) {
-  uint64_t changed = value_bits ^ value_bits_;
-  if (changed == 0) return WriteBits(0, 1);
-  int leading = std::min(std::countl_zero(changed), kMaxLeading);
-  int trailing = std::countr_zero(changed);
-  if (leading_ >= 0 && leading >= leading_ && trailing >= trailing_) {
-    WriteBits(0b10, 2);
-    return WriteBits(changed >> trailing_, 64 - leading_ - trailing_);
-  }
-  leading_ = leading;
-  trailing_ = trailing;
-  int significant = 64 - leading - trailing;
-  WriteBits(0b11, 2);
-  WriteBits(leading, 5);
-  WriteBits(significant & 63, 6);  // 64 is stored as 0.
-  WriteBits(changed >> trailing, significant);
+  out_.Write(kDodFullPrefix, 4);
+  out_.Write(static_cast<uint64_t>(dod), 64);
 }
 
 void XorChunkWriter::Append(int64_t t, double value) {
-  auto value_bits = std::bit_cast<uint64_t>(value);
   uint64_t delta = static_cast<uint64_t>(t) - static_cast<uint64_t>(t_);
-  std::string varint;
   if (count_ == 0) {
-    PutVarint(&varint, t);
-    bytes_ += varint;
-    WriteBits(value_bits, 64);
+    out_.Varint(t);
+    out_.Write(std::bit_cast<uint64_t>(value), 64);
+    value_ = XorValue(value);
     delta = 0;
   } else if (count_ == 1) {
-    PutUvarint(&varint, delta);  // The first sample ended at a byte boundary.
-    bytes_ += varint;
-    WriteValueXor(value_bits);
+    out_.Uvarint(delta);
+    value_.Write(value, &out_);
   } else {
     WriteTimeDod(static_cast<int64_t>(delta - delta_));
-    WriteValueXor(value_bits);
+    value_.Write(value, &out_);
   }
   t_ = t;
   delta_ = delta;
-  value_bits_ = value_bits;
   ++count_;
   bytes_[0] = static_cast<char>(count_ >> 8);
   bytes_[1] = static_cast<char>(count_);
@@ -100,93 +77,134 @@ std::string XorChunkWriter::Take() {
   return bytes;
 }
 
-XorChunkReader::XorChunkReader(std::string_view bytes, size_t limit) : bytes_(bytes) {
-  if (bytes.size() < 2) {
-    corrupt_ = true;
-    return;
-  }
-  count_ = std::min<size_t>(limit, (static_cast<unsigned char>(bytes[0]) << 8) | static_cast<unsigned char>(bytes[1]));
-}
-
-uint64_t XorChunkReader::ReadBits(int bits) {
-  if (bit_ + bits > bytes_.size() * 8) {
-    corrupt_ = true;
-    return 0;
-  }
-  size_t byte = bit_ / 8;
-  int skip = bit_ % 8;
-  bit_ += bits;
-  if (bits <= 56 && byte + 8 <= bytes_.size()) {  // One load covers skip + bits <= 63 bits.
-    uint64_t word;
-    std::memcpy(&word, bytes_.data() + byte, 8);
-    if constexpr (std::endian::native == std::endian::little) word = __builtin_bswap64(word);
-    return bits == 0 ? 0 : (word << skip) >> (64 - bits);
-  }
-  uint64_t value = 0;
-  while (bits > 0) {
-    int take = std::min(bits, 8 - skip);
-    uint64_t piece = static_cast<unsigned char>(bytes_[byte]) >> (8 - skip - take);
-    value = (value << take) | (piece & ((1u << take) - 1));
-    bits -= take;
-    skip = 0;
-    ++byte;
-  }
-  return value;
-}
-
-uint64_t XorChunkReader::ReadUvarint() {
-  uint64_t value = 0;
-  for (int shift = 0; shift < 70; shift += 7) {
-    uint64_t byte = ReadBits(8);
-    if (corrupt_ || (shift == 63 && byte > 1)) break;
-    value |= (byte & 0x7f) << shift;
-    if (byte < 0x80) return value;
-  }
-  corrupt_ = true;
-  return 0;
-}
-
-int64_t XorChunkReader::ReadTimeDod() {
-  if (ReadBits(1) == 0) return 0;
-  for (const DodClass& c : kDodClasses) {
-    if (ReadBits(1) != 0) continue;
-    auto value = static_cast<int64_t>(ReadBits(c.bits));
-    return value > int64_t{1} << (c.bits - 1) ? value - (int64_t{1} << c.bits) : value;
-  }
-  return static_cast<int64_t>(ReadBits(64));
-}
-
-void XorChunkReader::ReadValueXor() {
-  if (ReadBits(1) == 0) return;
-  if (ReadBits(1) != 0) {
-    leading_ = static_cast<int>(ReadBits(5));
-    auto significant = static_cast<int>(ReadBits(6));
-    if (significant == 0) significant = 64;
-    trailing_ = 64 - leading_ - significant;
-  }
-  if (leading_ < 0 || trailing_ < 0) {  // A window that was never given, or one wider than a value.
-    corrupt_ = true;
-    return;
-  }
-  value_bits_ ^= ReadBits(64 - leading_ - trailing_) << trailing_;
+XorChunkReader::XorChunkReader(std::string_view bytes, size_t limit) : in_(bytes, 16) {
+  corrupt_ = bytes.size() < 2;
+  if (!corrupt_) count_ = std::min(limit, CountOf(bytes));
 }
 
 bool XorChunkReader::Next() {
   if (corrupt_ || read_ >= count_) return false;
   if (read_ == 0) {
-    uint64_t zigzag = ReadUvarint();
-    t_ = static_cast<int64_t>((zigzag >> 1) ^ (~(zigzag & 1) + 1));
-    value_bits_ = ReadBits(64);
+    t_ = in_.Varint();
+    value_ = XorValue(std::bit_cast<double>(in_.Read(64)));
   } else {
-    delta_ = read_ == 1 ? ReadUvarint() : delta_ + static_cast<uint64_t>(ReadTimeDod());
+    delta_ = read_ == 1 ? in_.Uvarint() : delta_ + static_cast<uint64_t>(ReadTimeDod(&in_));
     t_ = static_cast<int64_t>(static_cast<uint64_t>(t_) + delta_);
-    ReadValueXor();
+    value_.Read(&in_);
   }
+  corrupt_ = !in_.ok();
   if (corrupt_) return false;
   ++read_;
   return true;
 }
 
-Sample XorChunkReader::At() const { return {t_, std::bit_cast<double>(value_bits_)}; }
+namespace {
+
+// The state of a decoder that keeps everything in registers. One load of 57 bits or more covers all of a usual sample
+// but the bits of its value, and mostly these as well.
+class FastXorDecoder {
+ public:
+  explicit FastXorDecoder(std::string_view bytes) : in_(bytes, 16) {}
+
+  // Decodes up to `count` samples; returns how many were whole.
+  size_t Decode(size_t count, int64_t* t, double* v) {
+    size_t done = 0;
+    for (; done < count && done < 2; ++done) {
+      if (!DecodeFirst(done)) return done;
+      Emit(done, t, v);
+    }
+    for (; done < count; ++done) {
+      DecodeLater();
+      if (!in_.ok()) [[unlikely]]
+        return done;
+      Emit(done, t, v);
+    }
+    return done;
+  }
+
+ private:
+  void Emit(size_t i, int64_t* t, double* v) const {
+    t[i] = static_cast<int64_t>(t_);
+    v[i] = std::bit_cast<double>(value_);
+  }
+
+  bool DecodeFirst(size_t i) {
+    if (i == 0) {
+      t_ = static_cast<uint64_t>(in_.Varint());
+      value_ = in_.Read(64);
+      return in_.ok();
+    }
+    delta_ = in_.Uvarint();
+    t_ += delta_;
+    DecodeValue(in_.Peek(), 0);
+    return in_.ok();
+  }
+
+  void DecodeLater() {
+    uint64_t word = in_.Peek();
+    int used = 1;
+    if ((word >> 63) != 0) {
+      const int ones = std::countl_one(word);
+      if (ones >= 4) [[unlikely]] {
+        in_.Skip(4);
+        delta_ += in_.Read(64);
+        word = in_.Peek();
+        used = 0;
+      } else {
+        const int bits = kDodBits[ones];
+        used = ones + 1 + bits;
+        delta_ += static_cast<uint64_t>(Extend(word << (ones + 1) >> (64 - bits), bits));
+      }
+    }
+    t_ += delta_;
+    DecodeValue(word, used);
+  }
+
+  // `used` bits of `word`, which is what lies ahead, belong to the time: 24 at most.
+  void DecodeValue(uint64_t word, int used) {
+    const uint64_t rest = word << used;
+    if ((rest >> 63) == 0) return in_.Skip(used + 1);
+    used += 2;
+    if ((rest >> 62) == 0b11) {
+      const int leading = static_cast<int>(rest << 2 >> 59);
+      const int coded = static_cast<int>(rest << 7 >> 58);
+      significant_ = coded == 0 ? 64 : coded;
+      trailing_ = 64 - leading - significant_;
+      used += 11;
+    }
+    if (trailing_ < 0) [[unlikely]]
+      return in_.Fail();
+    if (used + significant_ <= 57) [[likely]] {
+      value_ ^= (word << used >> (64 - significant_)) << trailing_;
+      return in_.Skip(used + significant_);
+    }
+    in_.Skip(used);
+    value_ ^= in_.Read(significant_) << trailing_;
+  }
+
+  BitReader in_;
+  uint64_t t_ = 0;
+  uint64_t delta_ = 0;
+  uint64_t value_ = 0;
+  int significant_ = 0;
+  int trailing_ = -1;  // Negative: no window was given, or one wider than a value.
+};
+
+}  // namespace
+
+bool DecodeXorChunk(std::string_view bytes, std::vector<int64_t>* t, std::vector<double>* v) {
+  if (bytes.size() < 2) return false;
+  const size_t count = CountOf(bytes);
+  const size_t before = t->size();
+  // A sample is two bits at least: the chunk's own count must not decide what is allocated.
+  const size_t most = std::min(count, bytes.size() * 4);
+  t->resize(before + most);
+  v->resize(before + most);
+  FastXorDecoder decoder(bytes);
+  const size_t done = decoder.Decode(most, t->data() + before, v->data() + before);
+  t->resize(before + done);
+  v->resize(before + done);
+  return done == count;
+}
 
 }  // namespace tidewright::tsdb

@@ -4,17 +4,26 @@
 #include <cstring>
 #include <string>
 
+#include "tsdb/frame.h"
 #include "tsdb/record.h"
-#include "tsdb/wal.h"
 
 using tidewright::base::Result;
 namespace tsdb = tidewright::tsdb;
 
 namespace {
 
-// What decodes must survive being encoded again. Series and samples of version 1 only: the others are not canonical.
+// What decodes must survive being encoded again.
 void Check(bool condition) {
   if (!condition) std::abort();
+}
+
+template <class H>
+void DecodeHistograms(const std::string& record) {
+  auto all = tsdb::DecodeHistograms<H>(record);
+  if (!all.ok()) return;
+  auto again = tsdb::DecodeHistograms<H>(tsdb::EncodeHistograms<H>(static_cast<tsdb::RecordType>(record[0]), *all));
+  Check(again.ok() && again->size() == all->size());
+  for (size_t i = 0; i < all->size(); ++i) Check((*again)[i].histogram == (*all)[i].histogram);
 }
 
 void Decode(const std::string& record) {
@@ -34,6 +43,13 @@ void Decode(const std::string& record) {
     }
   }
   (void)tsdb::DecodeMetadata(record);
+  if (auto all = tsdb::DecodeTombstones(record); all.ok())
+    Check(tsdb::DecodeTombstones(tsdb::EncodeTombstoneRecord(*all)).ok());
+  if (auto all = tsdb::DecodeExemplars(record); all.ok())
+    Check(tsdb::DecodeExemplars(tsdb::EncodeExemplars(*all)).ok());
+  if (auto all = tsdb::DecodeMarkers(record); all.ok()) Check(tsdb::EncodeMarkers(*all) == record);
+  DecodeHistograms<tsdb::Histogram>(record);
+  DecodeHistograms<tsdb::FloatHistogram>(record);
 }
 
 }  // namespace

@@ -1,9 +1,10 @@
 // Every single-byte change and every shortening of a log: the store opens, holds a prefix of the batches, and works on.
 #include <gtest/gtest.h>
 
+#include <filesystem>
+
 #include "base/log.h"
 #include "tests/tsdb/store.h"
-#include "tsdb/wal.h"
 
 namespace tidewright::tsdb {
 namespace {
@@ -43,13 +44,13 @@ class Corruption : public ::testing::Test {
     ASSERT_EQ(ReadAll(**db), PrefixOf(kBatches));
   }
 
-  static std::string Segment(const std::string& directory) { return directory + "/wal/00000000"; }
+  static std::string Segment(const std::string& directory) { return directory + "/log/00000000"; }
 
   // Opens a store over `log`; how many batches it holds, or -1 when it is not a prefix. Then checks that it goes on.
   void Open(const std::string& log, int* batches, uint64_t* corruptions) {
     *batches = -1;
     base::TempDir directory = testing::FastTempDir("tsdb-corruption");
-    ASSERT_TRUE(base::MakeDirectories(directory.path() + "/wal").ok());
+    ASSERT_TRUE(base::MakeDirectories(directory.path() + "/log").ok());
     ASSERT_TRUE(base::WriteFileAtomic(Segment(directory.path()), log).ok());
     Contents after;
     {
@@ -112,24 +113,24 @@ TEST_F(Corruption, EveryByte) {
 
 TEST_F(Corruption, ADamagedCheckpointKeepsItsPrefixAndTheSegments) {
   base::TempDir directory = testing::FastTempDir("tsdb-checkpoint");
+  const std::string killed = directory.path() + "/killed";
   DbOptions options{.wal_segment_bytes = 512};
   {
-    auto db = *Db::Open(directory.path(), options, clock_, nullptr);
+    auto db = *Db::Open(directory.path() + "/running", options, clock_, nullptr);
     for (int t = 1; t <= 100; ++t) ASSERT_TRUE(testing::Write(*db, {{Counter(0), t, 1}, {Counter(1), t, 2}}).ok());
     ASSERT_TRUE(db->Maintain().ok());
     ASSERT_TRUE(testing::Write(*db, {{Counter(0), 101, 1}, {Counter(1), 101, 2}}).ok());
+    std::filesystem::copy(directory.path() + "/running", killed, std::filesystem::copy_options::recursive);
   }
-  FILE* pipe = popen(("ls -d " + directory.path() + "/wal/checkpoint.*").c_str(), "r");
-  char line[512] = {};
-  ASSERT_NE(fgets(line, sizeof line, pipe), nullptr) << "Maintain() wrote a checkpoint";
-  pclose(pipe);
-  std::string segment(line);
-  segment = segment.substr(0, segment.find('\n')) + "/00000000";
-  std::string bytes = *base::ReadFile(segment);
-  size_t end = bytes.find_last_not_of('\0');
-  bytes[end - 3] = static_cast<char>(bytes[end - 3] ^ 1);  // In the record of samples, which is the last.
-  ASSERT_TRUE(base::WriteFileAtomic(segment, bytes).ok());
-  auto db = *Db::Open(directory.path(), options, clock_, nullptr);
+  std::string checkpoint;
+  for (const auto& entry : std::filesystem::directory_iterator(killed + "/log")) {
+    if (entry.path().filename().string().rfind("checkpoint.", 0) == 0) checkpoint = entry.path();
+  }
+  ASSERT_FALSE(checkpoint.empty()) << "Maintain() wrote a checkpoint";
+  std::string bytes = *base::ReadFile(checkpoint);
+  bytes[bytes.size() - 3] ^= 1;  // In the record of the samples, which is the last.
+  ASSERT_TRUE(base::WriteFileAtomic(checkpoint, bytes).ok());
+  auto db = *Db::Open(killed, options, clock_, nullptr);
   EXPECT_EQ(db->Stats().wal_corruptions, 1u);
   EXPECT_EQ(ReadAll(*db), (Contents{{Counter(0).ToString(), {"101=1"}}, {Counter(1).ToString(), {"101=2"}}}));
 }

@@ -261,7 +261,7 @@ TEST(Maintain, CheckpointsReplaceSegments) {
     ASSERT_TRUE(appender->Commit().ok());
     store.clock().Set(start + t);
     ASSERT_TRUE(store.db().Maintain().ok());
-    most_segments = std::max(most_segments, CountFiles(store.wal()));
+    most_segments = std::max(most_segments, CountFiles(store.log()));
   }
   EXPECT_GT(most_segments, 1);
   EXPECT_LT(most_segments, 12) << "the log must not grow with the time that passes";
@@ -315,7 +315,7 @@ TEST(FullDisk, TheBatchIsVoidAndTheNextOneWorks) {
     large.push_back({kUp, 2, 2});
     base::Status full = Write(store.db(), large);
     EXPECT_EQ(full.code(), base::Code::kResourceExhausted) << full.ToString();
-    EXPECT_NE(full.message().find(store.wal()), std::string::npos) << full.ToString();
+    EXPECT_NE(full.message().find(store.log()), std::string::npos) << full.ToString();
     EXPECT_EQ(ReadAll(store.db()), (Contents{{"up{job=\"node\"}", {"1=1"}}}));
     EXPECT_EQ(store.db().Stats().series, 1u);
     ASSERT_TRUE(Write(store.db(), {{kUp, 3, 3}}).ok()) << "a small batch still fits";
@@ -331,12 +331,12 @@ TEST(FullDisk, TheBatchIsVoidAndTheNextOneWorks) {
 TEST(FullDisk, ASegmentThatCannotBeCreatedIsRetried) {
   Store store({.wal_segment_bytes = 1});
   ASSERT_TRUE(Write(store.db(), {{kUp, 1, 1}}).ok());
-  std::string away = store.wal() + "-away";
-  ASSERT_EQ(rename(store.wal().c_str(), away.c_str()), 0);
+  std::string away = store.log() + "-away";
+  ASSERT_EQ(rename(store.log().c_str(), away.c_str()), 0);
   base::Status status = Write(store.db(), {{kUp, 2, 2}});
   EXPECT_EQ(status.code(), base::Code::kUnavailable) << status.ToString();
   EXPECT_EQ(ReadAll(store.db()), (Contents{{"up{job=\"node\"}", {"1=1"}}}));
-  ASSERT_EQ(rename(away.c_str(), store.wal().c_str()), 0);
+  ASSERT_EQ(rename(away.c_str(), store.log().c_str()), 0);
   ASSERT_TRUE(Write(store.db(), {{kUp, 2, 2}}).ok());
   store.Reopen();
   EXPECT_EQ(ReadAll(store.db()), (Contents{{"up{job=\"node\"}", {"1=1", "2=2"}}}));

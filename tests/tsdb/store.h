@@ -85,7 +85,7 @@ class Store {
   base::FakeClock& clock() { return clock_; }
   base::MetricRegistry& metrics() { return metrics_; }
   std::string directory() const { return directory_.path() + "/data"; }
-  std::string wal() const { return directory() + "/wal"; }
+  std::string log() const { return directory() + "/log"; }
 
  private:
   void Open() {

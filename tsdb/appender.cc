@@ -1,0 +1,14 @@
+#include "tsdb/appender.h"
+
+namespace tidewright::tsdb {
+
+void Appender::AppendBatch(std::span<const SeriesRef> refs, std::span<const double> values, int64_t t,
+                           std::vector<BatchRejection>* rejected) {
+  const Labels none;
+  for (size_t i = 0; i < refs.size(); ++i) {
+    base::Result<SeriesRef> appended = Append(refs[i], none, t, values[i]);
+    if (!appended.ok()) rejected->push_back({i, appended.status().code()});
+  }
+}
+
+}  // namespace tidewright::tsdb

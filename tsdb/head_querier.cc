@@ -1,0 +1,120 @@
+#include "tsdb/head_querier.h"
+
+#include <algorithm>
+#include <utility>
+
+namespace tidewright::tsdb {
+
+namespace {
+
+class HeadQuerier;
+
+// Walks decoded samples.
+class ColumnIterator : public SampleIterator {
+ public:
+  ColumnIterator(ColumnBuffer buffer, size_t size) : buffer_(std::move(buffer)), size_(size) {}
+
+  bool Next() override {
+    if (next_ < size_) {
+      ++next_;
+      return true;
+    }
+    done_ = true;
+    return false;
+  }
+  bool Seek(int64_t t) override {
+    if (done_) return false;
+    if (next_ > 0 && buffer_.t[next_ - 1] >= t) return true;
+    auto begin = buffer_.t.begin();
+    next_ = static_cast<size_t>(
+        std::lower_bound(begin + static_cast<ptrdiff_t>(next_), begin + static_cast<ptrdiff_t>(size_), t) - begin);
+    return Next();
+  }
+  Sample At() const override { return {buffer_.t[next_ - 1], buffer_.v[next_ - 1]}; }
+
+ private:
+  const ColumnBuffer buffer_;
+  const size_t size_;
+  size_t next_ = 0;
+  bool done_ = false;
+};
+
+class HeadSeries : public Series {
+ public:
+  HeadSeries(HeadQuerier& querier, const IndexedSeries& series) : querier_(querier), series_(series) {}
+
+  const Labels& labels() const override;
+  std::unique_ptr<SampleIterator> Iterator() const override;
+  bool Columns(ColumnBuffer* buffer, SampleColumns* columns) const override;
+
+ private:
+  HeadQuerier& querier_;
+  const IndexedSeries series_;
+  mutable Labels labels_;  // Made when they are asked for.
+};
+
+class HeadQuerier : public Querier {
+ public:
+  HeadQuerier(Head& head, int64_t mint, int64_t maxt)
+      : head_(head),
+        files_(head.NewFileReader()),
+        mint_(std::max(mint, head.MinValidTime())),
+        maxt_(maxt),
+        reader_(head.BeginRead()) {}
+  ~HeadQuerier() override { head_.EndRead(reader_); }
+
+  base::Result<std::vector<std::unique_ptr<Series>>> Select(const SelectHints&, const Matchers& matchers) override {
+    std::vector<std::unique_ptr<Series>> result;
+    std::vector<IndexedSeries> found = head_.Select(matchers, mint_, maxt_, reader_);
+    result.reserve(found.size());
+    for (const IndexedSeries& one : found) result.push_back(std::make_unique<HeadSeries>(*this, one));
+    return result;
+  }
+
+  base::Result<std::vector<std::string>> LabelNames(const Matchers& matchers) override {
+    if (matchers.empty()) return head_.index().Names();
+    return head_.index().NamesOf(head_.Select(matchers, mint_, maxt_, reader_));
+  }
+
+  base::Result<std::vector<std::string>> LabelValues(const std::string& name, const Matchers& matchers) override {
+    if (matchers.empty()) return head_.index().Values(name);
+    return head_.index().ValuesOf(head_.Select(matchers, mint_, maxt_, reader_), name);
+  }
+
+  void Read(const IndexedSeries& series, ColumnBuffer* buffer, SampleColumns* columns) {
+    head_.Read(series.ref, mint_, maxt_, reader_, &files_, buffer, columns);
+  }
+  Labels LabelsOf(const IndexedSeries& series) const { return head_.index().Materialize(series.labels); }
+
+ private:
+  Head& head_;
+  ChunkFileReader files_;
+  const int64_t mint_;
+  const int64_t maxt_;
+  const CommitSequence reader_;
+};
+
+const Labels& HeadSeries::labels() const {
+  if (labels_.empty()) labels_ = querier_.LabelsOf(series_);
+  return labels_;
+}
+
+std::unique_ptr<SampleIterator> HeadSeries::Iterator() const {
+  ColumnBuffer buffer;
+  SampleColumns columns;
+  querier_.Read(series_, &buffer, &columns);
+  return std::make_unique<ColumnIterator>(std::move(buffer), columns.t.size());
+}
+
+bool HeadSeries::Columns(ColumnBuffer* buffer, SampleColumns* columns) const {
+  querier_.Read(series_, buffer, columns);
+  return true;
+}
+
+}  // namespace
+
+std::unique_ptr<Querier> NewHeadQuerier(Head& head, int64_t mint, int64_t maxt) {
+  return std::make_unique<HeadQuerier>(head, mint, maxt);
+}
+
+}  // namespace tidewright::tsdb

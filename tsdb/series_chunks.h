@@ -1,0 +1,157 @@
+// SeriesChunks: how samples get into a series of the head and out of it.
+//
+// The open chunk of a series is packed blocks of 16 values followed by up to 15 single values. Between the two stand 8
+// bytes with the last packed value, once there is a block. A chunk ends when its timeline segment is full (128
+// samples), at a multiple of two hours, or when the series parts from the others of its scrape; it then waits in memory
+// until maintenance moves it to a file.
+#pragma once
+
+#include <cstdint>
+#include <map>
+#include <memory>
+#include <optional>
+#include <unordered_map>
+#include <vector>
+
+#include "tsdb/head_chunk_files.h"
+#include "tsdb/labels.h"
+#include "tsdb/querier.h"
+#include "tsdb/series_pages.h"
+#include "tsdb/slab.h"
+#include "tsdb/timeline.h"
+
+namespace tidewright::tsdb {
+
+inline constexpr int64_t kChunkWindowMs = 2 * 3600 * 1000;  // No chunk crosses a multiple of this.
+// The number of the window that `t` is in.
+int64_t ChunkWindow(int64_t t);
+
+// A finished chunk: where it is, and the seconds its samples lie in, rounded outwards.
+struct ClosedChunk {
+  static constexpr ChunkPlace kInMemory = uint64_t{1} << 63;  // The rest is a handle of the slab.
+
+  ChunkPlace place = 0;
+  uint32_t min_second = 0;  // 0 and UINT32_MAX also stand for whatever lies beyond.
+  uint32_t max_second = 0;
+
+  bool in_memory() const { return (place & kInMemory) != 0; }
+  Slab::Handle handle() const { return static_cast<Slab::Handle>(place); }
+  bool EndsBefore(int64_t t) const { return max_second != UINT32_MAX && int64_t{max_second} * 1000 < t; }
+  bool BeginsAfter(int64_t t) const { return min_second != 0 && int64_t{min_second} * 1000 > t; }
+};
+
+// A finished chunk that is still in memory; its bytes follow.
+struct MemoryChunk {
+  uint32_t segment = 0;  // Of which it has a reference.
+  uint16_t size = 0;
+  uint16_t tail = 0;
+  uint8_t first = 0;
+  uint8_t count = 0;
+};
+
+// What the samples of one commit have in common. `t` and `current` change with SetTime().
+struct CommitCursor {
+  CommitSequence sequence = 0;
+  int64_t t = 0;
+  TimelinePosition current;   // Where the first series of this time went: new chunks join it.
+  TimelinePosition from, to;  // The last step within a segment: nearly always that of the next series, too.
+
+  void SetTime(int64_t time) {
+    t = time;
+    current = from = to = {};
+  }
+};
+
+// Chunk files and timelines as one reader uses them: nothing is looked up or decoded twice. Not thread-safe.
+class ChunkFileReader {
+ public:
+  explicit ChunkFileReader(const HeadChunkFiles* files) : files_(files) {}
+
+  // The chunk and its timeline; kDataLoss when the file is damaged or gone.
+  base::Status Read(ChunkPlace place, StoredChunk* chunk, const StoredTimeline** timeline);
+
+ private:
+  base::Result<const HeadChunkFile*> File(uint32_t number);
+
+  const HeadChunkFiles* const files_;  // Null: there are none.
+  std::map<uint32_t, std::shared_ptr<const HeadChunkFile>> held_;
+  std::unordered_map<ChunkPlace, StoredTimeline> timelines_;
+};
+
+// Every call that takes a series is made with its page locked. What changes a series is called by one thread at a time.
+class SeriesChunks {
+ public:
+  explicit SeriesChunks(uint64_t serial_base) : timelines_(serial_base) {}
+
+  // The time of the newest sample, if there ever was one.
+  std::optional<int64_t> LastTime(const SeriesData& series) const;
+  // The time of the oldest sample, if there is one; of samples in files only the second, rounded down.
+  std::optional<int64_t> MinTime(const SeriesData& series) const;
+
+  // A time at or after `t` before which the series has no sample at or after `t`; INT64_MAX when it has none at all.
+  int64_t NextTime(const SeriesData& series, int64_t t) const;
+
+  // Appends a sample that is newer than what is there, at cursor->t. False when memory is exhausted, or the series has
+  // as many chunks as it may; it is unchanged then.
+  bool Append(SeriesData* series, double value, CommitCursor* cursor);
+  // Ends the open chunk. False when memory is exhausted.
+  bool Close(SeriesData* series);
+  // Drops the chunks that end before `mint`.
+  void Truncate(SeriesData* series, int64_t mint);
+  // Gives back what the series holds.
+  void Free(SeriesData* series);
+
+  // Whether Read() may find something.
+  bool MayHave(const SeriesData& series, int64_t mint, int64_t maxt, CommitSequence reader) const;
+  // The samples between mint and maxt (inclusive) that `reader` sees. Chunks that cannot be read are passed over and
+  // counted in `*damaged`.
+  void Read(const SeriesData& series, int64_t mint, int64_t maxt, CommitSequence reader, ChunkFileReader* files,
+            ColumnBuffer* buffer, SampleColumns* columns, size_t* damaged) const;
+
+  // The finished chunks, and one in memory with its bytes.
+  const ClosedChunk* closed(const SeriesData& series) const {
+    return reinterpret_cast<const ClosedChunk*>(slab_.At(series.closed));
+  }
+  const MemoryChunk& At(const ClosedChunk& chunk) const {
+    return *reinterpret_cast<const MemoryChunk*>(slab_.At(chunk.handle()));
+  }
+  std::string_view BytesOf(const ClosedChunk& chunk) const {
+    return {slab_.At(chunk.handle()) + sizeof(MemoryChunk), At(chunk).size};
+  }
+  std::string_view OpenBytes(const SeriesData& series) const { return {slab_.At(series.chunk), series.used}; }
+  // Says that a finished chunk is in a file now. `was` is the place it had; false if it is no longer there.
+  bool Moved(SeriesData* series, size_t index, ChunkPlace was, ChunkPlace now);
+
+  // For a store that starts: puts back what a checkpoint has. False when memory is exhausted.
+  bool RestoreClosed(SeriesData* series, const ClosedChunk& chunk);
+  bool RestoreClosedInMemory(SeriesData* series, const MemoryChunk& chunk, std::string_view bytes);
+  bool RestoreOpen(SeriesData* series, uint32_t segment, uint8_t first, uint8_t count, uint16_t tail, double last,
+                   std::string_view bytes);
+
+  Timelines& timelines() { return timelines_; }
+  const Timelines& timelines() const { return timelines_; }
+  size_t memory_bytes() const { return slab_.resident_bytes(); }
+  size_t used_bytes() const { return slab_.used_bytes(); }
+
+ private:
+  // A part of a chunk that a reader wants.
+  struct Slice;
+
+  TimelinePosition Step(const SeriesData& series, TimelinePosition at, CommitCursor* cursor);
+  bool StartChunk(SeriesData* series, CommitCursor* cursor);
+  bool Push(SeriesData* series, double value);
+  bool Pack(SeriesData* series, const uint8_t* code, size_t code_size);
+  bool Resize(SeriesData* series, size_t used);
+  bool AddClosed(SeriesData* series, const ClosedChunk& chunk);
+  void FreeClosed(const ClosedChunk& chunk);
+  ClosedChunk Bounds(uint32_t segment, uint32_t first, uint32_t count) const;
+  void AddSlice(uint32_t segment, uint32_t first, uint32_t count, const char* bytes, size_t size, size_t tail,
+                int64_t mint, int64_t maxt, CommitSequence reader, std::vector<Slice>* slices) const;
+  bool AddFileSlice(ChunkPlace place, int64_t mint, int64_t maxt, ChunkFileReader* files,
+                    std::vector<Slice>* slices) const;
+
+  Slab slab_;
+  Timelines timelines_;
+};
+
+}  // namespace tidewright::tsdb

@@ -1,0 +1,336 @@
+#include "tsdb/series_index.h"
+
+#include <algorithm>
+#include <cstring>
+#include <set>
+
+namespace tidewright::tsdb {
+
+namespace {
+
+void PutVarint(uint64_t value, std::string* out) {
+  for (; value >= 0x80; value >>= 7) *out += static_cast<char>(value | 0x80);
+  *out += static_cast<char>(value);
+}
+
+uint64_t GetVarint(const char** at) {
+  uint64_t value = 0;
+  for (int shift = 0;; shift += 7) {
+    auto byte = static_cast<unsigned char>(*(*at)++);
+    value |= uint64_t{byte & 0x7fu} << shift;
+    if (byte < 0x80) return value;
+  }
+}
+
+}  // namespace
+
+void SeriesIndex::Encode(std::span<const SymbolPair> pairs, std::string* out) {
+  out->clear();
+  for (const SymbolPair& pair : pairs) {
+    PutVarint(pair.name, out);
+    PutVarint(pair.value, out);
+  }
+}
+
+// A label set in the slab: its length, then the pairs.
+std::string_view SeriesIndex::Bytes(Slab::Handle labels) const {
+  const char* at = slab_.At(labels);
+  size_t size = GetVarint(&at);
+  return {at, size};
+}
+
+void SeriesIndex::Decode(Slab::Handle labels, Pairs* pairs) const {
+  pairs->clear();
+  std::string_view bytes = Bytes(labels);
+  const char* at = bytes.data();
+  for (const char* end = at + bytes.size(); at < end;) {
+    SymbolPair pair;
+    pair.name = static_cast<Symbol>(GetVarint(&at));
+    pair.value = static_cast<Symbol>(GetVarint(&at));
+    pairs->push_back(pair);
+  }
+}
+
+bool SeriesIndex::FindSymbols(const Labels& labels, Pairs* pairs) const {
+  pairs->clear();
+  for (const Label& label : labels) {
+    SymbolPair pair{symbols_.Find(label.name), symbols_.Find(label.value)};
+    if (pair.name == 0 || pair.value == 0) return false;
+    pairs->push_back(pair);
+  }
+  return true;
+}
+
+IndexedSeries SeriesIndex::FindEncoded(std::string_view encoded, uint64_t hash) const {
+  Slab::Handle found = 0;
+  SeriesRef ref = index_.Find(hash, [&](SeriesRef candidate) {
+    found = labels_of_(candidate);
+    return found != 0 && Bytes(found) == encoded;
+  });
+  return ref == 0 ? IndexedSeries() : IndexedSeries{ref, found};
+}
+
+IndexedSeries SeriesIndex::Find(const Labels& labels) const {
+  Pairs pairs;
+  std::string encoded;
+  ReaderLock lock(mu_);
+  if (!FindSymbols(labels, &pairs)) return {};
+  Encode(pairs, &encoded);
+  return FindEncoded(encoded, HashBytes(encoded));
+}
+
+IndexedSeries SeriesIndex::GetOrCreate(const Labels& labels, SeriesRef wanted, bool* created, const Publish& publish) {
+  *created = false;
+  if (IndexedSeries found = Find(labels); found.ref != 0) return found;
+  Pairs pairs;
+  {
+    WriterLock lock(mu_);
+    for (const Label& label : labels) pairs.push_back({symbols_.Acquire(label.name), symbols_.Acquire(label.value)});
+  }
+  IndexedSeries series = GetOrCreate(pairs, wanted, created, publish);
+  WriterLock lock(mu_);
+  for (const SymbolPair& pair : pairs) {
+    symbols_.Release(pair.name);
+    symbols_.Release(pair.value);
+  }
+  return series;
+}
+
+IndexedSeries SeriesIndex::GetOrCreate(std::span<const SymbolPair> labels, SeriesRef wanted, bool* created,
+                                       const Publish& publish) {
+  *created = false;
+  for (const SymbolPair& pair : labels) {
+    if (pair.name == 0 || pair.value == 0) return {};
+  }
+  std::string encoded;
+  Encode(labels, &encoded);
+  const uint64_t hash = HashBytes(encoded);
+  WriterLock lock(mu_);
+  IndexedSeries series = FindEncoded(encoded, hash);
+  if (series.ref != 0) return series;
+  series = Create(labels, encoded, hash, wanted, publish);
+  *created = series.ref != 0;
+  return series;
+}
+
+IndexedSeries SeriesIndex::Create(std::span<const SymbolPair> pairs, std::string_view encoded, uint64_t hash,
+                                  SeriesRef wanted, const Publish& publish) {
+  IndexedSeries series{wanted != 0 && labels_of_(wanted) == 0 ? wanted : next_ref_, 0};
+  if (series.ref > LabelIndex::kMaxRef) return {};
+  std::string bytes;
+  PutVarint(encoded.size(), &bytes);
+  bytes += encoded;
+  series.labels = slab_.Allocate(bytes.size());
+  if (series.labels == 0) return {};
+  std::memcpy(slab_.At(series.labels), bytes.data(), bytes.size());
+  if (!publish(series)) {
+    slab_.Free(series.labels, bytes.size());
+    return {};
+  }
+  for (const SymbolPair& pair : pairs) {
+    symbols_.Retain(pair.name);
+    symbols_.Retain(pair.value);
+  }
+  index_.Insert(hash, series.ref);
+  postings_.Add(series.ref, pairs);
+  next_ref_ = std::max(next_ref_, series.ref + 1);
+  epoch_.fetch_add(1, std::memory_order_release);
+  return series;
+}
+
+size_t SeriesIndex::Remove(std::span<const SeriesRef> candidates, const std::function<bool(SeriesRef)>& remove) {
+  WriterLock lock(mu_);
+  std::vector<RefRange> gone;
+  std::vector<SymbolPair> touched;
+  Pairs pairs;
+  for (SeriesRef ref : candidates) {
+    Slab::Handle labels = labels_of_(ref);
+    if (labels == 0 || !remove(ref)) continue;
+    index_.Erase(HashBytes(Bytes(labels)), ref);
+    Decode(labels, &pairs);
+    touched.insert(touched.end(), pairs.begin(), pairs.end());
+    gone.push_back({ref, ref + 1});
+    removed_.push_back({generation_, labels});
+  }
+  if (gone.empty()) return 0;
+  std::sort(touched.begin(), touched.end());
+  touched.erase(std::unique(touched.begin(), touched.end()), touched.end());
+  const size_t count = gone.size();
+  postings_.Remove(RefSet::Union(std::move(gone)), touched);
+  epoch_.fetch_add(1, std::memory_order_release);
+  return count;
+}
+
+uint64_t SeriesIndex::Retire() {
+  WriterLock lock(mu_);
+  return generation_++;
+}
+
+void SeriesIndex::Reclaim(uint64_t generation, std::vector<Symbol>* freed) {
+  WriterLock lock(mu_);
+  Pairs pairs;
+  auto kept = removed_.begin();
+  for (const Removed& one : removed_) {
+    if (one.generation > generation) {
+      *kept++ = one;
+      continue;
+    }
+    Decode(one.labels, &pairs);
+    std::string_view bytes = Bytes(one.labels);
+    for (const SymbolPair& pair : pairs) {
+      if (symbols_.Release(pair.name)) freed->push_back(pair.name);
+      if (symbols_.Release(pair.value)) freed->push_back(pair.value);
+    }
+    slab_.Free(one.labels, static_cast<size_t>(bytes.data() - slab_.At(one.labels)) + bytes.size());
+  }
+  removed_.erase(kept, removed_.end());
+}
+
+// By names, then values, as Labels are ordered.
+bool SeriesIndex::Less(Slab::Handle a, Slab::Handle b) const {
+  std::string_view one = Bytes(a), other = Bytes(b);
+  const char* at = one.data();
+  const char* end = at + one.size();
+  const char* other_at = other.data();
+  const char* other_end = other_at + other.size();
+  while (at < end && other_at < other_end) {
+    for (int half = 0; half < 2; ++half) {
+      auto symbol = static_cast<Symbol>(GetVarint(&at)), other_symbol = static_cast<Symbol>(GetVarint(&other_at));
+      if (symbol != other_symbol) return symbols_.Text(symbol) < symbols_.Text(other_symbol);
+    }
+  }
+  return at == end && other_at != other_end;
+}
+
+bool SeriesIndex::Matches(Slab::Handle labels, const Matchers& matchers, const std::vector<Symbol>& names) const {
+  for (size_t i = 0; i < matchers.size(); ++i) {
+    std::string_view bytes = Bytes(labels), value;
+    const char* at = bytes.data();
+    for (const char* end = at + bytes.size(); at < end;) {
+      auto name = static_cast<Symbol>(GetVarint(&at)), symbol = static_cast<Symbol>(GetVarint(&at));
+      if (name != names[i]) continue;
+      value = symbols_.Text(symbol);
+      break;
+    }
+    if (!matchers[i].Matches(value)) return false;
+  }
+  return true;
+}
+
+std::vector<IndexedSeries> SeriesIndex::Select(const Matchers& matchers) const {
+  std::vector<IndexedSeries> found;
+  ReaderLock lock(mu_);
+  Matchers untested;
+  RefSet candidates = postings_.Candidates(matchers, &untested);
+  std::vector<Symbol> names;
+  for (const Matcher& matcher : untested) names.push_back(symbols_.Find(matcher.name()));
+  found.reserve(candidates.size());
+  for (const RefRange& range : candidates.ranges()) {
+    for (SeriesRef ref = range.begin; ref < range.end; ++ref) {
+      Slab::Handle labels = labels_of_(ref);
+      if (labels != 0 && Matches(labels, untested, names)) found.push_back({ref, labels});
+    }
+  }
+  std::sort(found.begin(), found.end(),
+            [this](const IndexedSeries& a, const IndexedSeries& b) { return Less(a.labels, b.labels); });
+  return found;
+}
+
+Labels SeriesIndex::Materialize(Slab::Handle labels) const {
+  std::vector<Label> result;
+  Pairs pairs;
+  ReaderLock lock(mu_);
+  Decode(labels, &pairs);
+  result.reserve(pairs.size());
+  for (const SymbolPair& pair : pairs) {
+    result.push_back({std::string(symbols_.Text(pair.name)), std::string(symbols_.Text(pair.value))});
+  }
+  return Labels::FromSorted(std::move(result));
+}
+
+std::string SeriesIndex::Value(Slab::Handle labels, std::string_view name) const {
+  Pairs pairs;
+  ReaderLock lock(mu_);
+  Decode(labels, &pairs);
+  for (const SymbolPair& pair : pairs) {
+    if (symbols_.Text(pair.name) == name) return std::string(symbols_.Text(pair.value));
+  }
+  return {};
+}
+
+std::vector<std::string> SeriesIndex::Names() const {
+  ReaderLock lock(mu_);
+  return postings_.Names();
+}
+
+std::vector<std::string> SeriesIndex::Values(std::string_view name) const {
+  ReaderLock lock(mu_);
+  return postings_.Values(name);
+}
+
+std::vector<std::string> SeriesIndex::NamesOf(std::span<const IndexedSeries> series) const {
+  ReaderLock lock(mu_);
+  std::set<std::string_view> names;
+  Pairs pairs;
+  for (const IndexedSeries& one : series) {
+    Decode(one.labels, &pairs);
+    for (const SymbolPair& pair : pairs) names.insert(symbols_.Text(pair.name));
+  }
+  return {names.begin(), names.end()};
+}
+
+std::vector<std::string> SeriesIndex::ValuesOf(std::span<const IndexedSeries> series, std::string_view name) const {
+  ReaderLock lock(mu_);
+  std::set<std::string_view> values;
+  Pairs pairs;
+  const Symbol symbol = symbols_.Find(name);
+  for (const IndexedSeries& one : series) {
+    Decode(one.labels, &pairs);
+    for (const SymbolPair& pair : pairs) {
+      if (pair.name == symbol) values.insert(symbols_.Text(pair.value));
+    }
+  }
+  return {values.begin(), values.end()};
+}
+
+bool SeriesIndex::HasMetric(std::string_view metric) const {
+  ReaderLock lock(mu_);
+  return postings_.Any(kMetricName, metric);
+}
+
+void SeriesIndex::WithSymbols(std::span<const IndexedSeries> series,
+                              const std::function<void(SeriesRef, std::span<const SymbolPair>)>& use) const {
+  Pairs pairs;
+  ReaderLock lock(mu_);
+  for (const IndexedSeries& one : series) {
+    Decode(one.labels, &pairs);
+    use(one.ref, pairs);
+  }
+}
+
+Symbol SeriesIndex::AcquireSymbol(std::string_view text) {
+  WriterLock lock(mu_);
+  return symbols_.Acquire(text);
+}
+
+void SeriesIndex::ReleaseSymbol(Symbol symbol) {
+  WriterLock lock(mu_);
+  symbols_.Release(symbol);
+}
+
+SeriesRef SeriesIndex::next_ref() const {
+  ReaderLock lock(mu_);
+  return next_ref_;
+}
+
+void SeriesIndex::ReserveRefs(SeriesRef next) {
+  WriterLock lock(mu_);
+  next_ref_ = std::max(next_ref_, next);
+}
+
+size_t SeriesIndex::memory_bytes() const {
+  ReaderLock lock(mu_);
+  return slab_.resident_bytes() + symbols_.table_bytes() + index_.bytes();
+}
+
+}  // namespace tidewright::tsdb

@@ -1,0 +1,451 @@
+#include "tsdb/value_codec.h"
+
+#include <algorithm>
+#include <array>
+#include <bit>
+#include <cstring>
+
+namespace tidewright::tsdb {
+
+namespace {
+
+static_assert(std::endian::native == std::endian::little, "the codec reads and writes words as they are in memory");
+
+constexpr double kIntegerLimit = 9007199254740992.0;  // 2^53: below it every integer is a double.
+constexpr int kMaxScale = 9;
+constexpr double kPowers[] = {1, 1e1, 1e2, 1e3, 1e4, 1e5, 1e6, 1e7, 1e8, 1e9};
+constexpr uint32_t kMaxWidth = 56;  // Bits of a packed number: with 7 bits of shift it still fits a word.
+
+// First bytes of single values that are no plain integer difference.
+constexpr uint8_t kLongDifference = 0xf0;  // | number of bytes, 4 to 7.
+constexpr uint8_t kDecimal = 0xf8;
+constexpr uint8_t kXor = 0xf9;
+
+// First bytes of blocks.
+constexpr uint8_t kBlockSame = 0x00;
+constexpr uint8_t kBlockCodes = 0x01;
+constexpr uint8_t kBlockXor = 0x02;
+constexpr uint8_t kBlockRaw = 0x03;
+constexpr uint8_t kBlockScaled = 0x10;         // | scale; a second byte has the width and the two flags.
+constexpr uint8_t kBlockDifferences = 0x40;    // | width
+constexpr uint8_t kBlockFirstSeparate = 0x80;  // | width
+constexpr uint8_t kSeparateFlag = 0x40;        // Of the second byte.
+constexpr uint8_t kSecondOrderFlag = 0x80;
+
+uint64_t Bits(double value) { return std::bit_cast<uint64_t>(value); }
+
+uint64_t Zigzag(int64_t value) { return (static_cast<uint64_t>(value) << 1) ^ static_cast<uint64_t>(value >> 63); }
+int64_t Unzigzag(uint64_t value) { return static_cast<int64_t>((value >> 1) ^ (~(value & 1) + 1)); }
+
+bool AsInteger(double value, int64_t* integer) {
+  if (!(value > -kIntegerLimit && value < kIntegerLimit)) return false;
+  *integer = static_cast<int64_t>(value);
+  return Bits(static_cast<double>(*integer)) == Bits(value);  // Not for negative zero.
+}
+
+bool AsDecimal(double value, int scale, int64_t* integer) {
+  double scaled = value * kPowers[scale];
+  if (!(scaled > -kIntegerLimit && scaled < kIntegerLimit)) return false;
+  *integer = static_cast<int64_t>(scaled + (scaled < 0 ? -0.5 : 0.5));
+  return Bits(static_cast<double>(*integer) / kPowers[scale]) == Bits(value);
+}
+
+size_t BytesOf(uint64_t value) { return (static_cast<size_t>(std::bit_width(value)) + 7) / 8; }
+
+size_t PutBytes(uint64_t value, size_t count, uint8_t* out) {
+  std::memcpy(out, &value, count);
+  return count;
+}
+
+uint64_t GetBytes(const uint8_t* in, size_t count) {
+  uint64_t value = 0;
+  std::memcpy(&value, in, count);
+  return value;
+}
+
+size_t EncodeDifference(uint64_t zigzag, uint8_t* out) {
+  if (zigzag < 0x80) {
+    out[0] = static_cast<uint8_t>(zigzag);
+    return 1;
+  }
+  size_t more = zigzag < 0x4000 ? 1 : zigzag < 0x200000 ? 2 : zigzag < 0x10000000 ? 3 : 0;
+  if (more > 0) {  // As many leading ones as bytes follow.
+    out[0] = static_cast<uint8_t>((0xff00 >> more) & 0xff) | static_cast<uint8_t>(zigzag >> (8 * more));
+    return 1 + PutBytes(zigzag & ((uint64_t{1} << (8 * more)) - 1), more, out + 1);
+  }
+  more = BytesOf(zigzag);
+  out[0] = static_cast<uint8_t>(kLongDifference | more);
+  return 1 + PutBytes(zigzag, more, out + 1);
+}
+
+size_t EncodeXor(uint64_t difference, uint8_t* out) {
+  size_t skipped = static_cast<size_t>(std::countr_zero(difference)) / 8;
+  size_t count = BytesOf(difference >> (skipped * 8));
+  out[0] = kXor;
+  out[1] = static_cast<uint8_t>(skipped << 4 | count);
+  return 2 + PutBytes(difference >> (skipped * 8), count, out + 2);
+}
+
+// Returns 0 when `limit` bytes do not suffice.
+size_t EncodeDecimal(double previous, double value, size_t limit, uint8_t* out) {
+  for (int scale = 3; scale <= kMaxScale; scale += 3) {
+    int64_t from = 0, to = 0;
+    if (!AsDecimal(value, scale, &to) || !AsDecimal(previous, scale, &from)) continue;
+    uint64_t zigzag = Zigzag(to - from);
+    size_t count = BytesOf(zigzag);
+    if (2 + count > limit) return 0;
+    out[0] = kDecimal;
+    out[1] = static_cast<uint8_t>(static_cast<size_t>(scale) << 4 | count);
+    return 2 + PutBytes(zigzag, count, out + 2);
+  }
+  return 0;
+}
+
+}  // namespace
+
+size_t EncodeValue(double previous, double value, uint8_t* out) {
+  const uint64_t difference = Bits(previous) ^ Bits(value);
+  if (difference == 0) {
+    out[0] = 0;
+    return 1;
+  }
+  int64_t from = 0, to = 0;
+  if (AsInteger(value, &to) && AsInteger(previous, &from)) return EncodeDifference(Zigzag(to - from), out);
+  size_t size = EncodeXor(difference, out);
+  uint8_t decimal[kMaxCodeBytes];
+  size_t shorter = size > 3 ? EncodeDecimal(previous, value, size - 1, decimal) : 0;
+  if (shorter == 0) return size;
+  std::memcpy(out, decimal, shorter);
+  return shorter;
+}
+
+size_t DecodeValue(const uint8_t* in, size_t size, double previous, double* value) {
+  if (size == 0) return 0;
+  const uint8_t first = in[0];
+  if (first == 0) {
+    *value = previous;
+    return 1;
+  }
+  if (first == kDecimal || first == kXor) {
+    if (size < 2) return 0;
+    size_t high = in[1] >> 4, count = in[1] & 15;
+    if (count > 8 || size < 2 + count) return 0;
+    uint64_t bits = GetBytes(in + 2, count);
+    if (first == kXor) {
+      if (high + count > 8) return 0;
+      *value = std::bit_cast<double>(Bits(previous) ^ (count == 0 ? 0 : bits << (high * 8)));
+      return 2 + count;
+    }
+    int64_t from = 0;
+    if (high > kMaxScale || !AsDecimal(previous, static_cast<int>(high), &from)) return 0;
+    auto to = static_cast<int64_t>(static_cast<uint64_t>(from) + static_cast<uint64_t>(Unzigzag(bits)));
+    *value = static_cast<double>(to) / kPowers[high];
+    return 2 + count;
+  }
+  size_t more = static_cast<size_t>(std::countl_one(first));
+  uint64_t zigzag = first & (0xff >> (more + 1));
+  if (more >= 4) {
+    more = first & 15;
+    zigzag = 0;
+    if (first < (kLongDifference | 4) || more > 7) return 0;
+  }
+  if (size < 1 + more) return 0;
+  zigzag = zigzag << (8 * more) | GetBytes(in + 1, more);
+  int64_t from = 0;
+  if (!AsInteger(previous, &from)) return 0;
+  *value =
+      static_cast<double>(static_cast<int64_t>(static_cast<uint64_t>(from) + static_cast<uint64_t>(Unzigzag(zigzag))));
+  return 1 + more;
+}
+
+namespace {
+
+size_t PutVarint(uint64_t value, uint8_t* out) {
+  size_t size = 0;
+  for (; value >= 0x80; value >>= 7) out[size++] = static_cast<uint8_t>(value | 0x80);
+  out[size++] = static_cast<uint8_t>(value);
+  return size;
+}
+
+size_t VarintBytes(uint64_t value) { return (static_cast<size_t>(std::bit_width(value | 1)) + 6) / 7; }
+
+// 0 when there is none.
+size_t GetVarint(const uint8_t* in, size_t size, uint64_t* value) {
+  *value = 0;
+  for (size_t i = 0; i < size && i < 10; ++i) {
+    *value |= uint64_t{in[i] & 0x7fu} << (7 * i);
+    if (in[i] < 0x80) return i + 1;
+  }
+  return 0;
+}
+
+using Slots = std::array<uint64_t, kBlockValues>;
+
+// 16 numbers of `width` bits take exactly 2 * width bytes.
+void PackBits(const Slots& slots, uint32_t width, uint8_t* out) {
+  uint64_t word = 0;
+  uint32_t filled = 0;
+  for (uint64_t slot : slots) {
+    word |= slot << filled;
+    filled += width;
+    if (filled < 64) continue;
+    out += PutBytes(word, 8, out);
+    filled -= 64;
+    word = filled == 0 ? 0 : slot >> (width - filled);
+  }
+  if (filled > 0) PutBytes(word, filled / 8, out);
+}
+
+void UnpackBits(const uint8_t* in, size_t size, uint32_t width, uint64_t* slots) {
+  uint8_t padded[2 * kMaxWidth + 10];
+  if (size < 2 * width + 8) {  // Words may reach past the numbers, but not past the memory.
+    std::memcpy(padded, in, 2 * width);
+    std::memset(padded + 2 * width, 0, 8);
+    in = padded;
+  }
+  const uint64_t mask = (uint64_t{1} << width) - 1;
+  for (uint32_t i = 0; i < kBlockValues; ++i) {
+    uint32_t bit = i * width;
+    slots[i] = GetBytes(in + bit / 8, 8) >> (bit % 8) & mask;
+  }
+}
+
+// Integers as differences to a common base, packed.
+struct Packing {
+  bool separate = false;      // The first difference stands by itself.
+  bool second_order = false;  // The numbers are differences of differences.
+  int64_t first = 0;
+  int64_t base = 0;
+  uint32_t width = 0;
+  Slots slots{};
+
+  size_t Bytes(int scale) const {
+    return (scale > 0 || second_order ? 2 : 1) + (separate ? VarintBytes(Zigzag(first)) : 0) +
+           VarintBytes(Zigzag(base)) + 2 * size_t{width};
+  }
+};
+
+Packing Pack(const std::array<int64_t, kBlockValues>& differences, bool separate, bool second_order) {
+  Packing packing{.separate = separate, .second_order = second_order, .first = differences[0]};
+  const size_t begin = separate ? 1 : 0;
+  std::array<int64_t, kBlockValues> numbers = differences;
+  for (size_t i = kBlockValues - 1; second_order && i >= 1; --i) numbers[i] -= numbers[i - 1];
+  packing.base = *std::min_element(numbers.begin() + begin, numbers.end());
+  uint64_t all = 0;
+  for (size_t i = begin; i < kBlockValues; ++i) {
+    packing.slots[i] = static_cast<uint64_t>(numbers[i] - packing.base);
+    all |= packing.slots[i];
+  }
+  packing.width = static_cast<uint32_t>(std::bit_width(all));
+  return packing;
+}
+
+size_t Write(const Packing& packing, int scale, uint8_t* out) {
+  size_t size = 0;
+  if (scale > 0 || packing.second_order) {
+    out[size++] = static_cast<uint8_t>(kBlockScaled | scale);
+    out[size++] = static_cast<uint8_t>(packing.width | (packing.separate ? kSeparateFlag : 0) |
+                                       (packing.second_order ? kSecondOrderFlag : 0));
+  } else {
+    out[size++] = static_cast<uint8_t>(packing.width | (packing.separate ? kBlockFirstSeparate : kBlockDifferences));
+  }
+  if (packing.separate) size += PutVarint(Zigzag(packing.first), out + size);
+  size += PutVarint(Zigzag(packing.base), out + size);
+  PackBits(packing.slots, packing.width, out + size);
+  return size + 2 * packing.width;
+}
+
+// The smallest scale at which all values are integers, or -1.
+int CommonScale(const double* values, std::array<int64_t, kBlockValues>* integers) {
+  for (int scale = 0; scale <= kMaxScale; ++scale) {
+    size_t i = 0;
+    for (; i < kBlockValues; ++i) {
+      if (scale == 0 ? !AsInteger(values[i], &(*integers)[i]) : !AsDecimal(values[i], scale, &(*integers)[i])) break;
+    }
+    if (i == kBlockValues) return scale;
+  }
+  return -1;
+}
+
+// Where the first difference counts from: the value before the block, if it is an integer at this scale.
+int64_t Origin(double previous, int scale) {
+  int64_t integer = 0;
+  bool exact = scale == 0 ? AsInteger(previous, &integer) : AsDecimal(previous, scale, &integer);
+  return exact ? integer : 0;
+}
+
+// Returns 0 when the values are no integers at any scale, or `limit` bytes do not suffice.
+size_t EncodeIntegers(const double* values, double previous, size_t limit, uint8_t* out) {
+  std::array<int64_t, kBlockValues> integers;
+  const int scale = CommonScale(values, &integers);
+  if (scale < 0) return 0;
+  std::array<int64_t, kBlockValues> differences;
+  int64_t last = Origin(previous, scale);
+  for (size_t i = 0; i < kBlockValues; ++i) {
+    differences[i] = integers[i] - last;
+    last = integers[i];
+  }
+  Packing best = Pack(differences, false, false);
+  for (bool second_order : {false, true}) {
+    Packing other = Pack(differences, true, second_order);
+    if (other.Bytes(scale) < best.Bytes(scale)) best = other;
+  }
+  if (best.width > kMaxWidth || best.Bytes(scale) > limit) return 0;
+  return Write(best, scale, out);
+}
+
+size_t EncodeXors(const double* values, double previous, size_t limit, uint8_t* out) {
+  Slots slots;
+  uint64_t all = 0;
+  for (size_t i = 0; i < kBlockValues; ++i) {
+    slots[i] = Bits(values[i]) ^ Bits(i == 0 ? previous : values[i - 1]);
+    all |= slots[i];
+  }
+  auto shift = static_cast<uint32_t>(std::countr_zero(all));
+  auto width = static_cast<uint32_t>(std::bit_width(all)) - shift;
+  if (width > kMaxWidth || 3 + 2 * size_t{width} > limit) return 0;
+  for (uint64_t& slot : slots) slot >>= shift;
+  out[0] = kBlockXor;
+  out[1] = static_cast<uint8_t>(width);
+  out[2] = static_cast<uint8_t>(shift);
+  PackBits(slots, width, out + 3);
+  return 3 + 2 * size_t{width};
+}
+
+}  // namespace
+
+size_t EncodeBlock(const double* values, double previous, const uint8_t* codes, size_t codes_size, uint8_t* out) {
+  bool same = true;
+  for (size_t i = 0; same && i < kBlockValues; ++i) same = Bits(values[i]) == Bits(previous);
+  if (same) {
+    out[0] = kBlockSame;
+    return 1;
+  }
+  size_t size = 1 + kBlockValues * 8;
+  out[0] = kBlockRaw;
+  std::memcpy(out + 1, values, kBlockValues * 8);
+  if (2 + codes_size < size) {
+    size = 2 + codes_size;
+    out[0] = kBlockCodes;
+    out[1] = static_cast<uint8_t>(codes_size);
+    std::memcpy(out + 2, codes, codes_size);
+  }
+  if (size_t shorter = EncodeIntegers(values, previous, size - 1, out); shorter > 0) return shorter;
+  size_t shorter = EncodeXors(values, previous, size - 1, out);
+  return shorter > 0 ? shorter : size;
+}
+
+namespace {
+
+size_t DecodeCodes(const uint8_t* in, size_t size, double previous, double* values) {
+  if (size < 2 || size < 2 + size_t{in[1]}) return 0;
+  size_t at = 2;
+  const size_t end = 2 + size_t{in[1]};
+  for (size_t i = 0; i < kBlockValues; ++i) {
+    size_t used = DecodeValue(in + at, end - at, previous, &values[i]);
+    if (used == 0) return 0;
+    previous = values[i];
+    at += used;
+  }
+  return at == end ? end : 0;
+}
+
+size_t DecodeXors(const uint8_t* in, size_t size, double previous, double* values) {
+  if (size < 3 || in[1] > kMaxWidth || in[1] + in[2] > 64 || size < 3 + 2 * size_t{in[1]}) return 0;
+  uint64_t slots[kBlockValues];
+  UnpackBits(in + 3, size - 3, in[1], slots);
+  uint64_t bits = Bits(previous);
+  for (size_t i = 0; i < kBlockValues; ++i) {
+    bits ^= in[2] == 64 ? 0 : slots[i] << in[2];
+    values[i] = std::bit_cast<double>(bits);
+  }
+  return 3 + 2 * size_t{in[1]};
+}
+
+// Sums up the differences.
+void Accumulate(const uint64_t* slots, bool second_order, bool separate, uint64_t first, uint64_t base, uint64_t at,
+                int64_t* integers) {
+  size_t i = 0;
+  uint64_t difference = 0;
+  if (separate) {
+    difference = first;
+    at += first;
+    integers[i++] = static_cast<int64_t>(at);
+  }
+  for (; i < kBlockValues; ++i) {
+    difference = second_order ? difference + base + slots[i] : base + slots[i];
+    at += difference;
+    integers[i] = static_cast<int64_t>(at);
+  }
+}
+
+size_t DecodeIntegers(const uint8_t* in, size_t size, double previous, double* values) {
+  size_t at = 1;
+  int scale = 0;
+  uint8_t width = in[0] & 0x3f;
+  bool separate = (in[0] & 0xc0) == kBlockFirstSeparate, second_order = false;
+  if (in[0] < kBlockDifferences) {
+    scale = in[0] & 15;
+    if (size < 2 || scale > kMaxScale) return 0;
+    width = in[1] & 0x3f;
+    separate = (in[1] & kSeparateFlag) != 0;
+    second_order = (in[1] & kSecondOrderFlag) != 0;
+    at = 2;
+  }
+  if (width > kMaxWidth) return 0;
+  uint64_t first = 0, base = 0;
+  if (separate) {
+    size_t used = GetVarint(in + at, size - at, &first);
+    if (used == 0) return 0;
+    at += used;
+  }
+  size_t used = GetVarint(in + at, size - at, &base);
+  at += used;
+  if (used == 0 || size - at < 2 * size_t{width}) return 0;
+  uint64_t slots[kBlockValues];
+  UnpackBits(in + at, size - at, width, slots);
+  int64_t integers[kBlockValues];
+  Accumulate(slots, second_order, separate, static_cast<uint64_t>(Unzigzag(first)),
+             static_cast<uint64_t>(Unzigzag(base)), static_cast<uint64_t>(Origin(previous, scale)), integers);
+  if (scale == 0) {
+    for (size_t i = 0; i < kBlockValues; ++i) values[i] = static_cast<double>(integers[i]);
+  } else {
+    for (size_t i = 0; i < kBlockValues; ++i) values[i] = static_cast<double>(integers[i]) / kPowers[scale];
+  }
+  return at + 2 * size_t{width};
+}
+
+}  // namespace
+
+size_t DecodeBlock(const uint8_t* in, size_t size, double previous, double* values) {
+  if (size == 0) return 0;
+  switch (in[0]) {
+    case kBlockSame: std::fill_n(values, kBlockValues, previous); return 1;
+    case kBlockCodes: return DecodeCodes(in, size, previous, values);
+    case kBlockXor: return DecodeXors(in, size, previous, values);
+    case kBlockRaw:
+      if (size < 1 + kBlockValues * 8) return 0;
+      std::memcpy(values, in + 1, kBlockValues * 8);
+      return 1 + kBlockValues * 8;
+    default: break;
+  }
+  if (in[0] < kBlockScaled || in[0] >= 0xc0 || (in[0] >= 0x20 && in[0] < kBlockDifferences)) return 0;
+  return DecodeIntegers(in, size, previous, values);
+}
+
+bool DecodeValues(const uint8_t* in, size_t size, size_t tail, size_t count, double* values) {
+  size_t at = 0;
+  double previous = 0;
+  if (tail > size) return false;
+  for (size_t done = 0; done < count; previous = values[done - 1]) {
+    bool packed = at < tail;
+    size_t used = packed ? DecodeBlock(in + at, tail - at, previous, values + done)
+                         : DecodeValue(in + at, size - at, previous, values + done);
+    if (used == 0) return false;
+    at += used;
+    done += packed ? kBlockValues : 1;
+  }
+  return true;
+}
+
+}  // namespace tidewright::tsdb

@@ -1,0 +1,33 @@
+// Value codec: how the values of a series are held in the head, in its log and in its chunk files.
+//
+// Values come in blocks of 16, each in the form that is smallest for it, and up to 15 single values after the last
+// block. Every bit of every double survives: NaNs with their payload, staleness markers, negative zero. The forms are
+// described in tsdb/docs/head.md.
+#pragma once
+
+#include <cstddef>
+#include <cstdint>
+
+namespace tidewright::tsdb {
+
+inline constexpr size_t kBlockValues = 16;
+inline constexpr size_t kMaxCodeBytes = 10;               // Of a single value.
+inline constexpr size_t kMaxBlockBytes = 1 + 16 * 8 + 8;  // Of a block.
+
+// Writes one value, which follows `previous`, to `out` (room for kMaxCodeBytes); returns the bytes used. A repeated
+// value takes one byte, as does an integer within 63 of the one before.
+size_t EncodeValue(double previous, double value, uint8_t* out);
+// Reads one value; returns the bytes used, 0 when they are no code.
+size_t DecodeValue(const uint8_t* in, size_t size, double previous, double* value);
+
+// Writes 16 values, which follow `previous`, to `out` (room for kMaxBlockBytes); returns the bytes used. `codes` are
+// the same values as EncodeValue wrote them, which is one of the forms a block may take.
+size_t EncodeBlock(const double* values, double previous, const uint8_t* codes, size_t codes_size, uint8_t* out);
+// Reads 16 values; returns the bytes used, 0 when they are no block.
+size_t DecodeBlock(const uint8_t* in, size_t size, double previous, double* values);
+
+// The values of a chunk: blocks in bytes [0, tail), single values in [tail, size). Writes the first `count` values to
+// `values` (room for `count` rounded up to a multiple of 16); false when the bytes are corrupt.
+bool DecodeValues(const uint8_t* in, size_t size, size_t tail, size_t count, double* values);
+
+}  // namespace tidewright::tsdb
