@@ -1,13 +1,16 @@
 #include "promql/engine.h"
 
 #include <algorithm>
-#include <set>
+#include <limits>
+#include <utility>
 
 #include "base/clock.h"
+#include "base/mutex.h"
 #include "promql/evaluator.h"
 #include "promql/lexer.h"
 #include "promql/parser.h"
 #include "promql/printer.h"
+#include "promql/query_slots.h"
 
 namespace tidewright::promql {
 namespace {
@@ -20,37 +23,73 @@ ParserOptions ParserOptionsOf(const EngineOptions& options) {
 
 // Takes off the names whose removal was delayed. Without any, `matrix` stays as it is.
 base::Status RemoveNames(EvalMatrix& matrix) {
+  bool any = false;
   for (auto& series : matrix) {
-    if (series.drop_name) series.labels = WithoutMetricLabels(series.labels);
+    any = any || series.drop_name;
+    if (series.drop_name) series.labels = series.labels.WithoutMetric();
     series.drop_name = false;
   }
-  return MergeDuplicates(matrix, kSameLabels);
+  return any ? MergeDuplicates(matrix, kSameLabels) : base::Status::Ok();
 }
 
-Vector ToVector(EvalMatrix matrix) {
+Vector ToVector(EvalMatrix matrix, int64_t time_ms) {
   Vector vector;
   vector.reserve(matrix.size());
   for (auto& series : matrix) {
-    if (!series.points.empty()) vector.push_back({std::move(series.labels), series.points.front()});
+    if (!series.PresentAt(0)) continue;
+    bool histogram = series.HistogramAt(0) != nullptr;
+    vector.push_back({series.labels.Copy(),
+                      {time_ms, histogram ? std::numeric_limits<double>::quiet_NaN() : series.values[0]},
+                      histogram ? std::move(series.histograms[0]) : nullptr});
   }
   return vector;
 }
 
-Matrix ToMatrix(EvalMatrix matrix) {
+MatrixSeries ToSeries(EvalSeries& series, const Steps& steps) {
+  MatrixSeries result{series.labels.Copy(), {}, {}};
+  auto absent = std::count_if(series.values.begin(), series.values.end(), IsAbsent);
+  result.points.reserve(series.values.size() - static_cast<size_t>(absent));
+  for (size_t i = 0; i < series.values.size(); ++i) {
+    if (!IsAbsent(series.values[i])) result.points.push_back({steps.At(i), series.values[i]});
+    if (series.HistogramAt(i) != nullptr) result.histograms.push_back({steps.At(i), std::move(series.histograms[i])});
+  }
+  series.values = {};
+  return result;
+}
+
+void SortByLabels(Matrix& matrix) {
+  std::sort(matrix.begin(), matrix.end(),
+            [](const MatrixSeries& a, const MatrixSeries& b) { return a.labels < b.labels; });
+}
+
+Matrix ToMatrix(EvalMatrix matrix, const Steps& steps) {
   Matrix sorted;
   sorted.reserve(matrix.size());
   for (auto& series : matrix) {
-    if (!series.points.empty()) sorted.push_back({std::move(series.labels), std::move(series.points)});
+    if (!series.IsEmpty()) sorted.push_back(ToSeries(series, steps));
   }
-  std::sort(sorted.begin(), sorted.end(),
-            [](const MatrixSeries& a, const MatrixSeries& b) { return a.labels < b.labels; });
+  SortByLabels(sorted);
   return sorted;
 }
+
+QueryResult WithAnnotations(Value value, const QueryState& state) {
+  auto infos = state.infos();
+  QueryResult result{
+      std::move(value), {state.warnings().begin(), state.warnings().end()}, {infos.begin(), infos.end()}, {}};
+  state.Report(&result.statistics);
+  return result;
+}
+
+// An expression with its tree. A tree is resolved anew for each evaluation, so that only one may be under way.
+struct Parsed {
+  std::string expr;
+  ExprPtr tree;
+};
 
 class EmbeddedEngine : public QueryEngine {
  public:
   EmbeddedEngine(tsdb::Queryable& storage, const EngineOptions& options, base::MetricRegistry* metrics)
-      : storage_(storage), options_(options) {
+      : storage_(storage), options_(options), slots_(options.max_concurrency) {
     if (metrics == nullptr) return;
     queries_ = &metrics->GetCounter("tidewright_promql_queries_total", "PromQL queries that were evaluated.");
     failures_ = &metrics->GetCounter("tidewright_promql_query_failures_total", "PromQL queries that failed.");
@@ -59,11 +98,16 @@ class EmbeddedEngine : public QueryEngine {
   }
 
   base::Result<QueryResult> Instant(const std::string& expr, int64_t time_ms) override {
-    return Measured([&] { return EvaluateInstant(expr, time_ms); });
+    return Evaluate({expr, time_ms, time_ms});
   }
   base::Result<QueryResult> Range(const std::string& expr, int64_t start_ms, int64_t end_ms, int64_t step_ms) override {
-    return Measured([&] { return EvaluateRange(expr, start_ms, end_ms, step_ms); });
+    if (step_ms <= 0) return base::InvalidArgumentError("the step of a range query must be greater than 0");
+    return Evaluate({expr, start_ms, end_ms, step_ms});
   }
+  base::Result<QueryResult> Evaluate(const QueryRequest& request) override;
+  base::Result<std::unique_ptr<PreparedQuery>> Prepare(const std::string& expr) override;
+  // `parsed` is the request's expression, or null.
+  base::Result<QueryResult> Run(const QueryRequest& request, Parsed* parsed);
   base::Result<std::vector<Labels>> Series(const std::vector<Matchers>& selectors, int64_t start_ms,
                                            int64_t end_ms) override;
   base::Result<std::vector<std::string>> LabelNames(const Matchers& matchers, int64_t start_ms,
@@ -72,23 +116,50 @@ class EmbeddedEngine : public QueryEngine {
                                                      int64_t start_ms, int64_t end_ms) override;
 
  private:
-  template <typename Evaluate>
-  base::Result<QueryResult> Measured(Evaluate evaluate);
-  base::Result<QueryResult> EvaluateInstant(const std::string& expr, int64_t time_ms);
-  base::Result<QueryResult> EvaluateRange(const std::string& expr, int64_t start_ms, int64_t end_ms, int64_t step_ms);
-  base::Result<Value> InstantValue(QueryState& state, const Expr& expr, int64_t time_ms);
+  base::Result<QueryResult> RunInSlot(const QueryRequest& request, const EngineOptions& options, Parsed* parsed);
+  base::Result<Parsed> Parse(const std::string& expr) const;
 
   tsdb::Queryable& storage_;
   const EngineOptions options_;
+  QuerySlots slots_;
   base::Counter* queries_ = nullptr;
   base::Counter* failures_ = nullptr;
   base::Histogram* seconds_ = nullptr;
 };
 
-template <typename Evaluate>
-base::Result<QueryResult> EmbeddedEngine::Measured(Evaluate evaluate) {
+class EmbeddedPreparedQuery : public PreparedQuery {
+ public:
+  EmbeddedPreparedQuery(EmbeddedEngine& engine, Parsed parsed) : engine_(engine), parsed_(std::move(parsed)) {}
+  const std::string& expr() const override { return parsed_.expr; }
+  base::Result<QueryResult> Instant(int64_t time_ms) override {
+    base::MutexLock lock(mu_);
+    return engine_.Run({parsed_.expr, time_ms, time_ms}, &parsed_);
+  }
+
+ private:
+  EmbeddedEngine& engine_;
+  base::Mutex mu_;
+  Parsed parsed_;  // The tree is guarded by mu_; the text never changes.
+};
+
+base::Result<Parsed> EmbeddedEngine::Parse(const std::string& expr) const {
+  TW_ASSIGN_OR_RETURN(ExprPtr tree, ParseExpression(expr, ParserOptionsOf(options_)));
+  return Parsed{expr, std::move(tree)};
+}
+
+base::Result<std::unique_ptr<PreparedQuery>> EmbeddedEngine::Prepare(const std::string& expr) {
+  TW_ASSIGN_OR_RETURN(Parsed parsed, Parse(expr));
+  return std::unique_ptr<PreparedQuery>(std::make_unique<EmbeddedPreparedQuery>(*this, std::move(parsed)));
+}
+
+base::Result<QueryResult> EmbeddedEngine::Evaluate(const QueryRequest& request) { return Run(request, nullptr); }
+
+base::Result<QueryResult> EmbeddedEngine::Run(const QueryRequest& request, Parsed* parsed) {
   int64_t begin = base::MonotonicNanos();
-  auto result = evaluate();
+  EngineOptions options = options_;
+  if (request.lookback_ms > 0) options.lookback_ms = request.lookback_ms;
+  if (request.timeout_ms > 0) options.timeout_ms = std::min(options.timeout_ms, request.timeout_ms);
+  auto result = RunInSlot(request, options, parsed);
   if (queries_ != nullptr) {
     queries_->Add();
     if (!result.ok()) failures_->Add();
@@ -97,14 +168,25 @@ base::Result<QueryResult> EmbeddedEngine::Measured(Evaluate evaluate) {
   return result;
 }
 
-QueryResult WithAnnotations(Value value, const QueryState& state) {
-  return {std::move(value),
-          {state.warnings().begin(), state.warnings().end()},
-          {state.infos().begin(), state.infos().end()}};
+// What kinds of expressions and how many steps a request may have.
+base::Status CheckRequest(const QueryRequest& request, const EngineOptions& options, const Expr& tree) {
+  if (request.step_ms == 0) return base::Status::Ok();
+  if (request.end_ms < request.start_ms) {
+    return base::InvalidArgumentError("the end of a range query lies before its start");
+  }
+  if (tree.type != ValueType::kVector && tree.type != ValueType::kScalar) {
+    return base::InvalidArgumentError("a range query needs an expression of type scalar or instant vector, got " +
+                                      std::string(TypeName(tree.type)));
+  }
+  int64_t count = SaturatingSub(request.end_ms, request.start_ms) / request.step_ms + 1;
+  if (static_cast<uint64_t>(count) <= options.max_samples) return base::Status::Ok();
+  return base::ResourceExhaustedError("the range query has " + std::to_string(count) + " steps, more than " +
+                                      std::to_string(options.max_samples) + "; widen its step");
 }
 
-base::Result<Value> EmbeddedEngine::InstantValue(QueryState& state, const Expr& expr, int64_t time_ms) {
-  Evaluator evaluator(state, Steps{time_ms, 1, 1});
+base::Result<Value> InstantValue(QueryState& state, const Expr& expr, int64_t time_ms) {
+  Steps steps{time_ms, 1, 1};
+  Evaluator evaluator(state, steps);
   switch (expr.type) {
     case ValueType::kString: return Value(StringValue{time_ms, Evaluator::StringOf(expr)});
     case ValueType::kScalar: {
@@ -112,47 +194,52 @@ base::Result<Value> EmbeddedEngine::InstantValue(QueryState& state, const Expr& 
       return Value(Scalar{{time_ms, values.front()}});
     }
     case ValueType::kMatrix: {
-      TW_ASSIGN_OR_RETURN(EvalMatrix matrix, evaluator.EvalRangeVector(expr));
-      TW_RETURN_IF_ERROR(RemoveNames(matrix));
-      return Value(ToMatrix(std::move(matrix)));
+      TW_ASSIGN_OR_RETURN(Matrix matrix, evaluator.EvalRangeVector(expr));
+      SortByLabels(matrix);
+      return Value(std::move(matrix));
     }
     default: break;
   }
   TW_ASSIGN_OR_RETURN(EvalMatrix matrix, evaluator.Eval(expr));
   TW_RETURN_IF_ERROR(RemoveNames(matrix));
-  return Value(ToVector(std::move(matrix)));
+  return Value(ToVector(std::move(matrix), time_ms));
 }
 
-base::Result<QueryResult> EmbeddedEngine::EvaluateInstant(const std::string& expr, int64_t time_ms) {
-  TW_ASSIGN_OR_RETURN(ExprPtr tree, ParseExpression(expr, ParserOptionsOf(options_)));
-  QueryState state(expr, options_, time_ms, time_ms, 1);
-  TW_RETURN_IF_ERROR(state.Prepare(*tree));
-  TW_RETURN_IF_ERROR(state.Select(*tree, storage_));
-  TW_ASSIGN_OR_RETURN(Value value, InstantValue(state, *tree, time_ms));
-  return WithAnnotations(std::move(value), state);
-}
-
-base::Result<QueryResult> EmbeddedEngine::EvaluateRange(const std::string& expr, int64_t start_ms, int64_t end_ms,
-                                                        int64_t step_ms) {
-  if (step_ms <= 0) return base::InvalidArgumentError("the step of a range query must be greater than 0");
-  if (end_ms < start_ms) return base::InvalidArgumentError("the end of a range query lies before its start");
-  TW_ASSIGN_OR_RETURN(ExprPtr tree, ParseExpression(expr, ParserOptionsOf(options_)));
-  if (tree->type != ValueType::kVector && tree->type != ValueType::kScalar) {
-    return base::InvalidArgumentError("a range query needs an expression of type scalar or instant vector, got " +
-                                      std::string(TypeName(tree->type)));
-  }
-  int64_t count = SaturatingSub(end_ms, start_ms) / step_ms + 1;
-  if (static_cast<uint64_t>(count) > options_.max_samples) {
-    return base::ResourceExhaustedError("the range query has " + std::to_string(count) + " steps, more than " +
-                                        std::to_string(options_.max_samples) + "; widen its step");
-  }
-  QueryState state(expr, options_, start_ms, end_ms, step_ms);
-  TW_RETURN_IF_ERROR(state.Prepare(*tree));
-  TW_RETURN_IF_ERROR(state.Select(*tree, storage_));
-  Evaluator evaluator(state, Steps{start_ms, step_ms, static_cast<size_t>(count)});
-  TW_ASSIGN_OR_RETURN(EvalMatrix matrix, evaluator.Eval(*tree));
+base::Result<Value> RangeValue(QueryState& state, const QueryRequest& request, const Expr& expr) {
+  int64_t count = SaturatingSub(request.end_ms, request.start_ms) / request.step_ms + 1;
+  Evaluator evaluator(state, Steps{request.start_ms, request.step_ms, static_cast<size_t>(count)});
+  TW_ASSIGN_OR_RETURN(EvalMatrix matrix, evaluator.Eval(expr));
   TW_RETURN_IF_ERROR(RemoveNames(matrix));
-  return WithAnnotations(ToMatrix(std::move(matrix)), state);
+  return Value(ToMatrix(std::move(matrix), evaluator.steps()));
+}
+
+base::Result<QueryResult> EmbeddedEngine::RunInSlot(const QueryRequest& request, const EngineOptions& options,
+                                                    Parsed* parsed) {
+  int64_t begin = base::MonotonicNanos();
+  int64_t deadline = SaturatingAdd(begin, options.timeout_ms * 1'000'000);
+  TW_ASSIGN_OR_RETURN(QuerySlots::Held slot, slots_.Acquire(deadline, request.cancelled));
+  int64_t started = base::MonotonicNanos();
+  Parsed own;
+  if (parsed == nullptr) {
+    TW_ASSIGN_OR_RETURN(own, Parse(request.expr));
+    parsed = &own;
+  }
+  Expr& tree = *parsed->tree;
+  TW_RETURN_IF_ERROR(CheckRequest(request, options, tree));
+  bool instant = request.step_ms == 0;
+  int64_t end_ms = instant ? request.start_ms : request.end_ms;
+  QueryState state(parsed->expr, options, request.start_ms, end_ms, instant ? 1 : request.step_ms, deadline,
+                   request.cancelled);
+  TW_RETURN_IF_ERROR(state.Prepare(tree));
+  TW_RETURN_IF_ERROR(state.Select(tree, storage_));
+  int64_t prepared = base::MonotonicNanos();
+  auto value = instant ? InstantValue(state, tree, request.start_ms) : RangeValue(state, request, tree);
+  if (!value.ok()) return value.status();
+  QueryResult result = WithAnnotations(*std::move(value), state);
+  result.statistics.queue_nanos = started - begin;
+  result.statistics.prepare_nanos = prepared - started;
+  result.statistics.eval_nanos = base::MonotonicNanos() - prepared;
+  return result;
 }
 
 base::Result<std::vector<Labels>> EmbeddedEngine::Series(const std::vector<Matchers>& selectors, int64_t start_ms,
@@ -182,6 +269,31 @@ base::Result<std::vector<std::string>> EmbeddedEngine::LabelValues(const std::st
 }
 
 }  // namespace
+
+namespace {
+
+// Parses at each evaluation.
+class PlainPreparedQuery : public PreparedQuery {
+ public:
+  PlainPreparedQuery(QueryEngine& engine, std::string expr) : engine_(engine), expr_(std::move(expr)) {}
+  const std::string& expr() const override { return expr_; }
+  base::Result<QueryResult> Instant(int64_t time_ms) override { return engine_.Instant(expr_, time_ms); }
+
+ private:
+  QueryEngine& engine_;
+  const std::string expr_;
+};
+
+}  // namespace
+
+base::Result<QueryResult> QueryEngine::Evaluate(const QueryRequest& request) {
+  if (request.step_ms == 0) return Instant(request.expr, request.start_ms);
+  return Range(request.expr, request.start_ms, request.end_ms, request.step_ms);
+}
+
+base::Result<std::unique_ptr<PreparedQuery>> QueryEngine::Prepare(const std::string& expr) {
+  return std::unique_ptr<PreparedQuery>(std::make_unique<PlainPreparedQuery>(*this, expr));
+}
 
 std::unique_ptr<QueryEngine> NewEmbeddedEngine(tsdb::Queryable& storage, const EngineOptions& options,
                                                base::MetricRegistry* metrics) {

@@ -1,6 +1,7 @@
 // QueryEngine: evaluates PromQL. Everything above (adapter, rules, scaler, web) sees only this interface.
 #pragma once
 
+#include <atomic>
 #include <cstdint>
 #include <memory>
 #include <string>
@@ -18,16 +19,39 @@ struct EngineOptions {
   int64_t default_subquery_step_ms = 60 * 1000;
   size_t max_samples = 50'000'000;  // Points held in memory by one query.
   int64_t timeout_ms = 120'000;
+  size_t max_concurrency = 20;  // Queries that run at a time; others wait in the order of their arrival.
 
   // Parts of the language that are experimental in Prometheus too, off as there.
   bool experimental_functions = false;  // limitk, limit_ratio, sort_by_label, mad_over_time, info, ...
   bool fill_modifiers = false;          // a + fill(0) b
   bool extended_selectors = false;      // rate(x[5m] anchored), x smoothed
   bool delayed_name_removal = false;    // Metric names are dropped from the final result only.
+  bool use_start_timestamps = false;    // rate() and its kin look at when counters began.
+};
+
+// One evaluation of an expression.
+struct QueryRequest {
+  std::string expr;
+  int64_t start_ms = 0;  // The time of an instant query.
+  int64_t end_ms = 0;
+  int64_t step_ms = 0;                           // 0: an instant query.
+  int64_t timeout_ms = 0;                        // Shortens that of the engine; 0: that of the engine.
+  int64_t lookback_ms = 0;                       // Instead of that of the engine; 0: that of the engine.
+  const std::atomic<bool>* cancelled = nullptr;  // Set by the caller to end the query soon. Borrowed.
+};
+
+// An expression that is evaluated again and again: parsed and planned once. Thread-safe; evaluations take turns.
+class PreparedQuery {
+ public:
+  virtual ~PreparedQuery() = default;
+  virtual const std::string& expr() const = 0;
+  // As QueryEngine::Instant().
+  virtual base::Result<QueryResult> Instant(int64_t time_ms) = 0;
 };
 
 // Thread-safe. Errors: kInvalidArgument (parse error with "line:column: what was expected", or an evaluation error such
-// as a many-to-many match), kResourceExhausted (max_samples), kDeadlineExceeded, kUnavailable (storage or remote).
+// as a many-to-many match), kResourceExhausted (max_samples), kDeadlineExceeded, kCancelled, kUnavailable (storage or
+// remote).
 class QueryEngine {
  public:
   virtual ~QueryEngine() = default;
@@ -37,6 +61,11 @@ class QueryEngine {
   // Evaluates at start, start + step, ... <= end. The value is a Matrix. step_ms > 0.
   virtual base::Result<QueryResult> Range(const std::string& expr, int64_t start_ms, int64_t end_ms,
                                           int64_t step_ms) = 0;
+  // Either, with what Instant() and Range() take from the engine's options. Engines that know no such limits ignore
+  // them.
+  virtual base::Result<QueryResult> Evaluate(const QueryRequest& request);
+  // kInvalidArgument when the expression cannot be parsed. The query must not outlive the engine.
+  virtual base::Result<std::unique_ptr<PreparedQuery>> Prepare(const std::string& expr);
   // Label sets of the series that match any of the selectors and have samples in the time range.
   virtual base::Result<std::vector<Labels>> Series(const std::vector<Matchers>& selectors, int64_t start_ms,
                                                    int64_t end_ms) = 0;

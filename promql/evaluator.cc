@@ -2,21 +2,50 @@
 
 #include <algorithm>
 
-#include "promql/extended_range.h"
 #include "promql/functions.h"
+#include "promql/histogram.h"
 
 namespace tidewright::promql {
 namespace {
 
 const char kSameLabels[] = "vector cannot contain metrics with the same labelset";
 
+size_t SizeOf(const EvalSeries& series) {
+  size_t size = series.values.size();
+  for (const auto& h : series.histograms) size += h == nullptr ? 1 : SizeInSamples(*h);
+  return size;
+}
+
+// A vector on one side, a scalar on the other.
+bool IsVectorScalar(const Binary& node) {
+  return (node.left->type == ValueType::kVector) != (node.right->type == ValueType::kVector);
+}
+
+const Expr& VectorSide(const Binary& node) { return node.left->type == ValueType::kVector ? *node.left : *node.right; }
+
+bool IsMath(const Call& call) { return std::holds_alternative<MathFn>(call.function->implementation); }
+bool IsRangeCall(const Call& call) { return std::holds_alternative<RangeFn>(call.function->implementation); }
+
+// Nodes that make each series of their result from one series of their input.
+bool GoesSeriesBySeries(const Expr& expr) {
+  switch (expr.kind) {
+    case NodeKind::kVectorSelector:
+    case NodeKind::kUnary: return true;
+    case NodeKind::kCall: return IsMath(As<Call>(expr)) || IsRangeCall(As<Call>(expr));
+    case NodeKind::kBinary: return IsVectorScalar(As<Binary>(expr));
+    default: return false;
+  }
+}
+
 }  // namespace
 
 const std::string& Evaluator::StringOf(const Expr& expr) { return As<StringLiteral>(StripParens(expr)).value; }
 
+base::Status Evaluator::Hold(const EvalSeries& series) { return state_.AddSamples(SizeOf(series)); }
+
 void Evaluator::Release(const EvalMatrix& matrix) {
   size_t count = 0;
-  for (const auto& series : matrix) count += series.points.size();
+  for (const auto& series : matrix) count += SizeOf(series);
   state_.ReleaseSamples(count);
 }
 
@@ -24,64 +53,116 @@ void Evaluator::DropName(EvalSeries& series) const {
   if (state_.options().delayed_name_removal) {
     series.drop_name = true;
   } else {
-    series.labels = WithoutMetricLabels(series.labels);
+    series.labels = series.labels.WithoutMetric();
   }
-}
-
-void Evaluator::DropNames(EvalMatrix& matrix) const {
-  for (auto& series : matrix) DropName(series);
 }
 
 base::Status Evaluator::JoinEqual(EvalMatrix& matrix) const { return MergeDuplicates(matrix, kSameLabels); }
 
-std::string Evaluator::ForMetric(const Labels& labels) const {
-  std::string name(state_.options().delayed_name_removal ? labels.MetricName() : "");
+std::string Evaluator::ForMetric(const LabelsView& labels) const {
+  std::string name(state_.options().delayed_name_removal ? labels.Get(tsdb::kMetricName) : "");
   return name.empty() ? "" : " for metric name \"" + name + "\"";
 }
 
+base::Result<EvalMatrix> Evaluator::ScalarMatrix(std::vector<double> values) {
+  EvalMatrix matrix(1);
+  matrix[0].values = std::move(values);
+  TW_RETURN_IF_ERROR(Hold(matrix[0]));
+  return matrix;
+}
+
 base::Result<EvalMatrix> Evaluator::Eval(const Expr& expr) {
-  if (expr.step_invariant && steps_.count > 1 && expr.kind != NodeKind::kNumber) return EvalOnce(expr);
-  return EvalNode(expr);
+  TW_RETURN_IF_ERROR(state_.CheckDeadline());
+  const Expr& inner = StripParens(expr);
+  if (inner.step_invariant && steps_.count > 1 && inner.kind != NodeKind::kNumber) return EvalOnce(inner);
+  return GoesSeriesBySeries(inner) ? Collect(inner) : EvalNode(inner);
+}
+
+base::Status Evaluator::Stream(const Expr& expr, const SeriesSink& sink) {
+  const Expr& inner = StripParens(expr);
+  bool once = inner.step_invariant && steps_.count > 1;
+  if (!once && GoesSeriesBySeries(inner) && !NeedsJoin(inner)) return StreamNode(inner, sink);
+  auto matrix = Eval(inner);
+  if (!matrix.ok()) return matrix.status();
+  Release(*matrix);
+  for (auto& series : *matrix) TW_RETURN_IF_ERROR(sink(series));
+  return base::Status::Ok();
 }
 
 // Evaluates at the first step and repeats the result at the others.
 base::Result<EvalMatrix> Evaluator::EvalOnce(const Expr& expr) {
   Evaluator once(state_, Steps{steps_.start, steps_.step, 1});
   auto result = once.Eval(expr);
-  if (!result.ok()) return result.status();
+  if (!result.ok()) return result;
   for (auto& series : *result) {
-    if (series.points.empty()) continue;
-    TW_RETURN_IF_ERROR(state_.AddSamples(steps_.count - 1));
-    double value = series.points.front().v;
-    series.points.resize(steps_.count);
-    for (size_t i = 0; i < steps_.count; ++i) series.points[i] = {steps_.At(i), value};
+    if (series.values.empty()) continue;
+    TW_RETURN_IF_ERROR(state_.AddSamples(SizeOf(series) * (steps_.count - 1)));
+    series.values.resize(steps_.count, double(series.values.front()));
+    if (series.HasHistograms()) series.histograms.resize(steps_.count, HistogramPtr(series.histograms.front()));
   }
   return result;
 }
 
-base::Result<EvalMatrix> Evaluator::EvalNode(const Expr& expr) {
-  TW_RETURN_IF_ERROR(state_.CheckDeadline());
-  switch (expr.kind) {
-    case NodeKind::kNumber: return Constant(As<NumberLiteral>(expr).value);
-    case NodeKind::kVectorSelector: return EvalSelector(As<VectorSelector>(expr), false);
-    case NodeKind::kCall: return EvalCall(As<Call>(expr));
-    case NodeKind::kAggregate: return EvalAggregate(*this, As<Aggregate>(expr));
-    case NodeKind::kBinary: return EvalBinary(*this, As<Binary>(expr));
-    case NodeKind::kUnary: return EvalUnary(As<Unary>(expr));
-    case NodeKind::kParen: return Eval(*As<Paren>(expr).expr);
-    case NodeKind::kString:
-    case NodeKind::kMatrixSelector:
-    case NodeKind::kSubquery: break;
-  }
-  return base::InternalError("a range vector or string was evaluated as an instant vector");
+base::Result<EvalMatrix> Evaluator::Collect(const Expr& expr) {
+  EvalMatrix matrix;
+  TW_RETURN_IF_ERROR(StreamNode(expr, [&](EvalSeries& series) {
+    TW_RETURN_IF_ERROR(Hold(series));
+    matrix.push_back(std::move(series));
+    return base::Status::Ok();
+  }));
+  if (NeedsJoin(expr)) TW_RETURN_IF_ERROR(JoinEqual(matrix));
+  return matrix;
 }
 
-base::Result<EvalMatrix> Evaluator::Constant(double value) {
-  TW_RETURN_IF_ERROR(state_.AddSamples(steps_.count));
-  EvalMatrix matrix(1);
-  matrix[0].points.resize(steps_.count);
-  for (size_t i = 0; i < steps_.count; ++i) matrix[0].points[i] = {steps_.At(i), value};
-  return matrix;
+base::Result<EvalMatrix> Evaluator::EvalNode(const Expr& expr) {
+  switch (expr.kind) {
+    case NodeKind::kNumber: return ScalarMatrix(std::vector<double>(steps_.count, As<NumberLiteral>(expr).value));
+    case NodeKind::kCall: return std::get<GeneralFn>(As<Call>(expr).function->implementation)(*this, As<Call>(expr));
+    case NodeKind::kAggregate: return EvalAggregate(*this, As<Aggregate>(expr));
+    case NodeKind::kBinary:
+      return As<Binary>(expr).left->type == ValueType::kVector ? EvalVectorBinary(*this, As<Binary>(expr))
+                                                               : EvalScalarBinary(*this, As<Binary>(expr));
+    default: return base::InternalError("a range vector or string was evaluated as an instant vector");
+  }
+}
+
+base::Status Evaluator::StreamNode(const Expr& expr, const SeriesSink& sink) {
+  switch (expr.kind) {
+    case NodeKind::kVectorSelector: {
+      const auto& selector = As<VectorSelector>(expr);
+      return StreamSelector(selector, state_.SeriesOf(selector), Take::kValue, sink);
+    }
+    case NodeKind::kUnary: return StreamUnary(As<Unary>(expr), sink);
+    case NodeKind::kBinary: return StreamVectorScalar(*this, As<Binary>(expr), sink);
+    default: return IsMath(As<Call>(expr)) ? StreamMath(As<Call>(expr), sink) : StreamRangeCall(As<Call>(expr), sink);
+  }
+}
+
+// True when the series of `expr` stay different without their metric labels.
+bool Evaluator::StaysUnique(const Expr& parenthesized) const {
+  const Expr& expr = StripParens(parenthesized);
+  switch (expr.kind) {
+    case NodeKind::kVectorSelector: return state_.DifferWithoutName(As<VectorSelector>(expr));
+    case NodeKind::kMatrixSelector: return state_.DifferWithoutName(*As<MatrixSelector>(expr).selector);
+    case NodeKind::kUnary: return StaysUnique(*As<Unary>(expr).expr);
+    case NodeKind::kBinary: return IsVectorScalar(As<Binary>(expr)) && StaysUnique(VectorSide(As<Binary>(expr)));
+    case NodeKind::kCall: {
+      const auto& call = As<Call>(expr);
+      if (IsMath(call)) return StaysUnique(*call.args[0]);
+      return IsRangeCall(call) && StaysUnique(*call.args[RangeArgument(*call.function)]);
+    }
+    default: return false;
+  }
+}
+
+// True when a node that goes series by series may make series equal by dropping their names.
+bool Evaluator::NeedsJoin(const Expr& expr) const {
+  if (state_.options().delayed_name_removal || expr.kind == NodeKind::kVectorSelector) return false;
+  bool drops = true;
+  if (expr.kind == NodeKind::kUnary) drops = As<Unary>(expr).op == Op::kSub;
+  if (expr.kind == NodeKind::kBinary) drops = DropsName(As<Binary>(expr));
+  if (expr.kind == NodeKind::kCall) drops = !As<Call>(expr).function->keeps_name;
+  return drops && !StaysUnique(expr);
 }
 
 base::Result<std::vector<double>> Evaluator::EvalScalar(const Expr& expr) {
@@ -90,126 +171,31 @@ base::Result<std::vector<double>> Evaluator::EvalScalar(const Expr& expr) {
   }
   auto matrix = Eval(expr);
   if (!matrix.ok()) return matrix.status();
-  std::vector<double> values(steps_.count);
-  for (const auto& series : *matrix) {
-    for (const Point& point : series.points) values[steps_.IndexOf(point.t)] = point.v;
-  }
   Release(*matrix);
-  return values;
+  return std::move(matrix->front().values);
 }
 
-base::Result<EvalMatrix> Evaluator::EvalUnary(const Unary& node) {
-  auto result = Eval(*node.expr);
-  if (!result.ok() || node.op == Op::kAdd) return result;
-  for (auto& series : *result) {
-    for (Point& point : series.points) point.v = -point.v;
-    DropName(series);
-  }
-  TW_RETURN_IF_ERROR(JoinEqual(*result));
-  return result;
-}
-
-base::Result<EvalMatrix> Evaluator::EvalCall(const Call& node) {
-  const FunctionDef& function = *node.function;
-  if (std::holds_alternative<MathFn>(function.implementation)) return EvalMath(node);
-  if (std::holds_alternative<RangeFn>(function.implementation)) return EvalRangeCall(node);
-  return std::get<GeneralFn>(function.implementation)(*this, node);
-}
-
-base::Result<EvalMatrix> Evaluator::EvalMath(const Call& node) {
-  auto result = Eval(*node.args[0]);
-  if (!result.ok()) return result;
-  MathFn compute = std::get<MathFn>(node.function->implementation);
-  for (auto& series : *result) {
-    for (Point& point : series.points) point.v = compute(point.v);
-    DropName(series);
-  }
-  TW_RETURN_IF_ERROR(JoinEqual(*result));
-  return result;
-}
-
-base::Result<EvalMatrix> Evaluator::EvalSelector(const VectorSelector& selector, bool own_times) {
-  return FollowAll(selector, state_.SeriesOf(selector), own_times);
-}
-
-base::Result<EvalMatrix> Evaluator::FollowAll(const VectorSelector& selector, const QueryState::SeriesList& list,
-                                              bool own_times) {
-  if (selector.extension == Extension::kAnchored) {
-    return base::InvalidArgumentError("the modifier anchored needs a range selector such as x[5m] anchored");
-  }
-  EvalMatrix matrix;
-  for (const auto& series : list) {
-    std::vector<Point> points;
-    bool smoothed = selector.extension == Extension::kSmoothed && !own_times;
-    TW_RETURN_IF_ERROR(smoothed ? FollowSmoothed(selector, *series, &points)
-                                : FollowSeries(selector, *series, own_times, &points));
-    if (points.empty()) continue;
-    matrix.push_back({series->labels(), std::move(points), false});
-  }
-  return matrix;
-}
-
-// The newest sample within the lookback of each step, unless it is a stale marker.
-base::Status Evaluator::FollowSeries(const VectorSelector& selector, const tsdb::Series& series, bool own_times,
-                                     std::vector<Point>* points) {
-  const TimeShift& shift = selector.shift;
-  bool pinned = shift.at != TimeShift::At::kNone;
-  int64_t lookback = state_.options().lookback_ms;
-  auto reference = [&](size_t i) { return SaturatingSub(pinned ? shift.at_ms : steps_.At(i), shift.offset_ms); };
-  auto iterator = series.Iterator();
-  bool more = iterator->Seek(SaturatingAdd(SaturatingSub(reference(0), lookback), 1));
-  Point last{std::numeric_limits<int64_t>::min(), 0};
-  for (size_t i = 0; i < steps_.count; ++i) {
-    int64_t time = reference(i);
-    int64_t after = SaturatingSub(time, lookback);
-    if (more && steps_.step > lookback) more = iterator->Seek(SaturatingAdd(after, 1));
-    for (; more && iterator->At().t <= time; more = iterator->Next()) last = iterator->At();
-    if (last.t > after) {
-      if (tsdb::IsStaleNan(last.v)) continue;
-      points->push_back({steps_.At(i), own_times ? static_cast<double>(last.t) / 1000 : last.v});
-      continue;
+base::Status Evaluator::StreamUnary(const Unary& node, const SeriesSink& sink) {
+  if (node.op == Op::kAdd) return Stream(*node.expr, sink);
+  return Stream(*node.expr, [&](EvalSeries& series) {
+    MapValues(series.values, [](double v, size_t) { return -v; });
+    for (auto& h : series.histograms) {
+      if (h != nullptr) h = Scale(*h, -1);
     }
-    if (!more || pinned) break;
-    // Nothing until the next sample: go to the first step that sees it.
-    int64_t ahead = (SaturatingSub(iterator->At().t, time) - 1) / steps_.step;
-    if (ahead > 0) i += std::min(static_cast<size_t>(ahead), steps_.count - 1 - i);
-  }
-  return state_.AddSamples(points->size());
+    if (node.type == ValueType::kVector) DropName(series);
+    return sink(series);
+  });
 }
 
-// The value on the line between the samples around each step, or that of the sample before.
-base::Status Evaluator::FollowSmoothed(const VectorSelector& selector, const tsdb::Series& series,
-                                       std::vector<Point>* points) {
-  const TimeShift& shift = selector.shift;
-  int64_t lookback = state_.options().lookback_ms;
-  auto iterator = series.Iterator();
-  bool more = iterator->Next();
-  Point before{std::numeric_limits<int64_t>::min(), 0};
-  for (size_t i = 0; i < steps_.count; ++i) {
-    if (i % 1024 == 0) TW_RETURN_IF_ERROR(state_.CheckDeadline());
-    int64_t time = shift.at != TimeShift::At::kNone ? shift.at_ms : steps_.At(i);
-    time = SaturatingSub(time, shift.offset_ms);
-    for (; more && iterator->At().t <= time; more = iterator->Next()) before = iterator->At();
-    if (before.t <= SaturatingSub(time, lookback) || tsdb::IsStaleNan(before.v)) continue;
-    bool behind = more && iterator->At().t <= SaturatingAdd(time, lookback) && !tsdb::IsStaleNan(iterator->At().v);
-    points->push_back({steps_.At(i), behind ? Smoothed(before, iterator->At(), time) : before.v});
-  }
-  return state_.AddSamples(points->size());
-}
-
-base::Result<EvalMatrix> Evaluator::EvalRangeVector(const Expr& expr) {
-  auto input = RangeInput::Open(*this, StripParens(expr));
-  if (!input.ok()) return input.status();
-  int64_t end = input->End(steps_.end());
-  EvalMatrix matrix;
-  for (size_t i = 0; i < input->size(); ++i) {
-    RangeInput::Cursor cursor(*input, i);
-    auto window = cursor.Window(SaturatingSub(end, input->range_ms()), end);
-    if (window.empty()) continue;
-    TW_RETURN_IF_ERROR(state_.AddSamples(window.size()));
-    matrix.push_back({input->labels(i), {window.begin(), window.end()}, input->drop_name(i)});
-  }
-  return matrix;
+// Functions of one float; histograms are left out.
+base::Status Evaluator::StreamMath(const Call& node, const SeriesSink& sink) {
+  MathFn compute = std::get<MathFn>(node.function->implementation);
+  return Stream(*node.args[0], [&](EvalSeries& series) {
+    MapValues(series.values, [&](double v, size_t) { return compute(v); });
+    series.DropHistograms();
+    DropName(series);
+    return sink(series);
+  });
 }
 
 }  // namespace tidewright::promql

@@ -8,6 +8,8 @@
 #include <algorithm>
 #include <cmath>
 
+#include "promql/histogram_rate.h"
+
 namespace tidewright::promql {
 namespace {
 
@@ -26,89 +28,83 @@ double Interpolate(const Point& left, const Point& right, int64_t t, bool counte
   return from + (to - from) * static_cast<double>(t - left.t) / static_cast<double>(right.t - left.t);
 }
 
-// The index of the last sample at or before the range's start, else of the first one.
-size_t FirstIndex(const RangeCall& call) {
-  auto after = std::upper_bound(call.window.begin(), call.window.end(), call.start_ms,
-                                [](int64_t t, const Point& point) { return t < point.t; });
-  return after == call.window.begin() ? 0 : static_cast<size_t>(after - call.window.begin()) - 1;
+// Which samples of an extended window stand for its edges: the last one at or before the start, else the first; and the
+// first one at or after the end of a smoothed range, else the last.
+struct Edges {
+  size_t first = 0;
+  size_t last = 0;
+  bool inside = false;  // The range holds something to work on.
+};
+
+// `time_of(i)` of `size` > 0 samples.
+template <typename TimeOf>
+Edges FindEdges(const RangeCall& call, size_t size, TimeOf time_of) {
+  Edges edges;
+  while (edges.first + 1 < size && time_of(edges.first + 1) <= call.start_ms) ++edges.first;
+  edges.last = size - 1;
+  bool smoothed = call.extension == Extension::kSmoothed;
+  while (smoothed && edges.last > 0 && time_of(edges.last - 1) >= call.end_ms) --edges.last;
+  edges.inside = time_of(edges.last) > call.start_ms && time_of(edges.first) <= call.end_ms;
+  return edges;
 }
 
-// The index of the first sample at or after the range's end, else of the last one.
-size_t LastIndex(const RangeCall& call) {
-  auto at = std::lower_bound(call.window.begin(), call.window.end(), call.end_ms,
-                             [](const Point& point, int64_t t) { return point.t < t; });
-  return std::min(static_cast<size_t>(at - call.window.begin()), call.window.size() - 1);
-}
+Point PointAt(const SampleSpan& window, size_t i) { return {window.t[i], window.v[i]}; }
 
-// What a counter lost by resets on its way from `left` over the points to `right`.
-double LostByResets(double left, std::span<const Point> points, double right) {
+// What a counter lost by resets on its way from `left` over the samples [begin, end) to `right`.
+double LostByResets(double left, const SampleSpan& window, size_t begin, size_t end, double right) {
   double lost = 0;
   double previous = left;
-  for (const Point& point : points) {
-    if (point.v < previous) lost += previous;
-    previous = point.v;
+  for (size_t i = begin; i < end; ++i) {
+    if (window.v[i] < previous) lost += previous;
+    previous = window.v[i];
   }
   return right < previous ? lost + previous : lost;
 }
 
-bool Difference(const RangeCall& call, bool counter, double* value) {
-  auto window = call.window;
+void FloatDifference(const RangeCall& call, bool counter, RangeResult* result) {
+  const SampleSpan& window = call.window;
+  auto [first, last, inside] = FindEdges(call, window.t.size(), [&](size_t i) { return window.t[i]; });
+  if (!inside) return;
   bool smoothed = call.extension == Extension::kSmoothed;
-  size_t first = FirstIndex(call);
-  size_t last = smoothed ? LastIndex(call) : window.size() - 1;
-  if (window[last].t <= call.start_ms || window[first].t > call.end_ms) return false;
-  double left = window[first].v;
-  double right = window[last].v;
-  if (smoothed && window[first].t < call.start_ms) {
-    left = Interpolate(window[first], window[first + 1], call.start_ms, counter, true);
+  double left = window.v[first];
+  double right = window.v[last];
+  if (smoothed && window.t[first] < call.start_ms) {
+    left = Interpolate(PointAt(window, first), PointAt(window, first + 1), call.start_ms, counter, true);
   }
-  if (smoothed && last > 0 && window[last].t > call.end_ms) {
+  if (smoothed && last > 0 && window.t[last] > call.end_ms) {
     // With both edges between the same two samples, a reset in between lies before both.
-    bool same = last == first + 1 && window[first].t < call.start_ms;
-    right = Interpolate(window[last - 1], window[last], call.end_ms, counter, same);
+    bool same = last == first + 1 && window.t[first] < call.start_ms;
+    right = Interpolate(PointAt(window, last - 1), PointAt(window, last), call.end_ms, counter, same);
   }
-  *value = right - left;
-  if (!counter) return true;
+  result->v = right - left;
+  if (!counter) return;
   // The edges' values stand for the samples there.
-  size_t begin = first + (window[first].t <= call.start_ms ? 1 : 0);
-  size_t end = last + (window[last].t >= call.end_ms ? 0 : 1);
-  *value += LostByResets(left, window.subspan(begin, end > begin ? end - begin : 0), right);
-  return true;
+  size_t begin = first + (window.t[first] <= call.start_ms ? 1 : 0);
+  size_t end = last + (window.t[last] >= call.end_ms ? 0 : 1);
+  result->v += LostByResets(left, window, begin, end, right);
 }
 
-// The samples from the anchor on; empty when none lies inside of the range.
-std::span<const Point> Anchored(const RangeCall& call) {
-  if (call.window.back().t <= call.start_ms) return {};
-  return call.window.subspan(FirstIndex(call));
+void Difference(RangeCall& call, bool counter, RangeResult* result) {
+  const auto& histograms = call.window.histograms;
+  if (!call.window.t.empty() && !histograms.empty()) return call.Warn(kMixedTypes);
+  if (histograms.empty()) return FloatDifference(call, counter, result);
+  Edges edges = FindEdges(call, histograms.size(), [&](size_t i) { return histograms[i].t; });
+  if (edges.inside) result->h = ExtendedHistogramIncrease(call, edges.first, edges.last, counter);
 }
 
 }  // namespace
 
-bool ExtendedIncrease(RangeCall& call, double* value) { return Difference(call, true, value); }
-bool ExtendedDelta(RangeCall& call, double* value) { return Difference(call, false, value); }
+void ExtendedIncrease(RangeCall& call, RangeResult* result) { Difference(call, true, result); }
+void ExtendedDelta(RangeCall& call, RangeResult* result) { Difference(call, false, result); }
 
-bool ExtendedRate(RangeCall& call, double* value) {
-  if (!Difference(call, true, value)) return false;
-  *value /= static_cast<double>(call.end_ms - call.start_ms) / 1000;
-  return true;
-}
-
-bool AnchoredResets(RangeCall& call, double* value) {
-  auto points = Anchored(call);
-  *value = 0;
-  for (size_t i = 1; i < points.size(); ++i) *value += points[i].v < points[i - 1].v ? 1 : 0;
-  return !points.empty();
-}
-
-bool AnchoredChanges(RangeCall& call, double* value) {
-  auto points = Anchored(call);
-  *value = 0;
-  for (size_t i = 1; i < points.size(); ++i) {
-    double a = points[i - 1].v;
-    double b = points[i].v;
-    if (a != b && !(std::isnan(a) && std::isnan(b))) *value += 1;
+void ExtendedRate(RangeCall& call, RangeResult* result) {
+  Difference(call, true, result);
+  double seconds = static_cast<double>(call.end_ms - call.start_ms) / 1000;
+  if (result->h != nullptr) {
+    result->h = Divide(*result->h, seconds);
+  } else if (!IsAbsent(result->v)) {
+    result->v /= seconds;
   }
-  return !points.empty();
 }
 
 base::Status CheckExtension(const FunctionDef& function, Extension extension) {
@@ -121,8 +117,43 @@ base::Status CheckExtension(const FunctionDef& function, Extension extension) {
                                     " - not with " + std::string(function.name));
 }
 
-double Smoothed(const Point& left, const Point& right, int64_t t) {
-  return left.t == t ? left.v : Interpolate(left, right, t, false, true);
+namespace {
+
+RangeResult SmoothedFloat(const SampleSpan& window, int64_t t, int64_t lookback_ms) {
+  size_t behind = static_cast<size_t>(std::upper_bound(window.t.begin(), window.t.end(), t) - window.t.begin());
+  if (behind == 0 || window.t[behind - 1] <= SaturatingSub(t, lookback_ms)) return {};
+  Point before = PointAt(window, behind - 1);
+  bool alone = before.t == t || behind == window.t.size() || IsAbsent(window.v[behind]) || IsAbsent(before.v);
+  return {alone ? before.v : Interpolate(before, PointAt(window, behind), t, false, true), nullptr};
+}
+
+}  // namespace
+
+RangeResult SmoothedAt(Evaluator& evaluator, const VectorSelector& selector, const LabelsView& labels,
+                       const SampleSpan& window, int64_t t, int64_t lookback_ms) {
+  const auto& histograms = window.histograms;
+  if (histograms.empty()) return SmoothedFloat(window, t, lookback_ms);
+  auto warn = [&](const char* message) {
+    evaluator.state().Warn(selector, std::string(message) + evaluator.ForMetric(labels));
+    return RangeResult{};
+  };
+  if (!std::all_of(window.v.begin(), window.v.end(), IsAbsent)) return warn(kMixedTypes);
+  auto next = std::upper_bound(histograms.begin(), histograms.end(), t,
+                               [](int64_t time, const HistogramSample& sample) { return time < sample.t; });
+  if (next == histograms.begin()) return {};
+  const HistogramSample& before = *std::prev(next);
+  if (before.t <= SaturatingSub(t, lookback_ms)) return {};
+  // A staleness marker after the sample ends it, or stands where the line would lead.
+  auto ended = [&](int64_t until) {
+    return std::any_of(window.t.begin(), window.t.end(),
+                       [&](int64_t mark) { return mark > before.t && mark <= until; });
+  };
+  if (ended(t)) return {};
+  if (before.t == t || next == histograms.end() || ended(next->t)) return {Absent(), before.h};
+  bool counter = before.h->hint != CounterResetHint::kGauge;
+  HistogramPtr value = InterpolateHistograms(before, *next, t, counter);
+  if (value == nullptr) return warn(kMixedSchemas);
+  return {Absent(), std::move(value)};
 }
 
 }  // namespace tidewright::promql

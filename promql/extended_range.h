@@ -1,23 +1,23 @@
-// Functions over anchored and smoothed range selectors (experimental).
+// Anchored and smoothed selectors (experimental).
 #pragma once
 
 #include "base/status.h"
-#include "promql/evaluator.h"
 #include "promql/functions.h"
+#include "promql/range_call.h"
 
 namespace tidewright::promql {
 
 // Their windows also hold the samples up to the lookback before the range, and, smoothed, behind it.
-bool ExtendedIncrease(RangeCall& call, double* value);
-bool ExtendedDelta(RangeCall& call, double* value);
-bool ExtendedRate(RangeCall& call, double* value);
-bool AnchoredResets(RangeCall& call, double* value);
-bool AnchoredChanges(RangeCall& call, double* value);
+void ExtendedIncrease(RangeCall& call, RangeResult* result);
+void ExtendedDelta(RangeCall& call, RangeResult* result);
+void ExtendedRate(RangeCall& call, RangeResult* result);
 
 // kInvalidArgument when the function cannot work on such a range.
 base::Status CheckExtension(const FunctionDef& function, Extension extension);
 
-// The value at time t on the line between the samples around it.
-double Smoothed(const Point& left, const Point& right, int64_t t);
+// The value at time t on the line between the samples around it, or the last one before it; nothing when there is none
+// within `lookback_ms` before or it is stale. `window` reaches as far behind t, and has staleness markers.
+RangeResult SmoothedAt(Evaluator& evaluator, const VectorSelector& selector, const LabelsView& labels,
+                       const SampleSpan& window, int64_t t, int64_t lookback_ms);
 
 }  // namespace tidewright::promql

@@ -15,12 +15,17 @@
 namespace tidewright::promql {
 
 class Evaluator;
+class RangeInput;
 struct RangeCall;
+struct RangeResult;
 
 // Computes one value from one.
 using MathFn = double (*)(double);
-// Computes the value of a window; false when there is none. `call` holds the samples, at least one.
-using RangeFn = bool (*)(RangeCall& call, double* value);
+// Computes the value of a window, which has samples.
+using RangeFn = void (*)(RangeCall& call, RangeResult* result);
+// Computes the values of all windows of a series of floats, the same as the RangeFn would, faster. `call` holds no
+// window; `values` are absent.
+using ColumnFn = void (*)(RangeCall& call, const RangeInput& input, std::vector<double>& values);
 // Anything else evaluates its arguments itself.
 using GeneralFn = base::Result<EvalMatrix> (*)(Evaluator& evaluator, const Call& call);
 
@@ -33,6 +38,7 @@ struct FunctionDef {
   bool keeps_name = false;  // The result keeps the metric's name.
   bool uses_time = false;   // The result depends on the evaluation time even when the arguments do not.
   bool experimental = false;
+  ColumnFn columns = nullptr;
   RangeFn extended = nullptr;  // Over anchored ranges, and smoothed ones if `smoothable`.
   bool smoothable = false;
 };
@@ -40,6 +46,9 @@ inline constexpr int kUnlimited = -1;
 
 // The function of that (case-sensitive) name, or null.
 const FunctionDef* FindFunction(std::string_view name);
+
+// Which argument of a function over a range is the range vector.
+size_t RangeArgument(const FunctionDef& function);
 
 // The tables of each family, in the files functions_<family>.cc.
 std::vector<FunctionDef> MathFunctions();

@@ -3,38 +3,44 @@
 #include <limits>
 
 #include "base/metrics.h"
-#include "promql/evaluator.h"
+#include "promql/counter_reset.h"
 #include "promql/extended_range.h"
 #include "promql/functions.h"
+#include "promql/histogram.h"
+#include "promql/histogram_rate.h"
+#include "promql/range_call.h"
 
 namespace tidewright::promql {
 namespace {
 
+enum class Kind { kRate, kIncrease, kDelta };
+
 double Seconds(int64_t ms) { return static_cast<double>(ms) / 1000; }
 
-// last - first, plus what the counter had reached at every reset.
-double IncreaseOf(std::span<const Point> window, bool counter) {
-  double result = window.back().v - window.front().v;
-  if (!counter) return result;
-  for (size_t i = 1; i < window.size(); ++i) {
-    if (window[i].v < window[i - 1].v) result += window[i - 1].v;
-  }
-  return result;
-}
+// What an increase is extrapolated from.
+struct Observed {
+  int64_t first_ms = 0;  // Of the samples.
+  int64_t last_ms = 0;
+  size_t count = 0;
+  double first = 0;  // The first value; of histograms their count.
+  double increase = 0;
+  int64_t start_ms = 0;  // When the counter began within the window, at zero; 0: before it, or unknown.
+};
 
 // How much longer than the sampled interval the series is taken to be within the window. The distance to each edge
 // counts as far as the samples' spacing makes plausible (up to 1.1 spacings, else half of one), and never to before a
 // counter's zero. Source: Prometheus' extrapolation since 2.52.
-double ExtrapolationFactor(const RangeCall& call, double increase, bool counter) {
-  const Point& first = call.window.front();
-  double sampled = Seconds(call.window.back().t - first.t);
+double ExtrapolationFactor(const Observed& seen, int64_t start_ms, int64_t end_ms, bool counter) {
+  double sampled = Seconds(seen.last_ms - (seen.start_ms != 0 ? seen.start_ms : seen.first_ms));
   if (sampled == 0) return 1;
-  double spacing = sampled / static_cast<double>(call.window.size() - 1);
-  double to_start = Seconds(first.t - call.start_ms);
-  double to_end = Seconds(call.end_ms - call.window.back().t);
+  double spacing = seen.count < 2 ? 0 : Seconds(seen.last_ms - seen.first_ms) / static_cast<double>(seen.count - 1);
+  double to_start = seen.start_ms != 0 ? 0 : Seconds(seen.first_ms - start_ms);
+  double to_end = Seconds(end_ms - seen.last_ms);
   if (to_start >= spacing * 1.1) to_start = spacing / 2;
   if (to_end >= spacing * 1.1) to_end = spacing / 2;
-  if (counter && increase > 0 && first.v >= 0) to_start = std::min(to_start, sampled * (first.v / increase));
+  if (seen.start_ms != 0) to_start = 0;
+  bool bounded = counter && seen.start_ms == 0 && seen.increase > 0 && seen.first >= 0;
+  if (bounded) to_start = std::min(to_start, sampled * (seen.first / seen.increase));
   return (sampled + to_start + to_end) / sampled;
 }
 
@@ -46,67 +52,154 @@ bool HasCounterName(std::string_view name) {
 }
 
 void CheckCounterName(RangeCall& call) {
-  std::string_view name = call.labels->MetricName();
+  if (call.name_checked) return;
+  call.name_checked = true;
+  std::string_view name = call.labels.Get(tsdb::kMetricName);
   if (name.empty() || HasCounterName(name)) return;
-  call.evaluator->state().Info(
-      *call.call->args[0],
-      "metric might not be a counter, name does not end in _total/_sum/_count/_bucket: \"" + std::string(name) + "\"");
+  call.Info(
+      "metric might not be a counter, name does not end in _total/_sum/_count/_bucket: \"" + std::string(name) + "\"",
+      false);
 }
 
-bool Extrapolated(RangeCall& call, bool counter, double* value) {
-  if (counter) CheckCounterName(call);
-  if (call.window.size() < 2) return false;
-  double increase = IncreaseOf(call.window, counter);
-  *value = increase * ExtrapolationFactor(call, increase, counter);
-  return true;
+void WarnOverlap(RangeCall& call) {
+  call.Warn("sample has start time that overlaps with previous sample timestamp for metric \"" +
+                std::string(call.labels.Get(tsdb::kMetricName)) + "\"",
+            false);
 }
 
-bool Rate(RangeCall& call, double* value) {
-  if (!Extrapolated(call, true, value)) return false;
-  *value /= Seconds(call.end_ms - call.start_ms);
-  return true;
-}
-bool Increase(RangeCall& call, double* value) { return Extrapolated(call, true, value); }
-bool Delta(RangeCall& call, double* value) { return Extrapolated(call, false, value); }
-
-// The difference of the last two samples; false when there are none of different times.
-bool LastDifference(const RangeCall& call, bool counter, double* value, double* seconds) {
-  if (call.window.size() < 2) return false;
-  const Point& last = call.window.back();
-  const Point& previous = call.window[call.window.size() - 2];
-  if (last.t == previous.t) return false;
-  *value = counter && last.v < previous.v ? last.v : last.v - previous.v;
-  *seconds = Seconds(last.t - previous.t);
-  return true;
-}
-
-bool InstantRate(RangeCall& call, double* value) {
-  double seconds = 0;
-  if (!LastDifference(call, true, value, &seconds)) return false;
-  *value /= seconds;
-  return true;
-}
-
-bool InstantDelta(RangeCall& call, double* value) {
-  double seconds = 0;
-  return LastDifference(call, false, value, &seconds);
-}
-
-bool Resets(RangeCall& call, double* value) {
-  *value = 0;
-  for (size_t i = 1; i < call.window.size(); ++i) *value += call.window[i].v < call.window[i - 1].v ? 1 : 0;
-  return true;
-}
-
-bool Changes(RangeCall& call, double* value) {
-  *value = 0;
-  for (size_t i = 1; i < call.window.size(); ++i) {
-    double a = call.window[i - 1].v;
-    double b = call.window[i].v;
-    if (a != b && !(std::isnan(a) && std::isnan(b))) *value += 1;
+// last - first, plus what the counter had reached at every reset.
+double IncreaseOf(RangeCall& call, bool counter) {
+  const SampleSpan& window = call.window;
+  double result = window.v.back() - window.v.front();
+  for (size_t i = 1; counter && i < window.v.size(); ++i) {
+    bool restarted = StartedBetween(TimesOf(window, i - 1), TimesOf(window, i));
+    if (restarted || window.v[i] < window.v[i - 1]) result += window.v[i - 1];
+    if (StartsOverlap(TimesOf(window, i - 1), TimesOf(window, i))) WarnOverlap(call);
   }
+  return result;
+}
+
+// When the counter of the window's first sample began within the window; 0: before, or unknown.
+int64_t StartWithin(const RangeCall& call, const SampleTimes& first) {
+  return first.start > call.start_ms && first.start < first.t ? first.start : 0;
+}
+
+template <Kind kKind>
+double Finish(double value, int64_t start_ms, int64_t end_ms) {
+  return kKind == Kind::kRate ? value / Seconds(end_ms - start_ms) : value;
+}
+
+template <Kind kKind>
+void ExtrapolateFloats(RangeCall& call, RangeResult* result) {
+  constexpr bool kCounter = kKind != Kind::kDelta;
+  const SampleSpan& window = call.window;
+  int64_t start = kCounter ? StartWithin(call, TimesOf(window, 0)) : 0;
+  if (window.t.size() < 2 && start == 0) return;
+  Observed seen{
+      window.t.front(), window.t.back(), window.t.size(), window.v.front(), IncreaseOf(call, kCounter), start};
+  if (start != 0) seen.increase += window.v.front();
+  double factor = ExtrapolationFactor(seen, call.start_ms, call.end_ms, kCounter);
+  result->v = Finish<kKind>(seen.increase * factor, call.start_ms, call.end_ms);
+}
+
+template <Kind kKind>
+void ExtrapolateHistograms(RangeCall& call, RangeResult* result) {
+  constexpr bool kCounter = kKind != Kind::kDelta;
+  auto samples = call.window.histograms;
+  int64_t start = kCounter ? StartWithin(call, TimesOf(samples.front())) : 0;
+  if (samples.size() < 2 && start == 0) return;
+  HistogramPtr increase = HistogramIncrease(call, samples, kCounter);
+  if (increase == nullptr) return;
+  if (start != 0) {
+    HistogramSum sum(*increase);
+    if (!AddHistogram(call, sum, *samples.front().h, 1)) return;
+    increase = std::make_shared<const Histogram>(sum.Total());
+  }
+  Observed seen{samples.front().t, samples.back().t, samples.size(), samples.front().h->count, increase->count, start};
+  double factor = ExtrapolationFactor(seen, call.start_ms, call.end_ms, kCounter);
+  result->h = Scale(*increase, Finish<kKind>(factor, call.start_ms, call.end_ms));
+}
+
+template <Kind kKind>
+void Extrapolated(RangeCall& call, RangeResult* result) {
+  if (kKind != Kind::kDelta && !call.window.t.empty()) CheckCounterName(call);
+  if (!call.window.t.empty() && !call.window.histograms.empty()) return call.Warn(kMixedTypes);
+  if (call.window.histograms.empty()) return ExtrapolateFloats<kKind>(call, result);
+  ExtrapolateHistograms<kKind>(call, result);
+}
+
+// Where a counter went down, ascending.
+std::vector<uint32_t> ResetsOf(std::span<const double> v) {
+  std::vector<uint32_t> resets;
+  for (size_t i = 1; i < v.size(); ++i) {
+    if (v[i] < v[i - 1]) resets.push_back(static_cast<uint32_t>(i));
+  }
+  return resets;
+}
+
+// As ExtrapolateFloats for all windows; only the resets within are visited.
+template <Kind kKind>
+void ExtrapolatedColumn(RangeCall& call, const RangeInput& input, std::vector<double>& values) {
+  constexpr bool kCounter = kKind != Kind::kDelta;
+  if (kCounter) CheckCounterName(call);
+  const auto& [t, v, start, histograms] = input.samples();
+  const Windows& windows = input.windows();
+  std::vector<uint32_t> resets = kCounter ? ResetsOf(v) : std::vector<uint32_t>();
+  size_t next = 0;
+  for (size_t i = 0; i < values.size(); ++i) {
+    size_t begin = windows.begin[i];
+    size_t end = windows.end[i];
+    if (end - begin < 2) continue;
+    double increase = v[end - 1] - v[begin];
+    while (next < resets.size() && resets[next] <= begin) ++next;
+    for (size_t r = next; r < resets.size() && resets[r] < end; ++r) increase += v[resets[r] - 1];
+    Observed seen{t[begin], t[end - 1], end - begin, v[begin], increase, 0};
+    int64_t start_ms = input.start_ms(i);
+    int64_t end_ms = input.end_ms(i);
+    values[i] = Finish<kKind>(increase * ExtrapolationFactor(seen, start_ms, end_ms, kCounter), start_ms, end_ms);
+  }
+}
+
+// --- irate, idelta.
+
+bool DifferenceOfFloats(const RangeCall& call, bool counter, double* value, double* seconds) {
+  const SampleSpan& window = call.window;
+  size_t last = window.t.size() - 1;
+  if (window.t[last] == window.t[last - 1]) return false;
+  bool reset = window.v[last] < window.v[last - 1] || StartedBetween(TimesOf(window, last - 1), TimesOf(window, last));
+  *value = counter && reset ? window.v[last] : window.v[last] - window.v[last - 1];
+  *seconds = Seconds(window.t[last] - window.t[last - 1]);
   return true;
 }
+
+template <bool kCounter>
+void DifferenceOfHistograms(RangeCall& call, RangeResult* result) {
+  const auto& last = call.window.histograms.back();
+  const auto& previous = call.window.histograms[call.window.histograms.size() - 2];
+  if (last.t == previous.t) return;
+  HistogramPtr difference = LastHistogramDifference(call, previous, last, kCounter);
+  if (difference == nullptr) return;
+  result->h = kCounter ? Divide(*difference, Seconds(last.t - previous.t)) : difference;
+}
+
+// Over the last two samples.
+template <bool kCounter>
+void Instant(RangeCall& call, RangeResult* result) {
+  const SampleSpan& window = call.window;
+  if (window.size() < 2) return;
+  size_t floats = window.t.size();
+  size_t histograms = window.histograms.size();
+  // Which of the last two samples are floats.
+  bool two_floats = floats >= 2 && (histograms == 0 || window.t[floats - 2] > window.histograms.back().t);
+  bool two_histograms = histograms >= 2 && (floats == 0 || window.histograms[histograms - 2].t > window.t.back());
+  if (two_histograms) return DifferenceOfHistograms<kCounter>(call, result);
+  if (!two_floats) return call.Warn(kMixedTypes);
+  double value = 0, seconds = 0;
+  if (!DifferenceOfFloats(call, kCounter, &value, &seconds)) return;
+  result->v = kCounter ? value / seconds : value;
+}
+
+// --- deriv, predict_linear, double_exponential_smoothing.
 
 struct Line {
   double slope = 0;
@@ -114,61 +207,121 @@ struct Line {
 };
 
 // Least squares. A constant series has slope 0 exactly; an infinite one has none.
-Line FitLine(std::span<const Point> window, int64_t origin_ms) {
+Line FitLine(const SampleSpan& window, int64_t origin_ms) {
   KahanSum x_sum, y_sum, xy_sum, xx_sum;
   bool constant = true;
-  for (const Point& point : window) {
-    constant = constant && point.v == window.front().v;
-    double x = Seconds(point.t - origin_ms);
+  for (size_t i = 0; i < window.t.size(); ++i) {
+    double y = window.v[i];
+    constant = constant && y == window.v.front();
+    double x = Seconds(window.t[i] - origin_ms);
     x_sum.Add(x);
-    y_sum.Add(point.v);
-    xy_sum.Add(x * point.v);
+    y_sum.Add(y);
+    xy_sum.Add(x * y);
     xx_sum.Add(x * x);
   }
   constexpr double kNan = std::numeric_limits<double>::quiet_NaN();
-  if (constant) return std::isinf(window.front().v) ? Line{kNan, kNan} : Line{0, window.front().v};
+  if (constant) return std::isinf(window.v.front()) ? Line{kNan, kNan} : Line{0, window.v.front()};
   auto total = [](const KahanSum& sum) { return sum.sum() + sum.compensation(); };
-  double n = static_cast<double>(window.size());
+  double n = static_cast<double>(window.t.size());
   double covariance = total(xy_sum) - total(x_sum) * total(y_sum) / n;
   double variance = total(xx_sum) - total(x_sum) * total(x_sum) / n;
   double slope = covariance / variance;
   return {slope, total(y_sum) / n - slope * total(x_sum) / n};
 }
 
-bool Deriv(RangeCall& call, double* value) {
-  if (call.window.size() < 2) return false;
-  *value = FitLine(call.window, call.window.front().t).slope;
-  return true;
+// False when there are too few floats; tells when histograms were among them.
+bool EnoughFloats(RangeCall& call) {
+  if (!call.window.t.empty() && !call.window.histograms.empty()) call.Info(kIgnoredHistograms);
+  return call.window.t.size() >= 2;
 }
 
-bool PredictLinear(RangeCall& call, double* value) {
-  if (call.window.size() < 2) return false;
+void Deriv(RangeCall& call, RangeResult* result) {
+  if (EnoughFloats(call)) result->v = FitLine(call.window, call.window.t.front()).slope;
+}
+
+void PredictLinear(RangeCall& call, RangeResult* result) {
+  if (!EnoughFloats(call)) return;
   Line line = FitLine(call.window, call.time_ms);
-  *value = line.slope * call.scalars[0] + line.intercept;
-  return true;
+  result->v = line.slope * call.scalars[0] + line.intercept;
 }
 
 // Holt's linear method.
-bool DoubleExponentialSmoothing(RangeCall& call, double* value) {
+void DoubleExponentialSmoothing(RangeCall& call, RangeResult* result) {
   double smoothing = call.scalars[0];
   double trend_factor = call.scalars[1];
   for (double factor : {smoothing, trend_factor}) {
     if (factor > 0 && factor < 1) continue;
     call.error = base::InvalidArgumentError("the smoothing factor and the trend factor must lie between 0 and 1, got " +
                                             base::FormatDouble(factor));
-    return false;
+    return;
   }
-  if (call.window.size() < 2) return false;
-  double level = call.window[0].v;
+  if (!EnoughFloats(call)) return;
+  auto v = call.window.v;
+  double level = v[0];
   double previous = 0;
-  double trend = call.window[1].v - call.window[0].v;
-  for (size_t i = 1; i < call.window.size(); ++i) {
+  double trend = v[1] - v[0];
+  for (size_t i = 1; i < v.size(); ++i) {
     if (i > 1) trend = trend_factor * (level - previous) + (1 - trend_factor) * trend;
     previous = level;
-    level = smoothing * call.window[i].v + (1 - smoothing) * (level + trend);
+    level = smoothing * v[i] + (1 - smoothing) * (level + trend);
   }
-  *value = level;
-  return true;
+  result->v = level;
+}
+
+// --- resets, changes.
+
+// One sample of either type.
+struct AnySample {
+  SampleTimes times;
+  double v = 0;
+  const Histogram* h = nullptr;
+};
+
+// Calls visit(before, now) for each pair of neighbours of a window's floats and histograms in the order of time,
+// from the last sample at or before `anchor_ms` on.
+template <typename Visit>
+void ForEachPair(const SampleSpan& window, int64_t anchor_ms, Visit visit) {
+  size_t i = 0, k = 0;
+  AnySample before;
+  bool any = false;
+  while (i < window.t.size() || k < window.histograms.size()) {
+    bool take_float = i < window.t.size() && (k == window.histograms.size() || window.t[i] < window.histograms[k].t);
+    AnySample now;
+    if (take_float) {
+      now = {TimesOf(window, i), window.v[i], nullptr};
+      ++i;
+    } else {
+      now = {TimesOf(window.histograms[k]), 0, window.histograms[k].h.get()};
+      ++k;
+    }
+    if (any && now.times.t > anchor_ms) visit(before, now);
+    before = now;
+    any = true;
+  }
+}
+
+bool IsReset(const AnySample& before, const AnySample& now) {
+  if (StartedBetween(before.times, now.times)) return true;
+  if ((before.h == nullptr) != (now.h == nullptr)) return true;
+  return now.h != nullptr ? IsCounterReset(*now.h, *before.h) : now.v < before.v;
+}
+
+bool IsChange(const AnySample& before, const AnySample& now) {
+  if ((before.h == nullptr) != (now.h == nullptr)) return true;
+  if (now.h != nullptr) return !SameHistogram(*now.h, *before.h);
+  return now.v != before.v && !(std::isnan(now.v) && std::isnan(before.v));
+}
+
+// How many pairs of neighbours satisfy the condition. An anchored range must have a sample of its own.
+template <bool (*Condition)(const AnySample&, const AnySample&)>
+void CountPairs(RangeCall& call, RangeResult* result) {
+  const SampleSpan& window = call.window;
+  bool inside = (!window.t.empty() && window.t.back() > call.start_ms) ||
+                (!window.histograms.empty() && window.histograms.back().t > call.start_ms);
+  if (!inside) return;
+  double count = 0;
+  ForEachPair(window, call.start_ms, [&](const auto& before, const auto& now) { count += Condition(before, now); });
+  result->v = count;
 }
 
 FunctionDef OfWindow(std::string_view name, RangeFn compute, RangeFn extended = nullptr, bool smoothable = false) {
@@ -179,19 +332,26 @@ FunctionDef OfWindow(std::string_view name, RangeFn compute, RangeFn extended = 
           .smoothable = smoothable};
 }
 
+template <Kind kKind>
+FunctionDef ExtrapolatedFunction(std::string_view name, RangeFn extended) {
+  FunctionDef function = OfWindow(name, Extrapolated<kKind>, extended, true);
+  function.columns = ExtrapolatedColumn<kKind>;
+  return function;
+}
+
 }  // namespace
 
 std::vector<FunctionDef> CounterFunctions() {
   constexpr ValueType kMatrix = ValueType::kMatrix;
   constexpr ValueType kScalar = ValueType::kScalar;
   std::vector<FunctionDef> table = {
-      OfWindow("rate", Rate, ExtendedRate, true),
-      OfWindow("increase", Increase, ExtendedIncrease, true),
-      OfWindow("delta", Delta, ExtendedDelta, true),
-      OfWindow("resets", Resets, AnchoredResets),
-      OfWindow("changes", Changes, AnchoredChanges),
-      OfWindow("irate", InstantRate),
-      OfWindow("idelta", InstantDelta),
+      ExtrapolatedFunction<Kind::kRate>("rate", ExtendedRate),
+      ExtrapolatedFunction<Kind::kIncrease>("increase", ExtendedIncrease),
+      ExtrapolatedFunction<Kind::kDelta>("delta", ExtendedDelta),
+      OfWindow("resets", CountPairs<IsReset>, CountPairs<IsReset>),
+      OfWindow("changes", CountPairs<IsChange>, CountPairs<IsChange>),
+      OfWindow("irate", Instant<true>),
+      OfWindow("idelta", Instant<false>),
       OfWindow("deriv", Deriv),
   };
   table.push_back(

@@ -1,15 +1,17 @@
-// Quantiles and fractions of classic histograms: series x_bucket{le="..."} with cumulative counts.
-//
-// The functions of native histograms exist too; floats are not histograms, so they return nothing for them.
+// Functions of histograms: of classic ones, which are series x_bucket{le="..."} with cumulative counts, and native
+// ones.
 #include <algorithm>
 #include <cmath>
 #include <limits>
-#include <map>
+#include <optional>
+#include <unordered_map>
 
 #include "base/metrics.h"
 #include "base/strings.h"
 #include "promql/evaluator.h"
 #include "promql/functions.h"
+#include "promql/histogram.h"
+#include "promql/histogram_stats.h"
 #include "promql/lexer.h"
 #include "promql/printer.h"
 
@@ -24,11 +26,19 @@ struct Bucket {
   double count = 0;  // Of observations <= upper.
 };
 
-// One histogram: the series of its buckets by upper bound.
+// One histogram: the series of its buckets by upper bound, or a native one. Both may occur, at different steps.
 struct Family {
-  Labels labels;  // Without le.
+  LabelsView labels;  // Without le.
   bool drop_name = false;
   std::vector<std::pair<double, const EvalSeries*>> buckets;
+  const EvalSeries* native = nullptr;
+};
+
+// What a family is at one step; at most one of the two.
+struct FamilyAt {
+  std::vector<Bucket> buckets;
+  const Histogram* native = nullptr;
+  bool empty() const { return buckets.empty() && native == nullptr; }
 };
 
 bool ParseBound(std::string_view text, double* bound) {
@@ -39,58 +49,71 @@ bool ParseBound(std::string_view text, double* bound) {
   return !std::isnan(*bound);
 }
 
-// Groups bucket series into histograms, in the order of their first series.
-std::vector<Family> GroupBuckets(Evaluator& evaluator, const Expr& arg, const EvalMatrix& input) {
-  std::vector<Family> families;
-  std::map<Labels, size_t> index;
-  for (const auto& series : input) {
+bool HasFloats(const EvalSeries& series) { return !std::all_of(series.values.begin(), series.values.end(), IsAbsent); }
+
+// Collects the families of a vector, in the order of their first series.
+class Families {
+ public:
+  Families(Evaluator& evaluator, const Expr& arg, const EvalMatrix& input) : evaluator_(evaluator), arg_(arg) {
+    for (const auto& series : input) {
+      if (series.HasHistograms()) Of(series.labels.Copy(), series).native = &series;
+      if (HasFloats(series)) AddBucket(series);
+    }
+    for (auto& family : families_) {
+      std::stable_sort(family.buckets.begin(), family.buckets.end(),
+                       [](const auto& a, const auto& b) { return a.first < b.first; });
+    }
+  }
+
+  auto begin() const { return families_.begin(); }
+  auto end() const { return families_.end(); }
+  // The family at a step; warns when it is two at once.
+  FamilyAt At(const Family& family, size_t i) const;
+
+ private:
+  Family& Of(Labels labels, const EvalSeries& series) {
+    LabelsView view = evaluator_.state().Own(std::move(labels));
+    for (auto [at, end] = index_.equal_range(view.Hash()); at != end; ++at) {
+      if (families_[at->second].labels == view) return families_[at->second];
+    }
+    index_.emplace(view.Hash(), families_.size());
+    return families_.emplace_back(Family{view, series.drop_name, {}, nullptr});
+  }
+
+  void AddBucket(const EvalSeries& series) {
     std::string_view le = series.labels.Get("le");
     double upper = 0;
     if (!ParseBound(le, &upper)) {
-      evaluator.state().Warn(arg, "bucket label \"le\" is missing or has a malformed value of " + Quote(le) +
-                                      evaluator.ForMetric(series.labels));
-      continue;
+      evaluator_.state().Warn(arg_, "bucket label \"le\" is missing or has a malformed value of " + Quote(le) +
+                                        evaluator_.ForMetric(series.labels));
+      return;
     }
-    Labels labels = tsdb::LabelsBuilder(series.labels).Remove("le").Build();
-    auto [entry, added] = index.emplace(labels, families.size());
-    if (added) families.push_back({std::move(labels), series.drop_name, {}});
-    families[entry->second].buckets.emplace_back(upper, &series);
-  }
-  for (auto& family : families) {
-    std::stable_sort(family.buckets.begin(), family.buckets.end(),
-                     [](const auto& a, const auto& b) { return a.first < b.first; });
-  }
-  return families;
-}
-
-// Walks the buckets of a family step by step.
-class FamilyCursor {
- public:
-  explicit FamilyCursor(const Family& family) : family_(family), next_(family.buckets.size()) {}
-
-  // The buckets that have a value at time t, those of one bound added up. Times must not go back.
-  const std::vector<Bucket>& At(int64_t t) {
-    buckets_.clear();
-    for (size_t i = 0; i < next_.size(); ++i) {
-      const auto& points = family_.buckets[i].second->points;
-      while (next_[i] < points.size() && points[next_[i]].t < t) ++next_[i];
-      if (next_[i] == points.size() || points[next_[i]].t != t) continue;
-      double upper = family_.buckets[i].first;
-      double count = points[next_[i]].v;
-      if (!buckets_.empty() && buckets_.back().upper == upper) {
-        buckets_.back().count += count;
-      } else {
-        buckets_.push_back({upper, count});
-      }
-    }
-    return buckets_;
+    Of(tsdb::LabelsBuilder(series.labels.Copy()).Remove("le").Build(), series).buckets.emplace_back(upper, &series);
   }
 
- private:
-  const Family& family_;
-  std::vector<size_t> next_;
-  std::vector<Bucket> buckets_;
+  Evaluator& evaluator_;
+  const Expr& arg_;
+  std::vector<Family> families_;
+  std::unordered_multimap<uint64_t, size_t> index_;
 };
+
+FamilyAt Families::At(const Family& family, size_t i) const {
+  FamilyAt now;
+  for (const auto& [upper, series] : family.buckets) {
+    double count = series->values[i];
+    if (IsAbsent(count)) continue;
+    if (!now.buckets.empty() && now.buckets.back().upper == upper) {
+      now.buckets.back().count += count;
+    } else {
+      now.buckets.push_back({upper, count});
+    }
+  }
+  if (family.native != nullptr) now.native = family.native->HistogramAt(i);
+  if (now.native == nullptr || now.buckets.empty()) return now;
+  evaluator_.state().Warn(
+      arg_, "vector contains a mix of classic and native histograms" + evaluator_.ForMetric(family.labels));
+  return {};
+}
 
 bool AlmostEqual(double a, double b) {
   constexpr double kTolerance = 1e-12;
@@ -103,30 +126,32 @@ bool AlmostEqual(double a, double b) {
   return difference / std::min(sum, std::numeric_limits<double>::max()) < kTolerance;
 }
 
-// Makes the counts grow with the bounds; true when they did not by more than rounding explains.
-bool ForceMonotonic(std::vector<Bucket>& buckets) {
-  bool forced = false;
+// Makes the counts grow with the bounds; tells what had shrunk by more than rounding explains.
+std::optional<MonotonicityFix> ForceMonotonic(std::vector<Bucket>& buckets) {
+  std::optional<MonotonicityFix> fix;
   double previous = buckets.front().count;
   for (Bucket& bucket : buckets) {
     if (AlmostEqual(previous, bucket.count)) {
       bucket.count = previous;
     } else if (bucket.count < previous) {
+      if (!fix) fix = MonotonicityFix{bucket.upper, bucket.upper, 0};
+      fix->highest = bucket.upper;
+      fix->difference = std::max(fix->difference, previous - bucket.count);
       bucket.count = previous;
-      forced = true;
     } else {
       previous = bucket.count;
     }
   }
-  return forced;
+  return fix;
 }
 
 // Source: the classic histogram_quantile of Prometheus. `buckets` are sorted.
-double BucketQuantile(double q, std::vector<Bucket> buckets, bool* forced) {
+double BucketQuantile(double q, std::vector<Bucket> buckets, std::optional<MonotonicityFix>* fix) {
   if (std::isnan(q)) return kNan;
   if (q < 0) return -kInfinity;
   if (q > 1) return kInfinity;
   if (buckets.empty() || buckets.back().upper != kInfinity) return kNan;
-  *forced = ForceMonotonic(buckets);
+  *fix = ForceMonotonic(buckets);
   double observations = buckets.back().count;
   if (buckets.size() < 2 || observations == 0) return kNan;
   double rank = q * observations;
@@ -161,20 +186,19 @@ double BucketFraction(double lower, double upper, const std::vector<Bucket>& buc
   return (std::min(count, RankOf(upper, buckets)) - std::min(count, RankOf(lower, buckets))) / count;
 }
 
-// Computes compute(buckets, step, family) at every step of every family.
+// Computes compute(family now, step, family) at every step of every family.
 template <typename Compute>
-base::Result<EvalMatrix> PerFamily(Evaluator& evaluator, const std::vector<Family>& families, Compute compute) {
+base::Result<EvalMatrix> PerFamily(Evaluator& evaluator, const Families& families, Compute compute) {
   EvalMatrix result;
-  const Steps& steps = evaluator.steps();
   for (const Family& family : families) {
-    EvalSeries series{family.labels, {}, family.drop_name};
-    FamilyCursor cursor(family);
-    for (size_t i = 0; i < steps.count; ++i) {
-      if (i % 1024 == 0) TW_RETURN_IF_ERROR(evaluator.state().CheckDeadline());
-      const auto& buckets = cursor.At(steps.At(i));
-      if (!buckets.empty()) series.points.push_back({steps.At(i), compute(buckets, i, family)});
+    TW_RETURN_IF_ERROR(evaluator.state().CheckDeadline());
+    EvalSeries series{family.labels, family.drop_name, std::vector<double>(evaluator.steps().count, Absent()), {}};
+    for (size_t i = 0; i < series.values.size(); ++i) {
+      FamilyAt now = families.At(family, i);
+      if (!now.empty()) series.values[i] = compute(now, i, family);
     }
-    TW_RETURN_IF_ERROR(evaluator.state().AddSamples(series.points.size()));
+    if (series.IsEmpty()) continue;
+    TW_RETURN_IF_ERROR(evaluator.Hold(series));
     evaluator.DropName(series);
     result.push_back(std::move(series));
   }
@@ -188,17 +212,29 @@ void CheckQuantile(Evaluator& evaluator, const Expr& arg, const std::vector<doub
   }
 }
 
-// One quantile for every family and step.
-base::Result<EvalMatrix> QuantilesOf(Evaluator& evaluator, const Call& call, const std::vector<Family>& families,
+double NativeQuantile(Evaluator& evaluator, const Expr& arg, const Family& family, double q, const Histogram& h) {
+  double value = QuantileOf(q, h);
+  if (q >= 0 && q <= 1 && HasNanObservations(h)) {
+    evaluator.state().Info(arg, std::string("input to histogram_quantile has NaN observations, result is ") +
+                                    (std::isnan(value) ? "NaN" : "skewed higher") + evaluator.ForMetric(family.labels));
+  }
+  return value;
+}
+
+// One quantile for every family and step. `arg` is the vector.
+base::Result<EvalMatrix> QuantilesOf(Evaluator& evaluator, const Call& call, const Expr& arg, const Families& families,
                                      const std::vector<double>& quantiles) {
-  return PerFamily(evaluator, families, [&](const std::vector<Bucket>& buckets, size_t i, const Family& family) {
-    bool forced = false;
-    double value = BucketQuantile(quantiles[i], buckets, &forced);
-    if (forced) {
-      evaluator.state().Info(call, std::string("input to ") + std::string(call.function->name) +
-                                       " needed to be fixed for monotonicity (see https://prometheus.io/docs/"
-                                       "prometheus/latest/querying/functions/#histogram_quantile)" +
-                                       evaluator.ForMetric(family.labels));
+  return PerFamily(evaluator, families, [&](const FamilyAt& now, size_t i, const Family& family) {
+    if (now.native != nullptr) return NativeQuantile(evaluator, arg, family, quantiles[i], *now.native);
+    std::optional<MonotonicityFix> fix;
+    double value = BucketQuantile(quantiles[i], now.buckets, &fix);
+    if (fix) {
+      evaluator.state().InfoFixed(arg,
+                                  "input to " + std::string(call.function->name) +
+                                      " needed to be fixed for monotonicity (see https://prometheus.io/docs/prometheus/"
+                                      "latest/querying/functions/#histogram_quantile)" +
+                                      evaluator.ForMetric(family.labels),
+                                  *fix, evaluator.steps().At(i));
     }
     return value;
   });
@@ -208,8 +244,8 @@ base::Result<EvalMatrix> HistogramQuantile(Evaluator& evaluator, const Call& cal
   TW_ASSIGN_OR_RETURN(std::vector<double> quantiles, evaluator.EvalScalar(*call.args[0]));
   CheckQuantile(evaluator, *call.args[0], quantiles);
   TW_ASSIGN_OR_RETURN(EvalMatrix input, evaluator.Eval(*call.args[1]));
-  auto families = GroupBuckets(evaluator, *call.args[1], input);
-  auto result = QuantilesOf(evaluator, call, families, quantiles);
+  Families families(evaluator, *call.args[1], input);
+  auto result = QuantilesOf(evaluator, call, *call.args[1], families, quantiles);
   evaluator.Release(input);
   if (result.ok()) TW_RETURN_IF_ERROR(evaluator.JoinEqual(*result));
   return result;
@@ -221,11 +257,32 @@ std::string QuantileLabel(double q) {
   return text.find_first_not_of("-0123456789") == std::string::npos ? text + ".0" : text;
 }
 
+// The quantile may differ from step to step: one series for each of its values.
+void SplitByQuantile(Evaluator& evaluator, const std::string& label, const std::vector<double>& quantiles,
+                     const EvalSeries& series, EvalMatrix* all) {
+  std::unordered_map<std::string, EvalSeries> parts;
+  std::vector<std::string> order;
+  for (size_t i = 0; i < series.values.size(); ++i) {
+    if (!series.PresentAt(i)) continue;
+    std::string text = QuantileLabel(quantiles[i]);
+    EvalSeries& part = parts[text];
+    if (part.values.empty()) {
+      tsdb::LabelsBuilder builder(series.labels.Copy());
+      part.labels = evaluator.state().Own(builder.Set(label, text).Build());
+      part.drop_name = series.drop_name;
+      part.values.assign(series.values.size(), Absent());
+      order.push_back(text);
+    }
+    part.values[i] = series.values[i];
+  }
+  for (const std::string& text : order) all->push_back(std::move(parts[text]));
+}
+
 // histogram_quantiles(v, "label", q1, q2, ...): each quantile in a series of its own, named by the label.
 base::Result<EvalMatrix> HistogramQuantiles(Evaluator& evaluator, const Call& call) {
   const std::string& label = Evaluator::StringOf(*call.args[1]);
   TW_ASSIGN_OR_RETURN(EvalMatrix input, evaluator.Eval(*call.args[0]));
-  auto families = GroupBuckets(evaluator, *call.args[0], input);
+  Families families(evaluator, *call.args[0], input);
   for (const Family& family : families) {
     if (!family.labels.Has(label)) continue;
     return base::InvalidArgumentError("histogram_quantiles: conflicting label " + Quote(label) +
@@ -235,21 +292,8 @@ base::Result<EvalMatrix> HistogramQuantiles(Evaluator& evaluator, const Call& ca
   for (size_t a = 2; a < call.args.size(); ++a) {
     TW_ASSIGN_OR_RETURN(std::vector<double> quantiles, evaluator.EvalScalar(*call.args[a]));
     CheckQuantile(evaluator, *call.args[a], quantiles);
-    TW_ASSIGN_OR_RETURN(EvalMatrix one, QuantilesOf(evaluator, call, families, quantiles));
-    for (auto& series : one) {
-      // The quantile may differ from step to step: one series for each of its values.
-      std::map<double, EvalSeries> by_value;
-      for (const Point& point : series.points) {
-        double q = quantiles[evaluator.steps().IndexOf(point.t)];
-        auto& part = by_value[std::isnan(q) ? -kInfinity : q];
-        if (part.points.empty()) {
-          part.labels = tsdb::LabelsBuilder(series.labels).Set(label, QuantileLabel(q)).Build();
-          part.drop_name = series.drop_name;
-        }
-        part.points.push_back(point);
-      }
-      for (auto& [q, part] : by_value) all.push_back(std::move(part));
-    }
+    TW_ASSIGN_OR_RETURN(EvalMatrix one, QuantilesOf(evaluator, call, *call.args[0], families, quantiles));
+    for (const auto& series : one) SplitByQuantile(evaluator, label, quantiles, series, &all);
   }
   evaluator.Release(input);
   TW_RETURN_IF_ERROR(evaluator.JoinEqual(all));
@@ -259,22 +303,48 @@ base::Result<EvalMatrix> HistogramQuantiles(Evaluator& evaluator, const Call& ca
 base::Result<EvalMatrix> HistogramFraction(Evaluator& evaluator, const Call& call) {
   TW_ASSIGN_OR_RETURN(std::vector<double> lower, evaluator.EvalScalar(*call.args[0]));
   TW_ASSIGN_OR_RETURN(std::vector<double> upper, evaluator.EvalScalar(*call.args[1]));
-  TW_ASSIGN_OR_RETURN(EvalMatrix input, evaluator.Eval(*call.args[2]));
-  auto families = GroupBuckets(evaluator, *call.args[2], input);
-  auto result = PerFamily(evaluator, families, [&](const std::vector<Bucket>& buckets, size_t i, const Family&) {
-    return BucketFraction(lower[i], upper[i], buckets);
+  const Expr& arg = *call.args[2];
+  TW_ASSIGN_OR_RETURN(EvalMatrix input, evaluator.Eval(arg));
+  Families families(evaluator, arg, input);
+  auto result = PerFamily(evaluator, families, [&](const FamilyAt& now, size_t i, const Family& family) {
+    if (now.native == nullptr) return BucketFraction(lower[i], upper[i], now.buckets);
+    if (HasNanObservations(*now.native)) {
+      evaluator.state().Info(arg,
+                             "input to histogram_fraction has NaN observations, which are excluded from all fractions" +
+                                 evaluator.ForMetric(family.labels));
+    }
+    return FractionOf(lower[i], upper[i], *now.native);
   });
   evaluator.Release(input);
   if (result.ok()) TW_RETURN_IF_ERROR(evaluator.JoinEqual(*result));
   return result;
 }
 
-// The functions of native histograms: floats are none.
+// A number from each native histogram; floats are none.
+template <double (*Compute)(const Histogram&)>
 base::Result<EvalMatrix> OfNativeHistograms(Evaluator& evaluator, const Call& call) {
-  auto input = evaluator.Eval(*call.args[0]);
-  if (!input.ok()) return input;
-  evaluator.Release(*input);
-  return EvalMatrix{};
+  auto result = evaluator.Eval(*call.args[0]);
+  if (!result.ok()) return result;
+  for (auto& series : *result) {
+    for (size_t i = 0; i < series.values.size(); ++i) {
+      const Histogram* h = series.HistogramAt(i);
+      series.values[i] = h == nullptr ? Absent() : Compute(*h);
+    }
+    series.DropHistograms();
+    evaluator.DropName(series);
+  }
+  std::erase_if(*result, [](const EvalSeries& series) { return series.IsEmpty(); });
+  TW_RETURN_IF_ERROR(evaluator.JoinEqual(*result));
+  return result;
+}
+
+double Average(const Histogram& h) { return h.sum / h.count; }
+double Count(const Histogram& h) { return h.count; }
+double Sum(const Histogram& h) { return h.sum; }
+double Deviation(const Histogram& h) { return std::sqrt(VarianceOf(h)); }
+
+FunctionDef OfNative(std::string_view name, GeneralFn compute) {
+  return {.name = name, .args = {ValueType::kVector}, .implementation = compute};
 }
 
 }  // namespace
@@ -291,10 +361,11 @@ std::vector<FunctionDef> HistogramFunctions() {
        .implementation = HistogramQuantiles,
        .experimental = true},
   };
-  for (std::string_view name :
-       {"histogram_avg", "histogram_count", "histogram_stddev", "histogram_stdvar", "histogram_sum"}) {
-    table.push_back({.name = name, .args = {kVector}, .implementation = OfNativeHistograms});
-  }
+  table.push_back(OfNative("histogram_avg", OfNativeHistograms<Average>));
+  table.push_back(OfNative("histogram_count", OfNativeHistograms<Count>));
+  table.push_back(OfNative("histogram_stddev", OfNativeHistograms<Deviation>));
+  table.push_back(OfNative("histogram_stdvar", OfNativeHistograms<VarianceOf>));
+  table.push_back(OfNative("histogram_sum", OfNativeHistograms<Sum>));
   return table;
 }
 

@@ -5,6 +5,7 @@
 #include "promql/evaluator.h"
 #include "promql/functions.h"
 #include "promql/lexer.h"
+#include "promql/printer.h"
 
 namespace tidewright::promql {
 namespace {
@@ -21,9 +22,9 @@ struct Request {
   std::vector<std::string> wanted;  // Labels to copy; empty: all of them.
   bool required = false;            // A series without the wanted labels is dropped.
 
-  bool IsInfoMetric(const Labels& labels) const {
+  bool IsInfoMetric(const LabelsView& labels) const {
     return std::all_of(names.begin(), names.end(),
-                       [&](const Matcher& matcher) { return matcher.Matches(labels.MetricName()); });
+                       [&](const Matcher& matcher) { return matcher.Matches(labels.Get(tsdb::kMetricName)); });
   }
   bool Wants(const std::string& name) const {
     return wanted.empty() || std::find(wanted.begin(), wanted.end(), name) != wanted.end();
@@ -75,7 +76,7 @@ bool AddShifts(Expr& expr, TimeShift* total) {
 }
 
 using Identity = std::pair<std::string, std::string>;
-Identity IdentityOf(const Labels& labels) {
+Identity IdentityOf(const LabelsView& labels) {
   return {std::string(labels.Get(kIdentifying[0])), std::string(labels.Get(kIdentifying[1]))};
 }
 
@@ -84,54 +85,60 @@ using InfoSeries = std::map<std::string, std::vector<const EvalSeries*>>;
 
 class Enricher {
  public:
-  Enricher(const Request& request, const InfoSeries* infos) : request_(request), infos_(infos) {}
+  Enricher(Evaluator& evaluator, const Request& request, const InfoSeries* infos)
+      : evaluator_(evaluator), request_(request), infos_(infos) {}
 
-  // Adds the enriched points of `series` to `result`.
+  // Adds the enriched values of `series` to `result`.
   base::Status Enrich(const EvalSeries& series, EvalMatrix* result);
 
  private:
-  // The series of one metric with the newest sample at time t, or null.
-  const EvalSeries* NewestAt(const std::vector<const EvalSeries*>& candidates, int64_t t) const;
-  base::Result<bool> LabelsAt(const EvalSeries& series, int64_t t, Labels* labels) const;
+  // The series of one metric with the newest sample at step i, or null.
+  static const EvalSeries* NewestAt(const std::vector<const EvalSeries*>& candidates, size_t i);
+  base::Status Collect(const EvalSeries& info, const EvalSeries& series, std::map<std::string, std::string>* added);
+  base::Result<bool> LabelsAt(const EvalSeries& series, size_t i, Labels* labels);
 
+  Evaluator& evaluator_;
   const Request& request_;
   const InfoSeries* infos_;  // Null: none.
 };
 
-const EvalSeries* Enricher::NewestAt(const std::vector<const EvalSeries*>& candidates, int64_t t) const {
+const EvalSeries* Enricher::NewestAt(const std::vector<const EvalSeries*>& candidates, size_t i) {
   const EvalSeries* best = nullptr;
-  double newest = 0;
   for (const EvalSeries* candidate : candidates) {
-    auto at = std::lower_bound(candidate->points.begin(), candidate->points.end(), t,
-                               [](const Point& point, int64_t time) { return point.t < time; });
-    if (at == candidate->points.end() || at->t != t || (best != nullptr && at->v <= newest)) continue;
-    best = candidate;
-    newest = at->v;
+    double time = candidate->values[i];
+    if (!IsAbsent(time) && (best == nullptr || time > best->values[i])) best = candidate;
   }
   return best;
 }
 
+// The labels of an info series that `series` is to get.
+base::Status Enricher::Collect(const EvalSeries& info, const EvalSeries& series,
+                               std::map<std::string, std::string>* added) {
+  base::Status status;
+  info.labels.ForEach([&](const auto& label) {
+    bool skip = label.name == tsdb::kMetricName || IsIdentifying(label.name) || series.labels.Has(label.name);
+    if (skip || !request_.Wants(label.name)) return;
+    auto [entry, is_new] = added->emplace(label.name, label.value);
+    if (is_new || entry->second == label.value) return;
+    status = base::InvalidArgumentError("info(): conflicting label " + Quote(label.name) + ": info metrics say " +
+                                        Quote(entry->second) + " and " + Quote(label.value));
+  });
+  return status;
+}
+
 // False when the series is to be dropped at that step.
-base::Result<bool> Enricher::LabelsAt(const EvalSeries& series, int64_t t, Labels* labels) const {
-  tsdb::LabelsBuilder builder(series.labels);
+base::Result<bool> Enricher::LabelsAt(const EvalSeries& series, size_t i, Labels* labels) {
   std::map<std::string, std::string> added;
   bool any = false;
   if (infos_ != nullptr) {
     for (const auto& [name, candidates] : *infos_) {
-      const EvalSeries* info = NewestAt(candidates, t);
+      const EvalSeries* info = NewestAt(candidates, i);
       if (info == nullptr) continue;
       any = true;
-      for (const auto& label : info->labels) {
-        bool skip = label.name == tsdb::kMetricName || IsIdentifying(label.name) || series.labels.Has(label.name);
-        if (skip || !request_.Wants(label.name)) continue;
-        auto [entry, is_new] = added.emplace(label.name, label.value);
-        if (!is_new && entry->second != label.value) {
-          return base::InvalidArgumentError("info(): conflicting label " + Quote(label.name) + ": info metrics say " +
-                                            Quote(entry->second) + " and " + Quote(label.value));
-        }
-      }
+      TW_RETURN_IF_ERROR(Collect(*info, series, &added));
     }
   }
+  tsdb::LabelsBuilder builder(series.labels.Copy());
   for (const auto& [name, value] : added) builder.Set(name, value);
   *labels = builder.Build();
   return any || !request_.required;
@@ -139,13 +146,33 @@ base::Result<bool> Enricher::LabelsAt(const EvalSeries& series, int64_t t, Label
 
 base::Status Enricher::Enrich(const EvalSeries& series, EvalMatrix* result) {
   std::map<Labels, size_t> outputs;
-  for (const Point& point : series.points) {
+  for (size_t i = 0; i < series.values.size(); ++i) {
+    if (!series.PresentAt(i)) continue;
     Labels labels;
-    TW_ASSIGN_OR_RETURN(bool keep, LabelsAt(series, point.t, &labels));
+    TW_ASSIGN_OR_RETURN(bool keep, LabelsAt(series, i, &labels));
     if (!keep) continue;
     auto [entry, added] = outputs.emplace(labels, result->size());
-    if (added) result->push_back({std::move(labels), {}, series.drop_name});
-    (*result)[entry->second].points.push_back(point);
+    if (added) {
+      EvalSeries& output = result->emplace_back();
+      output.labels = evaluator_.state().Own(std::move(labels));
+      output.drop_name = series.drop_name;
+      output.values.assign(series.values.size(), Absent());
+    }
+    EvalSeries& output = (*result)[entry->second];
+    output.values[i] = series.values[i];
+    if (series.HistogramAt(i) != nullptr) output.SetHistogram(i, series.histograms[i]);
+  }
+  return base::Status::Ok();
+}
+
+// Info metrics are floats.
+base::Status CheckInfoSeries(Evaluator& evaluator, const VectorSelector& at, const QueryState::SeriesList& list) {
+  TW_ASSIGN_OR_RETURN(EvalMatrix values, evaluator.Follow(at, list, Take::kValue));
+  evaluator.Release(values);
+  for (const auto& series : values) {
+    if (!series.HasHistograms()) continue;
+    return base::InvalidArgumentError("this should be an info metric, with float samples: " +
+                                      Braced(series.labels.Copy()));
   }
   return base::Status::Ok();
 }
@@ -156,10 +183,11 @@ base::Result<EvalMatrix> Info(Evaluator& evaluator, const Call& call) {
   TW_ASSIGN_OR_RETURN(const QueryState::SeriesList* list, evaluator.state().SelectMore(request.all));
   VectorSelector at({});
   AddShifts(*call.args[0], &at.shift);
-  TW_ASSIGN_OR_RETURN(EvalMatrix infos, evaluator.FollowAll(at, *list, true));
+  TW_RETURN_IF_ERROR(CheckInfoSeries(evaluator, at, *list));
+  TW_ASSIGN_OR_RETURN(EvalMatrix infos, evaluator.Follow(at, *list, Take::kTime));
   std::map<Identity, InfoSeries> by_identity;
   for (const auto& info : infos) {
-    by_identity[IdentityOf(info.labels)][std::string(info.labels.MetricName())].push_back(&info);
+    by_identity[IdentityOf(info.labels)][std::string(info.labels.Get(tsdb::kMetricName))].push_back(&info);
   }
   EvalMatrix result;
   for (auto& series : base_series) {
@@ -171,7 +199,7 @@ base::Result<EvalMatrix> Info(Evaluator& evaluator, const Call& call) {
     Identity identity = IdentityOf(series.labels);
     bool known = !identity.first.empty() || !identity.second.empty();
     auto found = known ? by_identity.find(identity) : by_identity.end();
-    Enricher enricher(request, found == by_identity.end() ? nullptr : &found->second);
+    Enricher enricher(evaluator, request, found == by_identity.end() ? nullptr : &found->second);
     TW_RETURN_IF_ERROR(enricher.Enrich(series, &result));
   }
   evaluator.Release(infos);

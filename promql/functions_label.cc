@@ -82,10 +82,10 @@ base::Status CheckLabelName(const Expr& at, Evaluator& evaluator, const std::str
                  "invalid destination label name " + Quote(name) + " in " + function + "()");
 }
 
-void SetLabel(EvalSeries& series, const std::string& name, const std::string& value) {
-  tsdb::LabelsBuilder builder(series.labels);
+void SetLabel(Evaluator& evaluator, EvalSeries& series, const std::string& name, const std::string& value) {
+  tsdb::LabelsBuilder builder(series.labels.Copy());
   builder.Set(name, value);
-  series.labels = builder.Build();
+  series.labels = evaluator.state().Own(builder.Build());
   if (name == tsdb::kMetricName) series.drop_name = false;  // A name that was given stays.
 }
 
@@ -110,7 +110,7 @@ base::Result<EvalMatrix> LabelReplace(Evaluator& evaluator, const Call& call) {
     std::string value(series.labels.Get(source));
     int count = static_cast<int>(groups.size());
     if (!regex.Match(value, 0, value.size(), re2::RE2::ANCHOR_BOTH, groups.data(), count)) continue;
-    SetLabel(series, target, replacement.Expand(groups));
+    SetLabel(evaluator, series, target, replacement.Expand(groups));
   }
   TW_RETURN_IF_ERROR(evaluator.JoinEqual(*result));
   return result;
@@ -131,7 +131,7 @@ base::Result<EvalMatrix> LabelJoin(Evaluator& evaluator, const Call& call) {
       if (i > 3) value += separator;
       value += series.labels.Get(Evaluator::StringOf(*call.args[i]));
     }
-    SetLabel(series, target, value);
+    SetLabel(evaluator, series, target, value);
   }
   TW_RETURN_IF_ERROR(evaluator.JoinEqual(*result));
   return result;
@@ -144,14 +144,16 @@ bool IsIneffective(Evaluator& evaluator, const Call& call) {
   return true;
 }
 
+// By value; histograms have none to sort by and are left out.
 template <bool kDescending>
 base::Result<EvalMatrix> Sort(Evaluator& evaluator, const Call& call) {
   auto result = evaluator.Eval(*call.args[0]);
   if (!result.ok() || IsIneffective(evaluator, call)) return result;
+  std::erase_if(*result, [](const EvalSeries& series) { return IsAbsent(series.values[0]); });
   std::stable_sort(result->begin(), result->end(), [](const EvalSeries& a, const EvalSeries& b) {
-    double x = a.points.empty() ? 0 : a.points[0].v;
-    double y = b.points.empty() ? 0 : b.points[0].v;
-    if (std::isnan(x) || std::isnan(y)) return !std::isnan(x);  // NaN last in either direction.
+    double x = a.values[0];
+    double y = b.values[0];
+    if (std::isnan(x) || std::isnan(y)) return !std::isnan(x) && std::isnan(y);  // NaN last in either direction.
     return kDescending ? x > y : x < y;
   });
   return result;
@@ -192,7 +194,7 @@ base::Result<EvalMatrix> SortByLabel(Evaluator& evaluator, const Call& call) {
       int order = CompareNaturally(a.labels.Get(name), b.labels.Get(name));
       if (order != 0) return order < 0;
     }
-    return a.labels < b.labels;
+    return a.labels.Copy() < b.labels.Copy();
   };
   std::stable_sort(result->begin(), result->end(),
                    [&](const EvalSeries& a, const EvalSeries& b) { return kDescending ? before(b, a) : before(a, b); });

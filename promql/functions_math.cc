@@ -20,31 +20,26 @@ double Radians(double v) { return v * std::numbers::pi / 180; }
 double Least(double a, double b) { return std::isnan(a) || std::isnan(b) ? kNan : std::min(a, b); }
 double Greatest(double a, double b) { return std::isnan(a) || std::isnan(b) ? kNan : std::max(a, b); }
 
-// Evaluates the vector argument and applies compute(value, step) to every point; the name is dropped.
+// Evaluates the vector argument and applies compute(value, step) to every float; histograms and the name are dropped.
 template <typename Compute>
 base::Result<EvalMatrix> Map(Evaluator& evaluator, const Expr& arg, Compute compute) {
   auto result = evaluator.Eval(arg);
   if (!result.ok()) return result;
   for (auto& series : *result) {
-    for (Point& point : series.points) point.v = compute(point.v, evaluator.steps().IndexOf(point.t));
+    MapValues(series.values, compute);
+    series.DropHistograms();
     evaluator.DropName(series);
   }
   TW_RETURN_IF_ERROR(evaluator.JoinEqual(*result));
   return result;
 }
 
+// Nothing is within bounds that contradict each other.
 base::Result<EvalMatrix> Clamp(Evaluator& evaluator, const Call& call) {
   TW_ASSIGN_OR_RETURN(std::vector<double> low, evaluator.EvalScalar(*call.args[1]));
   TW_ASSIGN_OR_RETURN(std::vector<double> high, evaluator.EvalScalar(*call.args[2]));
-  auto result = Map(evaluator, *call.args[0], [&](double v, size_t i) { return Greatest(low[i], Least(high[i], v)); });
-  if (!result.ok()) return result;
-  for (auto& series : *result) {
-    std::erase_if(series.points, [&](const Point& point) {
-      size_t i = evaluator.steps().IndexOf(point.t);
-      return high[i] < low[i];
-    });
-  }
-  return result;
+  return Map(evaluator, *call.args[0],
+             [&](double v, size_t i) { return high[i] < low[i] ? Absent() : Greatest(low[i], Least(high[i], v)); });
 }
 
 base::Result<EvalMatrix> ClampMin(Evaluator& evaluator, const Call& call) {
@@ -68,37 +63,23 @@ base::Result<EvalMatrix> Round(Evaluator& evaluator, const Call& call) {
   });
 }
 
-EvalMatrix ScalarMatrix(const Evaluator& evaluator, const std::vector<double>& values) {
-  EvalMatrix matrix(1);
-  matrix[0].points.resize(values.size());
-  for (size_t i = 0; i < values.size(); ++i) matrix[0].points[i] = {evaluator.steps().At(i), values[i]};
-  return matrix;
-}
-
-base::Result<EvalMatrix> ScalarResult(Evaluator& evaluator, const std::vector<double>& values) {
-  TW_RETURN_IF_ERROR(evaluator.state().AddSamples(values.size()));
-  return ScalarMatrix(evaluator, values);
-}
-
 base::Result<EvalMatrix> Pi(Evaluator& evaluator, const Call&) {
-  return ScalarResult(evaluator, std::vector<double>(evaluator.steps().count, std::numbers::pi));
+  return evaluator.ScalarMatrix(std::vector<double>(evaluator.steps().count, std::numbers::pi));
 }
 
-// NaN unless the vector has exactly one element.
+// NaN unless the vector has exactly one float.
 base::Result<EvalMatrix> ScalarOf(Evaluator& evaluator, const Call& call) {
-  auto input = evaluator.Eval(*call.args[0]);
-  if (!input.ok()) return input;
   std::vector<double> values(evaluator.steps().count, kNan);
-  std::vector<uint8_t> seen(evaluator.steps().count);
-  for (const auto& series : *input) {
-    for (const Point& point : series.points) {
-      size_t i = evaluator.steps().IndexOf(point.t);
-      values[i] = seen[i] == 0 ? point.v : kNan;
+  std::vector<uint8_t> seen(values.size());
+  TW_RETURN_IF_ERROR(evaluator.Stream(*call.args[0], [&](EvalSeries& series) {
+    for (size_t i = 0; i < values.size(); ++i) {
+      if (IsAbsent(series.values[i])) continue;
+      values[i] = seen[i] == 0 ? series.values[i] : kNan;
       seen[i] = 1;
     }
-  }
-  evaluator.Release(*input);
-  return ScalarResult(evaluator, values);
+    return base::Status::Ok();
+  }));
+  return evaluator.ScalarMatrix(std::move(values));
 }
 
 base::Result<EvalMatrix> VectorOf(Evaluator& evaluator, const Call& call) { return evaluator.Eval(*call.args[0]); }
@@ -108,7 +89,7 @@ base::Result<EvalMatrix> OfTwo(Evaluator& evaluator, const Call& call) {
   TW_ASSIGN_OR_RETURN(std::vector<double> left, evaluator.EvalScalar(*call.args[0]));
   TW_ASSIGN_OR_RETURN(std::vector<double> right, evaluator.EvalScalar(*call.args[1]));
   for (size_t i = 0; i < left.size(); ++i) left[i] = Choose(left[i], right[i]);
-  return ScalarResult(evaluator, left);
+  return evaluator.ScalarMatrix(std::move(left));
 }
 
 FunctionDef Math(std::string_view name, MathFn compute) {

@@ -5,126 +5,205 @@
 #include <map>
 
 #include "base/metrics.h"
-#include "promql/evaluator.h"
+#include "promql/extended_range.h"
 #include "promql/functions.h"
+#include "promql/histogram.h"
+#include "promql/range_call.h"
 
 namespace tidewright::promql {
 namespace {
 
-bool Sum(RangeCall& call, double* value) {
+// Histograms among floats are left out with a remark. False when there are no floats.
+bool FloatsOnly(RangeCall& call) {
+  if (!call.window.t.empty() && !call.window.histograms.empty()) call.Info(kIgnoredHistograms);
+  return !call.window.t.empty();
+}
+
+double SumOf(std::span<const double> values) {
   KahanSum sum;
-  for (const Point& point : call.window) sum.Add(point.v);
-  *value = sum.Value();
-  return true;
+  for (double v : values) sum.Add(v);
+  return sum.Value();
 }
 
-bool Avg(RangeCall& call, double* value) {
+double MeanOf(std::span<const double> values) {
   KahanMean mean;
-  for (const Point& point : call.window) mean.Add(point.v);
-  *value = mean.Value();
-  return true;
+  for (double v : values) mean.Add(v);
+  return mean.Value();
 }
 
-// The last sample that `better` prefers to those before; NaN only when there is nothing else.
-template <typename Better>
-Point Extreme(std::span<const Point> window, Better better) {
-  Point best = window.front();
-  for (const Point& point : window.subspan(1)) {
-    if (std::isnan(best.v) ? !std::isnan(point.v) : better(point.v, best.v)) best = point;
+// The total of a window's histograms, by HistogramSum or HistogramMean; null with a warning when they do not mix.
+template <typename Total>
+HistogramPtr TotalOfHistograms(RangeCall& call) {
+  auto samples = call.window.histograms;
+  Total sum(*samples.front().h);
+  bool reconciled = false;
+  for (const auto& sample : samples.subspan(1)) {
+    auto outcome = sum.Add(*sample.h);
+    if (outcome == HistogramSum::Outcome::kIncompatible) {
+      call.Warn(kMixedSchemas);
+      return nullptr;
+    }
+    reconciled = reconciled || outcome == HistogramSum::Outcome::kReconciled;
+  }
+  if (reconciled) call.Info("mismatched custom buckets were reconciled during aggregation", false);
+  if (sum.conflicting_resets()) call.Warn("conflicting counter resets during histogram aggregation", false);
+  return std::make_shared<const Histogram>(sum.Total());
+}
+
+void Sum(RangeCall& call, RangeResult* result) {
+  if (call.window.histograms.empty()) {
+    result->v = SumOf(call.window.v);
+  } else if (!call.window.t.empty()) {
+    call.Warn(kMixedTypes);
+  } else {
+    result->h = TotalOfHistograms<HistogramSum>(call);
+  }
+}
+
+void Avg(RangeCall& call, RangeResult* result) {
+  if (call.window.histograms.empty()) {
+    result->v = MeanOf(call.window.v);
+  } else if (!call.window.t.empty()) {
+    call.Warn(kMixedTypes);
+  } else {
+    result->h = TotalOfHistograms<HistogramMean>(call);
+  }
+}
+
+// Computes compute(values) of every window.
+template <double (*Compute)(std::span<const double>)>
+void EveryWindow(RangeCall&, const RangeInput& input, std::vector<double>& values) {
+  const Windows& windows = input.windows();
+  auto v = input.samples().v;
+  for (size_t i = 0; i < values.size(); ++i) {
+    size_t count = windows.end[i] - windows.begin[i];
+    if (count > 0) values[i] = Compute(v.subspan(windows.begin[i], count));
+  }
+}
+
+double CountOf(std::span<const double> values) { return static_cast<double>(values.size()); }
+double FirstOf(std::span<const double> values) { return values.front(); }
+double LastOf(std::span<const double> values) { return values.back(); }
+
+// Whether `a` is to be taken rather than an earlier `b`.
+bool IsAtMost(double a, double b) { return a <= b; }
+bool IsAtLeast(double a, double b) { return a >= b; }
+
+// The index of the last value that `better` prefers to those before; NaN only when there is nothing else.
+template <bool (*Better)(double, double)>
+size_t ExtremeOf(std::span<const double> values) {
+  size_t best = 0;
+  for (size_t i = 1; i < values.size(); ++i) {
+    if (std::isnan(values[best]) ? !std::isnan(values[i]) : Better(values[i], values[best])) best = i;
   }
   return best;
 }
 
-bool Min(RangeCall& call, double* value) {
-  *value = Extreme(call.window, [](double a, double b) { return a <= b; }).v;
-  return true;
+template <bool (*Better)(double, double)>
+void Extreme(RangeCall& call, RangeResult* result) {
+  if (FloatsOnly(call)) result->v = call.window.v[ExtremeOf<Better>(call.window.v)];
 }
 
-bool Max(RangeCall& call, double* value) {
-  *value = Extreme(call.window, [](double a, double b) { return a >= b; }).v;
-  return true;
+template <bool (*Better)(double, double)>
+void TimeOfExtreme(RangeCall& call, RangeResult* result) {
+  if (FloatsOnly(call)) result->v = static_cast<double>(call.window.t[ExtremeOf<Better>(call.window.v)]) / 1000;
 }
 
-bool TimeOfMin(RangeCall& call, double* value) {
-  *value = static_cast<double>(Extreme(call.window, [](double a, double b) { return a <= b; }).t) / 1000;
-  return true;
+// Extremes of windows that slide: a queue holds the indexes of values that may yet become the extreme, best first.
+template <bool (*Better)(double, double)>
+void SlidingExtreme(RangeCall&, const RangeInput& input, std::vector<double>& values) {
+  const Windows& windows = input.windows();
+  auto v = input.samples().v;
+  std::vector<size_t> queue;
+  size_t head = 0;
+  size_t next = 0;
+  for (size_t i = 0; i < values.size(); ++i) {
+    size_t begin = windows.begin[i];
+    for (next = std::max(next, begin); next < windows.end[i]; ++next) {
+      auto beaten = [&](size_t index) { return std::isnan(v[index]) || Better(v[next], v[index]); };
+      while (queue.size() > head && beaten(queue.back())) queue.pop_back();
+      queue.push_back(next);
+    }
+    while (head < queue.size() && queue[head] < begin) ++head;
+    if (windows.end[i] > begin) values[i] = v[queue[head]];
+  }
 }
 
-bool TimeOfMax(RangeCall& call, double* value) {
-  *value = static_cast<double>(Extreme(call.window, [](double a, double b) { return a >= b; }).t) / 1000;
-  return true;
+void Count(RangeCall& call, RangeResult* result) { result->v = static_cast<double>(call.window.size()); }
+
+// True when the first, or else the last sample of a window is a float.
+bool FloatAtEnd(const SampleSpan& window, bool first) {
+  if (window.t.empty() || window.histograms.empty()) return !window.t.empty();
+  return first ? window.t.front() < window.histograms.front().t : window.t.back() > window.histograms.back().t;
 }
 
-bool Count(RangeCall& call, double* value) {
-  *value = static_cast<double>(call.window.size());
-  return true;
+void First(RangeCall& call, RangeResult* result) {
+  if (FloatAtEnd(call.window, true)) {
+    result->v = call.window.v.front();
+  } else {
+    result->h = call.window.histograms.front().h;
+  }
 }
 
-bool First(RangeCall& call, double* value) {
-  *value = call.window.front().v;
-  return true;
+void Last(RangeCall& call, RangeResult* result) {
+  if (FloatAtEnd(call.window, false)) {
+    result->v = call.window.v.back();
+  } else {
+    result->h = call.window.histograms.back().h;
+  }
 }
 
-bool Last(RangeCall& call, double* value) {
-  *value = call.window.back().v;
-  return true;
+void TimeOfFirst(RangeCall& call, RangeResult* result) {
+  const SampleSpan& window = call.window;
+  int64_t t = FloatAtEnd(window, true) ? window.t.front() : window.histograms.front().t;
+  result->v = static_cast<double>(t) / 1000;
 }
 
-bool TimeOfFirst(RangeCall& call, double* value) {
-  *value = static_cast<double>(call.window.front().t) / 1000;
-  return true;
+void TimeOfLast(RangeCall& call, RangeResult* result) {
+  const SampleSpan& window = call.window;
+  int64_t t = FloatAtEnd(window, false) ? window.t.back() : window.histograms.back().t;
+  result->v = static_cast<double>(t) / 1000;
 }
 
-bool TimeOfLast(RangeCall& call, double* value) {
-  *value = static_cast<double>(call.window.back().t) / 1000;
-  return true;
-}
+void Present(RangeCall&, RangeResult* result) { result->v = 1; }
 
-bool Present(RangeCall&, double* value) {
-  *value = 1;
-  return true;
-}
-
-bool Stdvar(RangeCall& call, double* value) {
+double VarianceOf(std::span<const double> values) {
   Variance variance;
-  for (const Point& point : call.window) variance.Add(point.v);
-  *value = variance.Value();
-  return true;
+  for (double v : values) variance.Add(v);
+  return variance.Value();
 }
 
-bool Stddev(RangeCall& call, double* value) {
-  Stdvar(call, value);
-  *value = std::sqrt(*value);
-  return true;
+void Stdvar(RangeCall& call, RangeResult* result) {
+  if (FloatsOnly(call)) result->v = VarianceOf(call.window.v);
 }
 
-std::vector<double>& ValuesOf(RangeCall& call) {
-  call.scratch.clear();
-  for (const Point& point : call.window) call.scratch.push_back(point.v);
-  return call.scratch;
+void Stddev(RangeCall& call, RangeResult* result) {
+  if (FloatsOnly(call)) result->v = std::sqrt(VarianceOf(call.window.v));
 }
 
-bool Quantile(RangeCall& call, double* value) {
+void Quantile(RangeCall& call, RangeResult* result) {
   double q = call.scalars[0];
+  if (!FloatsOnly(call)) return;
   if (!(q >= 0 && q <= 1)) {
     call.evaluator->state().Warn(*call.call->args[0],
                                  "quantile value should be between 0 and 1, got " + base::FormatDouble(q));
   }
-  *value = QuantileOf(q, ValuesOf(call));
-  return true;
+  call.scratch.assign(call.window.v.begin(), call.window.v.end());
+  result->v = QuantileOf(q, call.scratch);
 }
 
 // The median of the distances from the median.
-bool MedianAbsoluteDeviation(RangeCall& call, double* value) {
-  auto& values = ValuesOf(call);
+void MedianAbsoluteDeviation(RangeCall& call, RangeResult* result) {
+  if (!FloatsOnly(call)) return;
+  auto& values = call.scratch;
+  values.assign(call.window.v.begin(), call.window.v.end());
   if (std::any_of(values.begin(), values.end(), [](double v) { return std::isnan(v); })) {
-    *value = std::numeric_limits<double>::quiet_NaN();
-    return true;
+    result->v = std::numeric_limits<double>::quiet_NaN();
+    return;
   }
   double median = QuantileOf(0.5, values);
   for (double& v : values) v = std::fabs(v - median);
-  *value = QuantileOf(0.5, values);
-  return true;
+  result->v = QuantileOf(0.5, values);
 }
 
 // What the labels of an absent series would be: those that its selector names with = and only once.
@@ -146,46 +225,45 @@ Labels AbsentLabels(const Expr& argument) {
 
 // 1 at the steps that are not `present`.
 base::Result<EvalMatrix> AbsentAt(Evaluator& evaluator, const Expr& argument, const std::vector<uint8_t>& present) {
-  EvalMatrix result(1);
-  result[0].labels = AbsentLabels(argument);
-  for (size_t i = 0; i < present.size(); ++i) {
-    if (present[i] == 0) result[0].points.push_back({evaluator.steps().At(i), 1});
-  }
-  TW_RETURN_IF_ERROR(evaluator.state().AddSamples(result[0].points.size()));
-  if (result[0].points.empty()) result.clear();
+  EvalSeries series;
+  series.labels = evaluator.state().Own(AbsentLabels(argument));
+  for (uint8_t there : present) series.values.push_back(there != 0 ? promql::Absent() : 1);
+  if (series.IsEmpty()) return EvalMatrix{};
+  TW_RETURN_IF_ERROR(evaluator.Hold(series));
+  EvalMatrix result;
+  result.push_back(std::move(series));
   return result;
 }
 
-base::Result<EvalMatrix> Absent(Evaluator& evaluator, const Call& call) {
-  auto input = evaluator.Eval(*call.args[0]);
-  if (!input.ok()) return input;
+base::Result<EvalMatrix> AbsentVector(Evaluator& evaluator, const Call& call) {
   std::vector<uint8_t> present(evaluator.steps().count);
-  for (const auto& series : *input) {
-    for (const Point& point : series.points) present[evaluator.steps().IndexOf(point.t)] = 1;
-  }
-  evaluator.Release(*input);
+  TW_RETURN_IF_ERROR(evaluator.Stream(*call.args[0], [&](EvalSeries& series) {
+    for (size_t i = 0; i < present.size(); ++i) present[i] |= series.PresentAt(i) ? 1 : 0;
+    return base::Status::Ok();
+  }));
   return AbsentAt(evaluator, *call.args[0], present);
 }
 
 base::Result<EvalMatrix> AbsentOverTime(Evaluator& evaluator, const Call& call) {
-  auto input = RangeInput::Open(evaluator, StripParens(*call.args[0]));
-  if (!input.ok()) return input.status();
-  const Steps& steps = evaluator.steps();
-  std::vector<uint8_t> present(steps.count);
-  for (size_t i = 0; i < input->size(); ++i) {
+  TW_ASSIGN_OR_RETURN(RangeInput input, RangeInput::Open(evaluator, StripParens(*call.args[0])));
+  TW_RETURN_IF_ERROR(CheckExtension(*call.function, input.extension()));
+  std::vector<uint8_t> present(evaluator.steps().count);
+  for (size_t i = 0; i < input.size(); ++i) {
     TW_RETURN_IF_ERROR(evaluator.state().CheckDeadline());
-    RangeInput::Cursor cursor(*input, i);
-    for (size_t s = 0; s < steps.count && !cursor.exhausted(); ++s) {
-      int64_t end = input->End(steps.At(s));
-      if (!cursor.Window(SaturatingSub(end, input->range_ms()), end).empty()) present[s] = 1;
-    }
+    input.Read(i);
+    for (size_t s = 0; s < present.size(); ++s) present[s] |= input.Window(s).empty() ? 0 : 1;
   }
-  input->ReleaseTo(evaluator);
+  input.ReleaseTo(evaluator);
   return AbsentAt(evaluator, *call.args[0], present);
 }
 
-FunctionDef OfWindow(std::string_view name, RangeFn compute, bool keeps_name = false) {
-  return {.name = name, .args = {ValueType::kMatrix}, .implementation = compute, .keeps_name = keeps_name};
+FunctionDef OfWindow(std::string_view name, RangeFn compute, ColumnFn columns = nullptr) {
+  return {.name = name, .args = {ValueType::kMatrix}, .implementation = compute, .columns = columns};
+}
+
+FunctionDef Keeping(FunctionDef function) {
+  function.keeps_name = true;
+  return function;
 }
 
 FunctionDef Experimental(std::string_view name, RangeFn compute) {
@@ -196,25 +274,25 @@ FunctionDef Experimental(std::string_view name, RangeFn compute) {
 
 std::vector<FunctionDef> OverTimeFunctions() {
   std::vector<FunctionDef> table = {
-      OfWindow("avg_over_time", Avg),
-      OfWindow("count_over_time", Count),
-      OfWindow("first_over_time", First, true),
-      OfWindow("last_over_time", Last, true),
-      OfWindow("max_over_time", Max),
-      OfWindow("min_over_time", Min),
+      OfWindow("avg_over_time", Avg, EveryWindow<MeanOf>),
+      OfWindow("count_over_time", Count, EveryWindow<CountOf>),
+      Keeping(OfWindow("first_over_time", First, EveryWindow<FirstOf>)),
+      Keeping(OfWindow("last_over_time", Last, EveryWindow<LastOf>)),
+      OfWindow("max_over_time", Extreme<IsAtLeast>, SlidingExtreme<IsAtLeast>),
+      OfWindow("min_over_time", Extreme<IsAtMost>, SlidingExtreme<IsAtMost>),
       OfWindow("present_over_time", Present),
       OfWindow("stddev_over_time", Stddev),
-      OfWindow("stdvar_over_time", Stdvar),
-      OfWindow("sum_over_time", Sum),
+      OfWindow("stdvar_over_time", Stdvar, EveryWindow<VarianceOf>),
+      OfWindow("sum_over_time", Sum, EveryWindow<SumOf>),
       Experimental("mad_over_time", MedianAbsoluteDeviation),
       Experimental("ts_of_first_over_time", TimeOfFirst),
       Experimental("ts_of_last_over_time", TimeOfLast),
-      Experimental("ts_of_max_over_time", TimeOfMax),
-      Experimental("ts_of_min_over_time", TimeOfMin),
+      Experimental("ts_of_max_over_time", TimeOfExtreme<IsAtLeast>),
+      Experimental("ts_of_min_over_time", TimeOfExtreme<IsAtMost>),
   };
   table.push_back(
       {.name = "quantile_over_time", .args = {ValueType::kScalar, ValueType::kMatrix}, .implementation = Quantile});
-  table.push_back({.name = "absent", .args = {ValueType::kVector}, .implementation = Absent});
+  table.push_back({.name = "absent", .args = {ValueType::kVector}, .implementation = AbsentVector});
   table.push_back({.name = "absent_over_time", .args = {ValueType::kMatrix}, .implementation = AbsentOverTime});
   return table;
 }

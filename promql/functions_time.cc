@@ -52,13 +52,9 @@ double DaysInMonth(const Date& date) {
 
 base::Result<EvalMatrix> Time(Evaluator& evaluator, const Call&) {
   const Steps& steps = evaluator.steps();
-  TW_RETURN_IF_ERROR(evaluator.state().AddSamples(steps.count));
-  EvalMatrix matrix(1);
-  matrix[0].points.resize(steps.count);
-  for (size_t i = 0; i < steps.count; ++i) {
-    matrix[0].points[i] = {steps.At(i), static_cast<double>(steps.At(i)) / 1000};
-  }
-  return matrix;
+  std::vector<double> values(steps.count);
+  for (size_t i = 0; i < steps.count; ++i) values[i] = static_cast<double>(steps.At(i)) / 1000;
+  return evaluator.ScalarMatrix(std::move(values));
 }
 
 // A part of the date that each value, or the evaluation time, stands for.
@@ -67,28 +63,37 @@ base::Result<EvalMatrix> DatePart(Evaluator& evaluator, const Call& call) {
   auto result = call.args.empty() ? Time(evaluator, call) : evaluator.Eval(*call.args[0]);
   if (!result.ok()) return result;
   for (auto& series : *result) {
-    for (Point& point : series.points) {
+    MapValues(series.values, [](double v, size_t) {
       Date date;
-      point.v = BreakDown(point.v, &date) ? Part(date) : std::numeric_limits<double>::quiet_NaN();
-    }
+      return BreakDown(v, &date) ? Part(date) : std::numeric_limits<double>::quiet_NaN();
+    });
+    series.DropHistograms();
     evaluator.DropName(series);
   }
   TW_RETURN_IF_ERROR(evaluator.JoinEqual(*result));
   return result;
 }
 
+base::Status DropNames(Evaluator& evaluator, EvalMatrix& matrix) {
+  for (auto& series : matrix) evaluator.DropName(series);
+  return evaluator.JoinEqual(matrix);
+}
+
+// Of a selector the samples' own times, of anything else the evaluation time.
 base::Result<EvalMatrix> Timestamp(Evaluator& evaluator, const Call& call) {
   const Expr& arg = StripParens(*call.args[0]);
   bool own = arg.kind == NodeKind::kVectorSelector;
-  auto result = own ? evaluator.EvalSelector(As<VectorSelector>(arg), true) : evaluator.Eval(arg);
+  const auto* selector = own ? &As<VectorSelector>(arg) : nullptr;
+  auto result =
+      own ? evaluator.Follow(*selector, evaluator.state().SeriesOf(*selector), Take::kTime) : evaluator.Eval(arg);
   if (!result.ok()) return result;
   for (auto& series : *result) {
-    for (Point& point : series.points) {
-      if (!own) point.v = static_cast<double>(point.t) / 1000;
+    for (size_t i = 0; !own && i < series.values.size(); ++i) {
+      if (series.PresentAt(i)) series.values[i] = static_cast<double>(evaluator.steps().At(i)) / 1000;
     }
-    evaluator.DropName(series);
+    series.DropHistograms();
   }
-  TW_RETURN_IF_ERROR(evaluator.JoinEqual(*result));
+  TW_RETURN_IF_ERROR(DropNames(evaluator, *result));
   return result;
 }
 
@@ -103,21 +108,17 @@ base::Result<EvalMatrix> QueryBound(Evaluator& evaluator, const Call&) {
                : kBound == Bound::kEnd   ? state.end_ms()
                : kBound == Bound::kRange ? state.end_ms() - state.start_ms()
                                          : (instant ? 0 : state.step_ms());
-  const Steps& steps = evaluator.steps();
-  TW_RETURN_IF_ERROR(evaluator.state().AddSamples(steps.count));
-  EvalMatrix matrix(1);
-  for (size_t i = 0; i < steps.count; ++i) {
-    matrix[0].points.push_back({steps.At(i), static_cast<double>(ms) / 1000});
-  }
-  return matrix;
+  return evaluator.ScalarMatrix(std::vector<double>(evaluator.steps().count, static_cast<double>(ms) / 1000));
 }
 
-// The store keeps no start timestamps, so none is known.
+// When the counters of a selector's samples began, 0 where that is unknown. Any other expression has lost it.
 base::Result<EvalMatrix> StartTimestamp(Evaluator& evaluator, const Call& call) {
-  auto input = evaluator.Eval(*call.args[0]);
-  if (!input.ok()) return input;
-  evaluator.Release(*input);
-  return EvalMatrix{};
+  const Expr& arg = StripParens(*call.args[0]);
+  if (arg.kind != NodeKind::kVectorSelector) return EvalMatrix{};
+  const auto& selector = As<VectorSelector>(arg);
+  auto result = evaluator.Follow(selector, evaluator.state().SeriesOf(selector), Take::kStart);
+  if (result.ok()) TW_RETURN_IF_ERROR(DropNames(evaluator, *result));
+  return result;
 }
 
 FunctionDef DateFunction(std::string_view name, GeneralFn compute) {

@@ -1,25 +1,13 @@
 #include "promql/matrix.h"
 
 #include <algorithm>
+#include <bit>
 #include <cmath>
+#include <functional>
 #include <limits>
 #include <numeric>
 
 namespace tidewright::promql {
-
-void KahanSum::Add(double value) {
-  double total = sum_ + value;
-  if (std::isinf(total)) {
-    compensation_ = 0;
-  } else if (std::fabs(sum_) >= std::fabs(value)) {
-    compensation_ += (sum_ - total) + value;
-  } else {
-    compensation_ += (value - total) + sum_;
-  }
-  sum_ = total;
-}
-
-double KahanSum::Value() const { return std::isinf(sum_) ? sum_ : sum_ + compensation_; }
 
 void KahanMean::Add(double value) {
   ++count_;
@@ -69,29 +57,72 @@ double QuantileOf(double q, std::vector<double>& values) {
   return values[lower] * (1 - weight) + values[upper] * weight;
 }
 
-bool IsMetricLabel(std::string_view name) {
-  return name == tsdb::kMetricName || name == "__type__" || name == "__unit__";
+LabelsView::LabelsView() {
+  static const Labels kNone;
+  labels_ = &kNone;
 }
 
-Labels WithoutMetricLabels(const Labels& labels) {
-  bool any = std::any_of(labels.begin(), labels.end(), [](const auto& label) { return IsMetricLabel(label.name); });
-  if (!any) return labels;
-  tsdb::LabelsBuilder builder(labels);
+std::string_view LabelsView::Get(std::string_view name) const {
+  return nameless_ && IsMetricLabel(name) ? std::string_view() : labels_->Get(name);
+}
+
+LabelsView LabelsView::WithoutMetric() const {
+  LabelsView view = *this;
+  view.nameless_ = true;
+  return view;
+}
+
+Labels LabelsView::Copy() const {
+  if (!nameless_) return *labels_;
+  tsdb::LabelsBuilder builder(*labels_);
   builder.Remove(tsdb::kMetricName).Remove("__type__").Remove("__unit__");
   return builder.Build();
 }
 
+uint64_t LabelsView::Hash() const {
+  constexpr uint64_t kMix = 0x9e3779b97f4a7c15;
+  std::hash<std::string_view> hash_of;
+  uint64_t hash = 0;
+  ForEach([&](const auto& label) {
+    hash = (std::rotl(hash, 23) ^ hash_of(label.name)) * kMix;
+    hash = (std::rotl(hash, 23) ^ hash_of(label.value)) * kMix;
+  });
+  return hash;
+}
+
+bool operator==(const LabelsView& a, const LabelsView& b) {
+  if (a.labels_ == b.labels_ && a.nameless_ == b.nameless_) return true;
+  if (!a.nameless_ && !b.nameless_) return *a.labels_ == *b.labels_;
+  return a.Copy() == b.Copy();
+}
+
+bool EvalSeries::IsEmpty() const {
+  return std::all_of(values.begin(), values.end(), IsAbsent) &&
+         std::all_of(histograms.begin(), histograms.end(), [](const auto& h) { return h == nullptr; });
+}
+
+void EvalSeries::SetHistogram(size_t i, HistogramPtr h) {
+  if (histograms.empty()) histograms.resize(values.size());
+  histograms[i] = std::move(h);
+  values[i] = Absent();
+}
+
+void EvalSeries::Remove(size_t i) {
+  values[i] = Absent();
+  if (!histograms.empty()) histograms[i] = nullptr;
+}
+
 namespace {
 
-// Merges the points of `from` into `into`; false when both have a point of one time.
-bool MergePoints(std::vector<Point>& into, const std::vector<Point>& from) {
-  std::vector<Point> merged;
-  merged.reserve(into.size() + from.size());
-  std::merge(into.begin(), into.end(), from.begin(), from.end(), std::back_inserter(merged),
-             [](const Point& a, const Point& b) { return a.t < b.t; });
-  auto same = [](const Point& a, const Point& b) { return a.t == b.t; };
-  if (std::adjacent_find(merged.begin(), merged.end(), same) != merged.end()) return false;
-  into = std::move(merged);
+// Moves the values of `from` into `into`; false when both have one at the same step.
+bool MergeValues(EvalSeries& into, EvalSeries& from) {
+  for (size_t i = 0; i < into.values.size(); ++i) {
+    if (!from.PresentAt(i)) continue;
+    if (into.PresentAt(i)) return false;
+    into.values[i] = from.values[i];
+    if (from.HistogramAt(i) != nullptr) into.SetHistogram(i, std::move(from.histograms[i]));
+  }
+  into.drop_name = into.drop_name || from.drop_name;
   return true;
 }
 
@@ -110,8 +141,7 @@ base::Status MergeDuplicates(EvalMatrix& matrix, const char* error) {
     for (size_t j = i + 1; j < order.size() && order[j].first == order[i].first; ++j) {
       EvalSeries& other = matrix[order[j].second];
       if (gone[order[j].second] || !(other.labels == kept.labels)) continue;
-      if (!MergePoints(kept.points, other.points)) return base::InvalidArgumentError(error);
-      kept.drop_name = kept.drop_name || other.drop_name;
+      if (!MergeValues(kept, other)) return base::InvalidArgumentError(error);
       gone[order[j].second] = any = true;
     }
   }

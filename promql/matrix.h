@@ -1,14 +1,22 @@
 // What the evaluator computes with: series of points over the steps of a query.
 #pragma once
 
+#include <bit>
+#include <cmath>
 #include <cstddef>
 #include <cstdint>
+#include <string_view>
 #include <vector>
 
 #include "base/status.h"
 #include "promql/value.h"
 
 namespace tidewright::promql {
+
+// True for the labels that say what a metric is rather than where it comes from: __name__, __type__, __unit__.
+inline bool IsMetricLabel(std::string_view name) {
+  return name == tsdb::kMetricName || name == "__type__" || name == "__unit__";
+}
 
 // The evaluation times start, start + step, ... (count of them), in ms. An instant query has one.
 struct Steps {
@@ -21,20 +29,78 @@ struct Steps {
   int64_t end() const { return At(count - 1); }
 };
 
-// Points at evaluation times, in time order; a step without a value has no point.
+// The labels of a result: those of a series or of a group, not copied, perhaps without those that say what a metric is.
+// The Labels are kept by the query (QueryState::Own) or by the series that it selected.
+class LabelsView {
+ public:
+  LabelsView();  // No labels.
+  explicit LabelsView(const Labels& labels) : labels_(&labels) {}
+
+  // Calls visit(label) for each label, in order.
+  template <typename Visit>
+  void ForEach(Visit visit) const {
+    for (const auto& label : *labels_) {
+      if (!nameless_ || !IsMetricLabel(label.name)) visit(label);
+    }
+  }
+  std::string_view Get(std::string_view name) const;
+  bool Has(std::string_view name) const { return !Get(name).empty(); }
+  LabelsView WithoutMetric() const;
+  Labels Copy() const;
+  // Equal for equal labels.
+  uint64_t Hash() const;
+  friend bool operator==(const LabelsView& a, const LabelsView& b);
+
+ private:
+  const Labels* labels_;
+  bool nameless_ = false;
+};
+
+// The mark of a step without a float. No result has these bits, as the staleness marker never leaves a selector.
+inline constexpr uint64_t kAbsentBits = tsdb::kStaleNanBits;
+inline double Absent() { return std::bit_cast<double>(kAbsentBits); }
+inline bool IsAbsent(double value) { return std::bit_cast<uint64_t>(value) == kAbsentBits; }
+
+// Values of one series at every step: columns, so that operators are loops over arrays.
 struct EvalSeries {
-  Labels labels;
-  std::vector<Point> points;
+  LabelsView labels;
   // The metric name is to be removed when the query ends (delayed name removal): until then labels hold it.
   bool drop_name = false;
+  std::vector<double> values;            // One per step; Absent() where there is no float.
+  std::vector<HistogramPtr> histograms;  // Empty, or one per step; null where there is none.
+
+  bool HasHistograms() const { return !histograms.empty(); }
+  const Histogram* HistogramAt(size_t i) const { return histograms.empty() ? nullptr : histograms[i].get(); }
+  // A float or a histogram.
+  bool PresentAt(size_t i) const { return !IsAbsent(values[i]) || HistogramAt(i) != nullptr; }
+  bool IsEmpty() const;
+  // Where there is a histogram there is no float.
+  void SetHistogram(size_t i, HistogramPtr h);
+  void Remove(size_t i);
+  void DropHistograms() { histograms.clear(); }
 };
 using EvalMatrix = std::vector<EvalSeries>;
+
+// Applies compute(value, step) to every float of a column.
+template <typename Compute>
+void MapValues(std::vector<double>& values, Compute compute) {
+  for (size_t i = 0; i < values.size(); ++i) {
+    if (!IsAbsent(values[i])) values[i] = compute(values[i], i);
+  }
+}
 
 // Sums without losing the low bits (Kahan, as improved by Neumaier).
 class KahanSum {
  public:
-  void Add(double value);
-  double Value() const;
+  void Add(double value) {
+    double total = sum_ + value;
+    // The exact rounding error of the addition, without a branch on which is larger (Knuth).
+    double back = total - sum_;
+    double error = (sum_ - (total - back)) + (value - back);
+    compensation_ = std::isinf(total) ? 0 : compensation_ + error;
+    sum_ = total;
+  }
+  double Value() const { return std::isinf(sum_) ? sum_ : sum_ + compensation_; }
   double sum() const { return sum_; }
   double compensation() const { return compensation_; }
   void Set(double sum, double compensation) {
@@ -77,12 +143,7 @@ class Variance {
 // The q-quantile by linear interpolation of `values`, which it sorts. NaN for no values.
 double QuantileOf(double q, std::vector<double>& values);
 
-// True for the labels that say what a metric is rather than where it comes from: __name__, __type__, __unit__.
-bool IsMetricLabel(std::string_view name);
-// `labels` without these.
-Labels WithoutMetricLabels(const Labels& labels);
-
-// Joins series with equal labels into one. Two points of one time are an error.
+// Joins series with equal labels into one. Values of both at one step are an error.
 base::Status MergeDuplicates(EvalMatrix& matrix, const char* error);
 
 }  // namespace tidewright::promql

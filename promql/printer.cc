@@ -218,4 +218,10 @@ std::string Print(const Expr& expr) {
 
 std::string PrintPretty(const Expr& expr) { return Indented(expr, 0); }
 
+std::string Braced(const Labels& labels) {
+  std::string out = "{";
+  for (const auto& label : labels) out += (out.size() > 1 ? ", " : "") + label.name + "=" + Quote(label.value);
+  return out + "}";
+}
+
 }  // namespace tidewright::promql

@@ -16,4 +16,7 @@ std::string Print(const DurationExpr& expr);
 // The same over several lines of at most about 100 columns, indented by two blanks per level.
 std::string PrintPretty(const Expr& expr);
 
+// All labels in braces, the name like any other: {__name__="up", job="a"}. For error texts.
+std::string Braced(const Labels& labels);
+
 }  // namespace tidewright::promql

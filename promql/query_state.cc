@@ -4,6 +4,8 @@
 #include <limits>
 
 #include "base/clock.h"
+#include "base/duration.h"
+#include "base/metrics.h"
 #include "promql/duration.h"
 #include "promql/functions.h"
 #include "promql/lexer.h"
@@ -19,6 +21,8 @@ int64_t FloorToMultiple(int64_t value, int64_t step) {
   if (remainder < 0) remainder += step;
   return SaturatingSub(value, remainder);
 }
+
+std::string TimeText(int64_t ms) { return base::FormatTime(ms, /*millis=*/ms % 1000 != 0); }
 
 }  // namespace
 
@@ -45,17 +49,19 @@ SubqueryTimes TimesOf(const Subquery& node, int64_t default_step_ms, int64_t min
 }
 
 QueryState::QueryState(std::string_view text, const EngineOptions& options, int64_t start_ms, int64_t end_ms,
-                       int64_t step_ms)
+                       int64_t step_ms, int64_t deadline_nanos, const std::atomic<bool>* cancelled)
     : text_(text),
       options_(options),
       start_ms_(start_ms),
       end_ms_(end_ms),
       step_ms_(step_ms),
-      deadline_nanos_(base::MonotonicNanos() + options.timeout_ms * 1'000'000) {}
+      deadline_nanos_(deadline_nanos),
+      cancelled_(cancelled) {}
 
 base::Status QueryState::Prepare(Expr& root) {
   TW_RETURN_IF_ERROR(Resolve(root));
   MarkInvariant(root);
+  MarkDetectResets(root, false);
   return base::Status::Ok();
 }
 
@@ -109,6 +115,22 @@ bool QueryState::MarkInvariant(Expr& expr) {
     default: expr.step_invariant = children;
   }
   return expr.step_invariant;
+}
+
+// Selectors below histogram_count() and its like, unless something in between looks at buckets.
+void QueryState::MarkDetectResets(Expr& expr, bool detect) {
+  if (expr.kind == NodeKind::kVectorSelector) As<VectorSelector>(expr).detect_resets = detect;
+  if (expr.kind == NodeKind::kSubquery) detect = false;
+  if (expr.kind == NodeKind::kBinary) {
+    Op op = As<Binary>(expr).op;
+    detect = detect && op != Op::kTrimUpper && op != Op::kTrimLower;
+  }
+  if (expr.kind == NodeKind::kCall) {
+    std::string_view name = As<Call>(expr).function->name;
+    if (name == "histogram_count" || name == "histogram_sum" || name == "histogram_avg") detect = true;
+    if (name.starts_with("histogram_quantile") || name == "histogram_fraction") detect = false;
+  }
+  ForEachChild(expr, [&](Expr& child) { MarkDetectResets(child, detect); });
 }
 
 void QueryState::CollectSelector(VectorSelector& selector, int64_t range_ms, TimeRange evaluated,
@@ -181,8 +203,31 @@ const QueryState::SeriesList& QueryState::SeriesOf(const VectorSelector& selecto
   return found == selected_.end() ? kNone : found->second;
 }
 
+bool QueryState::DifferWithoutName(const VectorSelector& selector) const {
+  auto is_name = [](const Matcher& matcher) {
+    return matcher.name() == tsdb::kMetricName && matcher.type() == Matcher::Type::kEqual;
+  };
+  if (std::none_of(selector.matchers.begin(), selector.matchers.end(), is_name)) return false;
+  const SeriesList& list = SeriesOf(selector);
+  return std::none_of(list.begin(), list.end(), [](const auto& series) {
+    // Labels are sorted: all metric labels begin with two underscores.
+    for (const auto& label : series->labels()) {
+      if (label.name.compare(0, 2, "__") > 0) return false;
+      if (label.name == "__type__" || label.name == "__unit__") return true;
+    }
+    return false;
+  });
+}
+
+void QueryState::Report(QueryStatistics* statistics) const {
+  for (const auto& [selector, list] : selected_) statistics->series += list.size();
+  statistics->samples = read_;
+  statistics->peak_samples = peak_;
+}
+
 base::Status QueryState::AddSamples(size_t count) {
   samples_ += count;
+  peak_ = std::max(peak_, samples_);
   if (samples_ > options_.max_samples) {
     return base::ResourceExhaustedError(
         "the query needs more than " + std::to_string(options_.max_samples) +
@@ -192,17 +237,48 @@ base::Status QueryState::AddSamples(size_t count) {
 }
 
 base::Status QueryState::CheckDeadline() const {
+  if (cancelled_ != nullptr && cancelled_->load(std::memory_order_relaxed)) {
+    return base::CancelledError("the query was cancelled");
+  }
   if (base::MonotonicNanos() < deadline_nanos_) return base::Status::Ok();
   return base::DeadlineExceededError("the query took longer than " + std::to_string(options_.timeout_ms) +
                                      " ms; narrow its selectors, shorten its range or widen its step");
 }
 
+// As in Prometheus, what a subquery gives has no place of its own.
+std::string QueryState::Position(const Expr& at) const {
+  size_t begin = at.kind == NodeKind::kSubquery ? 0 : at.span.begin;
+  return " (" + LineColumn(text_, begin) + ")";
+}
+
 void QueryState::Warn(const Expr& at, const std::string& message) {
-  warnings_.insert("PromQL warning: " + message + " (" + LineColumn(text_, at.span.begin) + ")");
+  warnings_.insert("PromQL warning: " + message + Position(at));
 }
 
 void QueryState::Info(const Expr& at, const std::string& message) {
-  infos_.insert("PromQL info: " + message + " (" + LineColumn(text_, at.span.begin) + ")");
+  infos_.insert("PromQL info: " + message + Position(at));
+}
+
+void QueryState::InfoFixed(const Expr& at, const std::string& message, const MonotonicityFix& fix, int64_t t) {
+  auto [entry, added] = fixed_.try_emplace({message, Position(at)}, FixedBuckets{fix, 0, t, t});
+  FixedBuckets& fixed = entry->second;
+  ++fixed.samples;
+  fixed.fix.lowest = std::min(fixed.fix.lowest, fix.lowest);
+  fixed.fix.highest = std::max(fixed.fix.highest, fix.highest);
+  fixed.fix.difference = std::max(fixed.fix.difference, fix.difference);
+  fixed.first_ms = std::min(fixed.first_ms, t);
+  fixed.last_ms = std::max(fixed.last_ms, t);
+}
+
+std::set<std::string> QueryState::infos() const {
+  std::set<std::string> infos = infos_;
+  for (const auto& [place, fixed] : fixed_) {
+    infos.insert("PromQL info: " + place.first + ", from buckets " + base::FormatDouble(fixed.fix.lowest) + " to " +
+                 base::FormatDouble(fixed.fix.highest) + ", with a max diff of " +
+                 base::FormatDouble(fixed.fix.difference) + ", over " + std::to_string(fixed.samples) +
+                 " samples from " + TimeText(fixed.first_ms) + " to " + TimeText(fixed.last_ms) + place.second);
+  }
+  return infos;
 }
 
 }  // namespace tidewright::promql

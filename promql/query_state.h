@@ -1,7 +1,10 @@
 // What all evaluators of one query share: its series, limits and annotations.
 #pragma once
 
+#include <atomic>
 #include <cstdint>
+#include <deque>
+#include <map>
 #include <memory>
 #include <set>
 #include <string>
@@ -12,14 +15,25 @@
 #include "base/status.h"
 #include "promql/ast.h"
 #include "promql/engine.h"
+#include "promql/matrix.h"
 #include "tsdb/querier.h"
 
 namespace tidewright::promql {
 
+// Buckets of a classic histogram that had fewer observations than lower ones: the bounds of the first and the last one
+// and the largest difference.
+struct MonotonicityFix {
+  double lowest = 0;
+  double highest = 0;
+  double difference = 0;
+};
+
 // Not thread-safe: one query runs on one thread.
 class QueryState {
  public:
-  QueryState(std::string_view text, const EngineOptions& options, int64_t start_ms, int64_t end_ms, int64_t step_ms);
+  // `text`, `options` and `cancelled` (may be null) are borrowed.
+  QueryState(std::string_view text, const EngineOptions& options, int64_t start_ms, int64_t end_ms, int64_t step_ms,
+             int64_t deadline_nanos, const std::atomic<bool>* cancelled);
 
   // Fills what only the query knows into the tree: durations, start() and end(), and which parts are the same at every
   // step. Call once, before Select().
@@ -29,17 +43,26 @@ class QueryState {
 
   using SeriesList = std::vector<std::unique_ptr<tsdb::Series>>;
   const SeriesList& SeriesOf(const VectorSelector& selector) const;
+  // True when the series of `selector` stay different without their metric labels.
+  bool DifferWithoutName(const VectorSelector& selector) const;
   // Series outside of the selectors of the tree, for info(). Of the same times as the tree's.
   base::Result<const SeriesList*> SelectMore(const Matchers& matchers);
+
+  // Keeps labels until the query ends.
+  LabelsView Own(Labels labels) { return LabelsView(owned_.emplace_back(std::move(labels))); }
 
   // Counts points that a query holds; kResourceExhausted at the limit, kDeadlineExceeded after the timeout.
   base::Status AddSamples(size_t count);
   void ReleaseSamples(size_t count) { samples_ -= count < samples_ ? count : samples_; }
-  // Cheap enough for every few hundred points.
+  // Counts samples read, for the statistics.
+  void CountRead(size_t count) { read_ += count; }
+  // Cheap enough for every few hundred points; also kCancelled.
   base::Status CheckDeadline() const;
 
   void Warn(const Expr& at, const std::string& message);
   void Info(const Expr& at, const std::string& message);
+  // An info about buckets that had to be fixed at time t; the same at several times is one.
+  void InfoFixed(const Expr& at, const std::string& message, const MonotonicityFix& fix, int64_t t);
 
   const EngineOptions& options() const { return options_; }
   std::string_view text() const { return text_; }
@@ -47,7 +70,9 @@ class QueryState {
   int64_t end_ms() const { return end_ms_; }
   int64_t step_ms() const { return step_ms_; }
   const std::set<std::string>& warnings() const { return warnings_; }
-  const std::set<std::string>& infos() const { return infos_; }
+  std::set<std::string> infos() const;
+  // Series, samples and peak.
+  void Report(QueryStatistics* statistics) const;
 
  private:
   // Evaluation times of an enclosing expression, and with a selector the sample times it needs, both inclusive.
@@ -59,10 +84,18 @@ class QueryState {
     VectorSelector* selector;
     TimeRange times;
   };
+  // What was fixed at several times.
+  struct FixedBuckets {
+    MonotonicityFix fix;
+    int64_t samples = 0;
+    int64_t first_ms = 0, last_ms = 0;
+  };
+  std::string Position(const Expr& at) const;
   base::Status Resolve(Expr& expr);
   base::Status ResolveShift(TimeShift& shift);
   base::Status ResolveInto(const std::unique_ptr<DurationExpr>& expr, bool positive, int64_t* ms);
   static bool MarkInvariant(Expr& expr);
+  static void MarkDetectResets(Expr& expr, bool detect);
   void Collect(Expr& expr, TimeRange evaluated, std::vector<Wanted>* wanted) const;
   void CollectSelector(VectorSelector& selector, int64_t range_ms, TimeRange evaluated,
                        std::vector<Wanted>* wanted) const;
@@ -71,13 +104,18 @@ class QueryState {
   const EngineOptions& options_;
   int64_t start_ms_, end_ms_, step_ms_;
   int64_t deadline_nanos_;
+  const std::atomic<bool>* cancelled_;
   size_t samples_ = 0;
+  size_t peak_ = 0;
+  size_t read_ = 0;
   TimeRange times_;         // Of the querier.
   bool uses_info_ = false;  // info() looks up series of its own.
   std::unique_ptr<tsdb::Querier> querier_;
   std::unordered_map<const VectorSelector*, SeriesList> selected_;
   std::vector<std::unique_ptr<SeriesList>> more_;
+  std::deque<Labels> owned_;
   std::set<std::string> warnings_, infos_;
+  std::map<std::pair<std::string, std::string>, FixedBuckets> fixed_;  // By message and position.
 };
 
 // Additions that stop at the ends of int64_t: queries may name any time.

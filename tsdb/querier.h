@@ -29,6 +29,8 @@ class SampleIterator {
   // kFloat or kFloatHistogram: integer histograms are handed out as float histograms, which is what PromQL computes
   // with.
   virtual ValueType type() const { return ValueType::kFloat; }
+  // When the counter behind the sample began to count, 0 when unknown (experimental start timestamps).
+  virtual int64_t AtStart() const { return 0; }
   // The histogram when type() is kFloatHistogram, nullptr otherwise. Valid until the iterator moves.
   virtual const FloatHistogram* AtHistogram() const { return nullptr; }
 };

@@ -6,7 +6,7 @@
 
 #include "base/file.h"
 #include "base/json.h"
-#include "tests/conformance/promqltest_runner.h"
+#include "promqltest/runner.h"
 
 namespace tidewright::promqltest {
 namespace {
@@ -18,113 +18,61 @@ std::string ConformanceDir() {
 
 struct Pinned {
   const char* file;
-  int passed;
-  int native_histograms;  // Skipped: they read or expect native histograms.
-  int other_skips;        // Skipped for the reasons that `Unbuilt` names.
+  size_t evals;  // All of them pass.
 };
 
 std::ostream& operator<<(std::ostream& out, const Pinned& pinned) { return out << pinned.file; }
 
-// What the engine does not do, by the name of the switch that an eval needs.
-const std::map<std::string, std::string>& Unbuilt() {
-  static const std::map<std::string, std::string> kReasons = {
-      {"st-storage", "start timestamps"},
-      {"use-start-timestamps", "start timestamps"},
-  };
-  return kReasons;
-}
-
-// As the scripts assume: everything on, small limits.
-promql::EngineOptions ScriptEngine() {
-  promql::EngineOptions options;
-  options.max_samples = 10'000;
-  options.timeout_ms = 100'000;
-  options.experimental_functions = true;
-  options.fill_modifiers = true;
-  options.extended_selectors = true;
-  options.delayed_name_removal = true;
-  return options;
-}
-
-std::map<int, std::string> SkipLines(const std::string& file) {
-  std::map<int, std::string> lines;
-  auto text = base::ReadFile(ConformanceDir() + "/promqltest/index.json");
-  if (!text.ok()) return lines;
-  auto index = base::ParseJson(*text);
-  if (!index.ok()) return lines;
-  const base::Json* evals = base::Find(*index, {"files", file, "evals"});
-  if (evals == nullptr) return lines;
-  for (const auto& eval : *evals) {
-    const base::Json* needs = base::Find(eval, {"needs"});
-    if (needs == nullptr) continue;
-    for (const auto& need : *needs) {
-      auto reason = Unbuilt().find(need.get<std::string>());
-      if (reason != Unbuilt().end()) lines[static_cast<int>(base::FindInt(eval, {"line"}))] = reason->second;
-    }
-  }
-  // Not marked in the index, but it reads them too.
-  if (file == "start_timestamps.test") lines[305] = "start timestamps";
-  return lines;
-}
-
 void Report(const std::string& file, const ScriptResult& result) {
-  std::printf("%-44s passed %4d  failed %3d  skipped %4d", file.c_str(), result.Count(Outcome::kPassed),
-              result.Count(Outcome::kFailed), result.Count(Outcome::kSkipped));
-  for (const auto& [reason, count] : result.SkipReasons()) std::printf("  [%s: %d]", reason.c_str(), count);
-  std::printf("\n");
+  std::printf("%-44s passed %4zu of %4zu\n", file.c_str(), result.Passed(), result.evals.size());
   for (const EvalResult& eval : result.evals) {
-    if (eval.outcome != Outcome::kFailed) continue;
-    std::printf("  %s:%d %s\n      %s\n", file.c_str(), eval.line, eval.expr.c_str(), eval.reason.c_str());
+    if (eval.failure.empty()) continue;
+    std::printf("  %s:%d %s\n      %s\n", file.c_str(), eval.line, eval.expr.c_str(), eval.failure.c_str());
   }
 }
 
 class PromqlScript : public testing::TestWithParam<Pinned> {};
 
-TEST_P(PromqlScript, PassesAtLeastAsManyAsPinned) {
+TEST_P(PromqlScript, PassesEveryEval) {
   const Pinned& pinned = GetParam();
   auto text = base::ReadFile(ConformanceDir() + "/promqltest/" + pinned.file);
   if (!text.ok()) GTEST_SKIP() << "no conformance data: " << text.status().message();
   RunnerOptions options;
   options.engine = ScriptEngine();
-  if (std::string(pinned.file).find("removal_disabled") != std::string::npos) {
-    options.engine.delayed_name_removal = false;
-  }
-  options.skip_lines = SkipLines(pinned.file);
+  options.engine.delayed_name_removal = std::string(pinned.file).find("removal_disabled") == std::string::npos;
   ScriptResult result = RunScript(*text, options);
   Report(pinned.file, result);
   EXPECT_EQ(result.error, "");
-  EXPECT_EQ(result.Count(Outcome::kFailed), 0);
-  EXPECT_EQ(result.Count(Outcome::kPassed), pinned.passed);
-  EXPECT_EQ(result.SkipReasons()["native histograms"], pinned.native_histograms);
-  EXPECT_EQ(result.Count(Outcome::kSkipped), pinned.native_histograms + pinned.other_skips);
+  EXPECT_EQ(result.evals.size(), pinned.evals);
+  EXPECT_EQ(result.Passed(), pinned.evals);
 }
 
 constexpr Pinned kFiles[] = {
-    {"aggregators.test", 125, 35, 0},
-    {"at_modifier.test", 71, 0, 0},
-    {"collision.test", 2, 0, 0},
-    {"duration_expression.test", 59, 0, 0},
-    {"extended_vectors.test", 120, 49, 0},
-    {"fill-modifier.test", 46, 0, 0},
-    {"functions.test", 323, 108, 0},
-    {"histograms.test", 93, 92, 0},
-    {"info.test", 41, 1, 0},
-    {"limit.test", 1, 36, 0},
-    {"literals.test", 25, 0, 0},
-    {"name_label_dropping.test", 30, 0, 0},
-    {"native_histograms.test", 3, 519, 0},
-    {"operators.test", 141, 72, 0},
-    {"range_queries.test", 16, 2, 0},
-    {"selectors.test", 31, 0, 0},
-    {"staleness.test", 17, 0, 0},
-    {"start_timestamps.test", 2, 1, 23},
-    {"subquery.test", 32, 2, 0},
-    {"trig_functions.test", 19, 0, 0},
-    {"type_and_unit.test", 58, 0, 0},
-    {"supplement/at_modifier.next.test", 78, 0, 0},
-    {"supplement/info.next.test", 52, 1, 0},
-    {"supplement/operators.next.test", 142, 72, 0},
-    {"supplement/delayed_name_removal_disabled.test", 19, 4, 0},
+    {"aggregators.test", 160},
+    {"at_modifier.test", 71},
+    {"collision.test", 2},
+    {"duration_expression.test", 59},
+    {"extended_vectors.test", 169},
+    {"fill-modifier.test", 46},
+    {"functions.test", 431},
+    {"histograms.test", 185},
+    {"info.test", 42},
+    {"limit.test", 37},
+    {"literals.test", 25},
+    {"name_label_dropping.test", 30},
+    {"native_histograms.test", 522},
+    {"operators.test", 213},
+    {"range_queries.test", 18},
+    {"selectors.test", 31},
+    {"staleness.test", 17},
+    {"start_timestamps.test", 26},
+    {"subquery.test", 34},
+    {"trig_functions.test", 19},
+    {"type_and_unit.test", 58},
+    {"supplement/at_modifier.next.test", 78},
+    {"supplement/info.next.test", 53},
+    {"supplement/operators.next.test", 214},
+    {"supplement/delayed_name_removal_disabled.test", 23},
 };
 
 std::string NameOf(const testing::TestParamInfo<Pinned>& info) {
@@ -134,6 +82,28 @@ std::string NameOf(const testing::TestParamInfo<Pinned>& info) {
 }
 
 INSTANTIATE_TEST_SUITE_P(Files, PromqlScript, testing::ValuesIn(kFiles), NameOf);
+
+// Scripts that must pass, and scripts that a runner must find fault with.
+TEST(PromqlScriptRunner, TellsGoodScriptsFromBad) {
+  auto text = base::ReadFile(ConformanceDir() + "/promqltest/runner-selftest.json");
+  if (!text.ok()) GTEST_SKIP() << "no conformance data: " << text.status().message();
+  auto data = base::ParseJson(*text);
+  ASSERT_TRUE(data.ok());
+  RunnerOptions options;
+  options.engine = ScriptEngine();
+  int judged = 0;
+  for (const base::Json& test : *base::Find(*data, {"cases"})) {
+    ScriptResult result = RunScript(base::FindString(test, {"script"}), options);
+    std::string failure = result.error;
+    for (const EvalResult& eval : result.evals) failure += eval.failure;
+    EXPECT_EQ(failure.empty(), (*base::Find(test, {"passes"})).get<bool>())
+        << "case " << base::FindInt(test, {"id"}) << "\n"
+        << base::FindString(test, {"script"}) << "\nours: " << failure
+        << "\nreference: " << base::FindString(test, {"failure"});
+    ++judged;
+  }
+  EXPECT_EQ(judged, 98);
+}
 
 }  // namespace
 }  // namespace tidewright::promqltest

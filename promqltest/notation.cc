@@ -1,10 +1,12 @@
-#include "tests/conformance/promqltest_series.h"
+#include "promqltest/notation.h"
 
 #include <cmath>
 #include <limits>
 
+#include "base/duration.h"
 #include "base/strings.h"
 #include "promql/engine.h"
+#include "promql/histogram.h"
 
 namespace tidewright::promqltest {
 namespace {
@@ -76,7 +78,7 @@ base::Status AddFloats(std::string_view item, SeriesLine& series) {
   std::string_view original = item;
   double start = 0;
   if (ParseScriptNumber(item, &start)) {
-    series.items.push_back({Item::Kind::kFloat, start});
+    series.items.push_back({Item::Kind::kFloat, start, nullptr, false});
     return base::Status::Ok();
   }
   int64_t count = 0;
@@ -90,26 +92,86 @@ base::Status AddFloats(std::string_view item, SeriesLine& series) {
     break;
   }
   if (!ParseScriptNumber(item, &start)) return BadItem(original);
-  for (int64_t i = 0; i <= count; ++i, start += delta) series.items.push_back({Item::Kind::kFloat, start});
+  for (int64_t i = 0; i <= count; ++i, start += delta)
+    series.items.push_back({Item::Kind::kFloat, start, nullptr, false});
+  return base::Status::Ok();
+}
+
+// {{...}}, {{...}}x3, {{...}}+{{...}}x3.
+base::Status AddHistograms(std::string_view item, SeriesLine& series) {
+  std::string_view original = item;
+  TW_ASSIGN_OR_RETURN(Item first, TakeHistogram(item));
+  if (item.empty()) {
+    series.items.push_back(std::move(first));
+    return base::Status::Ok();
+  }
+  char sign = item[0];
+  int64_t count = 0;
+  if (!TakeCount(item, &count)) return BadItem(original);
+  if (sign == 'x') {
+    if (!item.empty()) return BadItem(original);
+    series.items.insert(series.items.end(), static_cast<size_t>(count) + 1, first);
+    return base::Status::Ok();
+  }
+  if (sign != '+' && sign != '-') return BadItem(original);
+  item.remove_prefix(1);
+  TW_ASSIGN_OR_RETURN(Item step, TakeHistogram(item));
+  if (!item.empty()) return BadItem(original);
+  if (first.histogram->schema > step.histogram->schema) {
+    return base::InvalidArgumentError("cannot combine histograms: the first has the finer schema: " +
+                                      std::string(original));
+  }
+  first.hint_written = step.hint_written;
+  series.items.push_back(first);
+  for (int64_t i = 0; i < count; ++i) {
+    promql::HistogramSum sum(*first.histogram);
+    sum.Add(*step.histogram, sign == '-' ? -1 : 1);
+    first.histogram = std::make_shared<const promql::Histogram>(sum.Total());
+    series.items.push_back(first);
+  }
   return base::Status::Ok();
 }
 
 base::Status AddItem(std::string_view item, SeriesLine& series) {
-  int64_t count = 0;
   if (item == "stale") {
-    series.items.push_back({Item::Kind::kFloat, tsdb::StaleNan()});
+    series.items.push_back({Item::Kind::kFloat, tsdb::StaleNan(), nullptr, false});
   } else if (item[0] == '_') {
+    int64_t count = 1;
     std::string_view gap = item;
-    if (item != "_" && !TakeCount(gap, &count)) return BadItem(item);
-    series.items.resize(series.items.size() + static_cast<size_t>(item == "_" ? 1 : count));
+    if (item != "_" && (!TakeCount(gap, &count) || gap != "_")) return BadItem(item);
+    series.items.resize(series.items.size() + static_cast<size_t>(count));
   } else if (item.substr(0, 2) == "{{") {
-    series.has_histogram = true;
-    bool repeated = !item.ends_with("}}");
-    if (repeated && !TakeCount(item, &count)) return BadItem(item);
-    for (int64_t i = 0; i <= count; ++i) series.items.push_back({Item::Kind::kHistogram, 0});
+    return AddHistograms(item, series);
   } else {
     return AddFloats(item, series);
   }
+  return base::Status::Ok();
+}
+
+// One number with one unit and perhaps a sign: -30s.
+bool ParseOffset(std::string_view text, int64_t* ms) {
+  bool negative = text.starts_with('-');
+  if (negative || text.starts_with('+')) text.remove_prefix(1);
+  auto duration = base::ParseDuration(text);
+  if (!duration.ok()) return false;
+  *ms = negative ? -duration->ms : duration->ms;
+  return true;
+}
+
+// _, _x3, -1m, -1mx3, -1m+10sx3.
+base::Status AddOffsets(std::string_view item, StartLine& line) {
+  std::string_view original = item;
+  int64_t count = 0;
+  bool repeated = TakeCount(item, &count);
+  if (item == "_") {
+    line.offsets.resize(line.offsets.size() + static_cast<size_t>(repeated ? count : 1));
+    return base::Status::Ok();
+  }
+  size_t sign = repeated ? item.find_first_of("+-", 1) : std::string_view::npos;
+  int64_t offset = 0, step = 0;
+  if (!ParseOffset(item.substr(0, sign), &offset)) return BadItem(original);
+  if (sign != std::string_view::npos && !ParseOffset(item.substr(sign), &step)) return BadItem(original);
+  for (int64_t i = 0; i <= count; ++i, offset += step) line.offsets.push_back({true, offset});
   return base::Status::Ok();
 }
 
@@ -139,6 +201,29 @@ base::Result<SeriesLine> ParseSeriesLine(std::string_view line) {
     TW_RETURN_IF_ERROR(AddItem(item, series));
   }
   return series;
+}
+
+bool IsStartLine(std::string_view line) {
+  size_t end = EndOfLabels(line);
+  std::string_view rest = line.substr(end);
+  return rest.starts_with("@st") || line.substr(0, end).ends_with("@st");
+}
+
+base::Result<StartLine> ParseStartLine(std::string_view line) {
+  size_t end = EndOfLabels(line);
+  std::string_view labels = line.substr(0, end);
+  std::string_view rest = line.substr(end);
+  if (rest.starts_with("@st")) {
+    rest.remove_prefix(3);
+  } else {
+    labels.remove_suffix(3);
+  }
+  StartLine starts;
+  TW_ASSIGN_OR_RETURN(starts.labels, ParseLabels(labels));
+  for (std::string_view item = TakeItem(rest); !item.empty(); item = TakeItem(rest)) {
+    TW_RETURN_IF_ERROR(AddOffsets(item, starts));
+  }
+  return starts;
 }
 
 }  // namespace tidewright::promqltest

@@ -1,0 +1,93 @@
+#include "promql/samples.h"
+
+#include <algorithm>
+
+#include "promql/histogram.h"
+
+namespace tidewright::promql {
+namespace {
+
+constexpr size_t kMostTimelines = 4096;  // Kept windows of one query node.
+
+}  // namespace
+
+int64_t WindowTimes::At(size_t i) const { return first + static_cast<int64_t>(i) * stride; }
+int64_t WindowTimes::After(size_t i) const { return SaturatingSub(At(i), before); }
+int64_t WindowTimes::Until(size_t i) const { return SaturatingAdd(At(i), behind); }
+
+const Windows& WindowFinder::Find(std::span<const int64_t> t, uint64_t timeline) {
+  Windows* windows = &own_;
+  if (timeline != 0) {
+    auto found = by_timeline_.find(timeline);
+    if (found != by_timeline_.end()) return found->second;
+    if (by_timeline_.size() < kMostTimelines) windows = &by_timeline_[timeline];
+  }
+  FindWindows(
+      times_, t.size(), [&](size_t i) { return t[i]; }, windows);
+  return *windows;
+}
+
+const SampleSpan& SampleReader::Read(const tsdb::Series& series, int64_t from) {
+  tsdb::SampleColumns columns;
+  span_ = {};
+  if (options_.with_start || !series.Columns(&buffer_, &columns)) {
+    ReadByIterator(series, from);
+    return span_;
+  }
+  span_.t = columns.t;
+  span_.v = columns.v;
+  timeline_ = columns.timeline;
+  if (!options_.keep_stale) DropStale();
+  return span_;
+}
+
+void SampleReader::ReadByIterator(const tsdb::Series& series, int64_t from) {
+  t_.clear();
+  v_.clear();
+  start_.clear();
+  histograms_.clear();
+  timeline_ = 0;
+  auto iterator = series.Iterator();
+  for (bool more = iterator->Seek(from); more; more = iterator->Next()) {
+    Point point = iterator->At();
+    bool stale = tsdb::IsStaleNan(point.v);
+    if (stale && !options_.keep_stale) continue;
+    const Histogram* histogram = iterator->AtHistogram();
+    int64_t start = options_.with_start ? iterator->AtStart() : 0;
+    if (histogram != nullptr && !stale) {
+      histograms_.push_back({point.t, Copy(*histogram), start});
+      continue;
+    }
+    t_.push_back(point.t);
+    v_.push_back(point.v);
+    start_.push_back(start);
+  }
+  span_ = {t_, v_, {}, histograms_};
+  if (options_.with_start) span_.start = start_;
+}
+
+HistogramPtr SampleReader::Copy(const Histogram& histogram) const {
+  auto copy = std::make_shared<Histogram>(histogram);
+  bool detect = options_.detect_resets && !histograms_.empty() && histogram.hint == CounterResetHint::kUnknown;
+  if (!detect) return copy;
+  bool reset = IsCounterReset(histogram, *histograms_.back().h);
+  copy->hint = reset ? CounterResetHint::kCounterReset : CounterResetHint::kNotCounterReset;
+  return copy;
+}
+
+// Copies the columns without the markers, if there are any.
+void SampleReader::DropStale() {
+  if (std::none_of(span_.v.begin(), span_.v.end(), IsAbsent)) return;  // The same bits, inline.
+  t_.clear();
+  v_.clear();
+  for (size_t i = 0; i < span_.v.size(); ++i) {
+    if (IsAbsent(span_.v[i])) continue;
+    t_.push_back(span_.t[i]);
+    v_.push_back(span_.v[i]);
+  }
+  span_.t = t_;
+  span_.v = v_;
+  timeline_ = 0;
+}
+
+}  // namespace tidewright::promql
