@@ -257,6 +257,15 @@ void ReadPatterns(base::ObjectReader& root, const std::string& key, DecodeContex
 
 }  // namespace
 
+std::vector<ScrapeConfig> DecodeScrapeConfigList(base::ObjectReader& root, DecodeContext& context,
+                                                 const GlobalConfig& global) {
+  std::vector<ScrapeConfig> configs;
+  root.Objects("scrape_configs", [&](base::ObjectReader& reader) {
+    configs.push_back(DecodeScrapeConfig(reader, context, global));
+  });
+  return configs;
+}
+
 void ReadCount(base::ObjectReader& reader, std::string_view key, int64_t* out) {
   int64_t value = 0;
   if (!reader.Optional(key, &value)) return;

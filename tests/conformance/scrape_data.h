@@ -48,6 +48,7 @@ class Tally {
     if (!passed && total_ - passed_ <= 60) std::cerr << name_ << " differs: " << label << ": " << detail << "\n";
   }
   int passed() const { return passed_; }
+  int total() const { return total_; }
   ~Tally() { std::cerr << "[ COUNT    ] " << name_ << ": " << passed_ << " of " << total_ << " pass\n"; }
 
  private:
