@@ -21,16 +21,16 @@ const std::vector<std::string>& KnownProtocols() {
   return protocols;
 }
 
-void ReadProtocols(base::ObjectReader& reader, DecodeContext& context, std::vector<std::string>* out) {
+// Native histograms come by protobuf only, so that it is asked for first unless the user lists protocols.
+void ReadProtocols(base::ObjectReader& reader, ScrapeDefaults* defaults) {
+  std::vector<std::string>* out = &defaults->protocols;
   if (!reader.Optional("scrape_protocols", out)) return;
+  defaults->protocols_chosen = true;
   if (out->empty()) reader.Error("scrape_protocols", "is empty; remove it to use the default");
   std::set<std::string> seen;
   for (const std::string& protocol : *out) {
     OneOf(reader, "scrape_protocols", protocol, KnownProtocols());
     if (!seen.insert(protocol).second) reader.Error("scrape_protocols", base::Quoted(protocol) + " is repeated");
-  }
-  if (seen.count("PrometheusProto") > 0) {
-    context.Warn(reader, "scrape_protocols", "PrometheusProto is not supported yet; it is not asked for");
   }
 }
 
@@ -80,7 +80,7 @@ void DecodeDefaults(base::ObjectReader& reader, DecodeContext& context, ScrapeDe
   inherit(ReadCount, "label_value_length_limit", &limits.label_value_length);
   inherit(ReadCount, "keep_dropped_targets", &limits.keep_dropped_targets);
   ReadNameScheme(reader, defaults);
-  ReadProtocols(reader, context, &defaults->protocols);
+  ReadProtocols(reader, defaults);
   ReadHistogramSwitches(reader, context, defaults);
   std::string file;
   if (reader.Optional("scrape_failure_log_file", &file) && !file.empty()) {
@@ -173,14 +173,6 @@ void DecodeParams(base::ObjectReader& reader, ScrapeConfig* config) {
   }
 }
 
-void ReadHistogramBounds(base::ObjectReader& reader, DecodeContext& context) {
-  int64_t buckets = 0;
-  double factor = 0;
-  ReadCount(reader, "native_histogram_bucket_limit", &buckets);
-  reader.Optional("native_histogram_min_bucket_factor", &factor);
-  if (buckets > 0) context.Warn(reader, "native_histogram_bucket_limit", "has no effect; see scrape_native_histograms");
-}
-
 // A static target with a slash is a URL in the wrong place, unless relabelling may still take it apart.
 void CheckStaticTargets(base::ObjectReader& reader, const ScrapeConfig& config) {
   if (!config.relabel_rules.empty()) return;
@@ -212,7 +204,11 @@ ScrapeConfig DecodeScrapeConfig(base::ObjectReader& reader, DecodeContext& conte
   reader.Optional("metrics_path", &config.metrics_path);
   reader.Optional("scheme", &config.scheme);
   DecodeParams(reader, &config);
-  ReadHistogramBounds(reader, context);
+  ReadCount(reader, "native_histogram_bucket_limit", &config.native_histogram_bucket_limit);
+  reader.Optional("native_histogram_min_bucket_factor", &config.native_histogram_min_bucket_factor);
+  if (config.native_histograms && !config.protocols_chosen) {
+    config.protocols.insert(config.protocols.begin(), "PrometheusProto");
+  }
   config.http = DecodeHttpClient(reader, context);
   NameScheme outer = std::exchange(context.scheme, config.name_scheme);
   config.relabel_rules = DecodeRelabelRules(reader, "relabel_configs", config.name_scheme);
@@ -260,6 +256,15 @@ void ReadPatterns(base::ObjectReader& root, const std::string& key, DecodeContex
 }
 
 }  // namespace
+
+std::vector<ScrapeConfig> DecodeScrapeConfigList(base::ObjectReader& root, DecodeContext& context,
+                                                 const GlobalConfig& global) {
+  std::vector<ScrapeConfig> configs;
+  root.Objects("scrape_configs", [&](base::ObjectReader& reader) {
+    configs.push_back(DecodeScrapeConfig(reader, context, global));
+  });
+  return configs;
+}
 
 void ReadCount(base::ObjectReader& reader, std::string_view key, int64_t* out) {
   int64_t value = 0;

@@ -64,6 +64,13 @@ struct Limits {
   friend bool operator==(const Limits&, const Limits&) = default;
 };
 
+// What Prometheus hides behind --enable-feature, and so does no configuration file set.
+struct Features {
+  bool start_timestamp_zero_samples = false;  // created-timestamp-zero-ingestion.
+  bool type_and_unit_labels = false;          // type-and-unit-labels.
+  friend bool operator==(const Features&, const Features&) = default;
+};
+
 // The settings that a job inherits from the section `global`.
 struct ScrapeDefaults {
   base::Duration scrape_interval{60'000};
@@ -73,6 +80,7 @@ struct ScrapeDefaults {
   std::string escaping = "allow-utf-8";  // metric_name_escaping_scheme.
   std::vector<std::string> protocols = {"OpenMetricsText1.0.0", "OpenMetricsText0.0.1", "PrometheusText1.0.0",
                                         "PrometheusText0.0.4"};
+  bool protocols_chosen = false;  // By the user. Otherwise PrometheusProto comes first with native_histograms.
   bool native_histograms = false;
   bool always_classic_histograms = false;
   bool convert_classic_histograms = false;
@@ -88,6 +96,9 @@ struct ScrapeConfig : ScrapeDefaults {
   bool honor_timestamps = true;
   bool track_timestamps_staleness = false;
   bool enable_compression = true;
+  int64_t native_histogram_bucket_limit = 0;      // 0 is none.
+  double native_histogram_min_bucket_factor = 0;  // 0 is none.
+  Features features;
   std::string metrics_path = "/metrics";
   std::string scheme = "http";
   std::map<std::string, std::vector<std::string>> params;

@@ -13,6 +13,10 @@ namespace tidewright::scrape {
 // Reads static_configs, file_sd_configs, kubernetes_sd_configs into `config`; warns about every other mechanism.
 void DecodeDiscovery(base::ObjectReader& reader, DecodeContext& context, ScrapeConfig* config);
 
+// The list `scrape_configs` of `root`, with the defaults of `global`. Job names are not compared.
+std::vector<ScrapeConfig> DecodeScrapeConfigList(base::ObjectReader& root, DecodeContext& context,
+                                                 const GlobalConfig& global);
+
 // The sections that Tidewright accepts for compatibility: alerting, remote_write, remote_read, storage, tracing, otlp,
 // runtime. Their content is checked; what has no effect is warned about.
 void DecodeOtherSections(base::ObjectReader& root, DecodeContext& context, Config* config);

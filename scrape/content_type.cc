@@ -3,7 +3,7 @@
 
 #include "base/document.h"
 #include "base/strings.h"
-#include "scrape/text_parser.h"
+#include "scrape/exposition.h"
 
 namespace tidewright::scrape {
 namespace {

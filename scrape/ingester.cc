@@ -4,7 +4,7 @@
 #include <functional>
 #include <utility>
 
-#include "scrape/target.h"
+#include "scrape/histogram_limits.h"
 
 namespace tidewright::scrape {
 namespace {
@@ -54,6 +54,25 @@ base::Status CheckUnique(std::vector<tsdb::Label>* labels) {
   return base::Status::Ok();
 }
 
+// The target's labels and the name. As in Prometheus, which treats them like scraped labels that conflict with the
+// target's, a target label exported_x makes way for a target label x.
+tsdb::Labels ReportLabels(const tsdb::Labels& target, std::string_view name) {
+  tsdb::LabelsBuilder labels;
+  labels.Set(tsdb::kMetricName, name);
+  for (const tsdb::Label& label : target) labels.Remove("exported_" + label.name).Set(label.name, label.value);
+  return labels.Build();
+}
+
+// A histogram of the same layout without observations.
+template <typename AnyHistogram>
+AnyHistogram EmptyLike(const AnyHistogram& histogram) {
+  AnyHistogram empty;
+  empty.schema = histogram.schema;
+  empty.zero_threshold = histogram.zero_threshold;
+  empty.custom_values = histogram.custom_values;
+  return empty;
+}
+
 }  // namespace
 
 bool KeepsSeriesCache(const ScrapeConfig& before, const ScrapeConfig& after) {
@@ -66,23 +85,25 @@ bool KeepsSeriesCache(const ScrapeConfig& before, const ScrapeConfig& after) {
   return alike == before;
 }
 
-Ingester::Ingester(std::shared_ptr<const ScrapeConfig> config, tsdb::Labels target_labels, base::Duration timeout,
-                   tsdb::Appendable& appendable)
-    : config_(std::move(config)), target_labels_(std::move(target_labels)), timeout_(timeout), appendable_(appendable) {
+Ingester::Ingester(std::shared_ptr<const ScrapeConfig> config, const Target& target, tsdb::Appendable& appendable)
+    : appendable_(appendable) {
   for (std::string_view name : kReportNames) reports_.push_back({name});
+  SetConfig(std::move(config), target);
 }
 
-void Ingester::SetConfig(std::shared_ptr<const ScrapeConfig> config, base::Duration timeout) {
+void Ingester::SetConfig(std::shared_ptr<const ScrapeConfig> config, const Target& target) {
   config_ = std::move(config);
-  timeout_ = timeout;
+  target_ = target;
+  max_schema_ = MaxSchemaFor(config_->native_histogram_min_bucket_factor);
 }
 
 ScrapeOutcome Ingester::Append(std::string_view body, std::string_view content_type, int64_t t_ms, int64_t now_ms,
                                double duration_seconds) {
   ScrapeOutcome outcome;
   outcome.body_bytes = static_cast<int64_t>(body.size());
-  auto appender = appendable_.NewAppender();
-  outcome.status = AppendBody(body, content_type, t_ms, now_ms, *appender, &outcome);
+  Batch batch(appendable_);
+  tsdb::Appender* appender = batch.appender.get();
+  outcome.status = AppendBody(body, content_type, t_ms, now_ms, batch, &outcome);
   if (outcome.status.ok() && Over(outcome.post_relabel)) {
     outcome.status = base::ResourceExhaustedError("sample_limit exceeded: " + std::to_string(outcome.post_relabel) +
                                                   " samples, limit " + std::to_string(config_->limits.samples));
@@ -135,46 +156,122 @@ void Ingester::AppendEnd(int64_t t_ms) {
   static_cast<void>(appender->Commit().ok());
 }
 
+ExpositionOptions Ingester::ParserOptions(const Batch& batch) const {
+  ExpositionOptions options;
+  options.native_histograms = batch.extended != nullptr && target_.native_histograms;
+  options.convert_classic_histograms = batch.extended != nullptr && target_.convert_classic_histograms;
+  options.keep_classic_histograms = target_.always_classic_histograms;
+  options.created_lines = config_->features.start_timestamp_zero_samples;
+  options.type_and_unit_labels = config_->features.type_and_unit_labels;
+  return options;
+}
+
 base::Status Ingester::AppendBody(std::string_view body, std::string_view content_type, int64_t t_ms, int64_t now_ms,
-                                  tsdb::Appender& appender, ScrapeOutcome* outcome) {
+                                  Batch& batch, ScrapeOutcome* outcome) {
   cache_.Begin();
   family_.clear();
   latest_ms_ = now_ms + kMaxFutureMs;
   auto format = ChooseFormat(content_type, ProtocolMediaType(config_->fallback_protocol));
   TW_RETURN_IF_ERROR(format.status());
-  if (*format == ExpositionFormat::kProtobuf) {
-    return base::UnimplementedError("the target answers in the protobuf format, which is not supported yet");
-  }
-  TextParser parser(body,
-                    *format == ExpositionFormat::kOpenMetricsText ? TextFormat::kOpenMetrics : TextFormat::kPrometheus);
+  std::unique_ptr<ExpositionParser> parser = NewExpositionParser(body, *format, ParserOptions(batch));
   for (;;) {
     uint32_t predicted = cache_.Predicted();
-    if (predicted != SeriesCache::kNone && parser.NextIfSeries(cache_[predicted].text)) {
-      TW_RETURN_IF_ERROR(AppendSeries(parser, predicted, t_ms, appender, outcome));
+    if (predicted != SeriesCache::kNone && parser->NextIfSeries(cache_[predicted].text)) {
+      TW_RETURN_IF_ERROR(AppendSeries(*parser, Entry::kSeries, predicted, t_ms, batch, outcome));
       continue;
     }
-    Entry entry = parser.Next();
+    Entry entry = parser->Next();
     if (entry == Entry::kEnd) return base::Status::Ok();
-    if (entry == Entry::kError) return parser.status();
-    if (entry == Entry::kSeries) {
-      TW_RETURN_IF_ERROR(AppendSeries(parser, cache_.Find(parser.series()), t_ms, appender, outcome));
+    if (entry == Entry::kError) return parser->status();
+    if (entry == Entry::kSeries || entry == Entry::kHistogram) {
+      TW_RETURN_IF_ERROR(AppendSeries(*parser, entry, cache_.Find(parser->series()), t_ms, batch, outcome));
     } else if (entry != Entry::kComment) {
-      if (parser.family() != family_) FlushMetadata(appender);
-      NoteMetadata(entry, parser);
+      if (parser->family() != family_) FlushMetadata(*batch.appender);
+      NoteMetadata(entry, *parser);
     }
   }
 }
 
-base::Status Ingester::AppendSeries(TextParser& parser, uint32_t index, int64_t t_ms, tsdb::Appender& appender,
+base::Status Ingester::AppendSeries(ExpositionParser& parser, Entry entry, uint32_t index, int64_t t_ms, Batch& batch,
                                     ScrapeOutcome* outcome) {
   ++outcome->scraped;
-  Sample sample{t_ms, parser.value(), false};
-  if (parser.has_timestamp() && config_->honor_timestamps) sample = {parser.timestamp_ms(), parser.value(), true};
-  if (index == SeriesCache::kNone) return AppendNew(parser, sample, appender, outcome);
-  return AppendKnown(parser, index, sample, appender, outcome);
+  Sample sample;
+  sample.explicit_time = parser.has_timestamp() && config_->honor_timestamps;
+  sample.t = sample.explicit_time ? parser.timestamp_ms() : t_ms;
+  if (entry == Entry::kSeries) {
+    sample.value = parser.value();
+  } else {
+    TW_RETURN_IF_ERROR(TakeHistogram(parser, &sample));
+  }
+  if (config_->features.start_timestamp_zero_samples) sample.start_ms = parser.StartTimestampMs();
+  if (index == SeriesCache::kNone) return AppendNew(parser, sample, batch, outcome);
+  return AppendKnown(parser, index, sample, batch, outcome);
 }
 
-base::Status Ingester::AppendNew(const TextParser& parser, const Sample& sample, tsdb::Appender& appender,
+// The histogram at hand within the job's limits. One that contradicts itself fails the scrape at once; one that cannot
+// be brought within the limits, once it has been counted.
+base::Status Ingester::TakeHistogram(const ExpositionParser& parser, Sample* sample) {
+  const std::string place = "histogram " + base::Quoted(parser.series());
+  auto take = [&](const auto& from, auto* to) {
+    if (base::Status status = Validate(from); !status.ok()) return status.Annotate(place);
+    *to = from;
+    sample->refusal = LimitResolution(config_->native_histogram_bucket_limit, max_schema_, to).Annotate(place);
+    return base::Status::Ok();
+  };
+  if (parser.histogram() != nullptr) {
+    sample->histogram = &histogram_;
+    return take(*parser.histogram(), &histogram_);
+  }
+  sample->float_histogram = &float_histogram_;
+  return take(*parser.float_histogram(), &float_histogram_);
+}
+
+base::Result<tsdb::SeriesRef> Ingester::Put(tsdb::SeriesRef ref, const tsdb::Labels& labels, const Sample& sample,
+                                            Batch& batch) {
+  if (sample.histogram != nullptr) return batch.extended->AppendHistogram(ref, labels, sample.t, *sample.histogram);
+  if (sample.float_histogram != nullptr) {
+    return batch.extended->AppendFloatHistogram(ref, labels, sample.t, *sample.float_histogram);
+  }
+  return batch.appender->Append(ref, labels, sample.t, sample.value);
+}
+
+base::Result<tsdb::SeriesRef> Ingester::Store(tsdb::SeriesRef ref, const tsdb::Labels& labels, const Sample& sample,
+                                              Batch& batch) const {
+  if (sample.t > latest_ms_) return base::OutOfRangeError("in the future");
+  if (sample.start_ms != 0 && sample.start_ms < sample.t) {
+    Sample zero;
+    zero.t = sample.start_ms;
+    tsdb::Histogram integer;
+    tsdb::FloatHistogram fractions;
+    if (sample.histogram != nullptr) zero.histogram = &(integer = EmptyLike(*sample.histogram));
+    if (sample.float_histogram != nullptr) zero.float_histogram = &(fractions = EmptyLike(*sample.float_histogram));
+    // A start that is not after the newest sample is known already, and so is refused.
+    auto start = Put(ref, labels, zero, batch);
+    if (start.ok()) ref = *start;
+  }
+  return Put(ref, labels, sample, batch);
+}
+
+// Without a time of their own they get the sample's, but those of histograms, which could not be told apart then.
+void Ingester::AppendExemplars(const ExpositionParser& parser, tsdb::SeriesRef ref, const Sample& sample, Batch& batch,
+                               ScrapeOutcome* outcome) {
+  if (batch.extended == nullptr) return;
+  exemplars_.clear();
+  parser.AppendExemplars(&exemplars_);
+  const bool of_histogram = sample.histogram != nullptr || sample.float_histogram != nullptr;
+  for (Exemplar& exemplar : exemplars_) {
+    if (!exemplar.has_timestamp && !of_histogram) exemplar.timestamp_ms = sample.t;
+    exemplar.has_timestamp = exemplar.has_timestamp || !of_histogram;
+  }
+  std::stable_sort(exemplars_.begin(), exemplars_.end(),
+                   [](const Exemplar& a, const Exemplar& b) { return a.timestamp_ms < b.timestamp_ms; });
+  for (const Exemplar& exemplar : exemplars_) {
+    if (!exemplar.has_timestamp) continue;
+    if (!batch.extended->AppendExemplar(ref, exemplar).ok()) ++outcome->exemplars_refused;
+  }
+}
+
+base::Status Ingester::AppendNew(const ExpositionParser& parser, const Sample& sample, Batch& batch,
                                  ScrapeOutcome* outcome) {
   tsdb::Labels labels;
   TW_RETURN_IF_ERROR(SeriesLabels(parser, &labels));
@@ -184,8 +281,8 @@ base::Status Ingester::AppendNew(const TextParser& parser, const Sample& sample,
   }
   TW_RETURN_IF_ERROR(CheckLabels(labels));
   if (Over(++outcome->post_relabel)) return base::Status::Ok();  // The scrape fails once all samples are counted.
-  auto ref = sample.t > latest_ms_ ? base::OutOfRangeError("in the future")
-                                   : appender.Append(0, labels, sample.t, sample.value);
+  TW_RETURN_IF_ERROR(sample.refusal);
+  auto ref = Store(0, labels, sample, batch);
   bool stored = false;
   TW_RETURN_IF_ERROR(Judge(ref.status(), outcome, &stored));
   if (!stored) return base::Status::Ok();
@@ -193,41 +290,43 @@ base::Status Ingester::AppendNew(const TextParser& parser, const Sample& sample,
   cache_.Visit(index);
   cache_[index].tracked = !sample.explicit_time || config_->track_timestamps_staleness;
   ++outcome->added;
+  AppendExemplars(parser, *ref, sample, batch, outcome);
   return base::Status::Ok();
 }
 
-base::Status Ingester::AppendKnown(const TextParser& parser, uint32_t index, const Sample& sample,
-                                   tsdb::Appender& appender, ScrapeOutcome* outcome) {
+base::Status Ingester::AppendKnown(const ExpositionParser& parser, uint32_t index, const Sample& sample, Batch& batch,
+                                   ScrapeOutcome* outcome) {
   const bool repeated = cache_[index].seen;
   cache_.Visit(index);
   SeriesCache::Entry& entry = cache_[index];
   if (entry.ref == 0) return base::Status::Ok();  // Dropped by metric relabelling.
   if (Over(++outcome->post_relabel)) return base::Status::Ok();
+  TW_RETURN_IF_ERROR(sample.refusal);
   bool stored = false;
   if (repeated && !sample.explicit_time) {
     return Judge(base::AlreadyExistsError("the series occurs twice"), outcome, &stored);
   }
-  if (sample.t > latest_ms_) return Judge(base::OutOfRangeError("in the future"), outcome, &stored);
-  auto ref = appender.Append(entry.ref, NoLabels(), sample.t, sample.value);
+  auto ref = Store(entry.ref, NoLabels(), sample, batch);
   if (!ref.ok() && ref.status().code() == base::Code::kInvalidArgument) {
     // The store has forgotten the series: find it or create it by its labels.
     tsdb::Labels labels;
     TW_RETURN_IF_ERROR(SeriesLabels(parser, &labels));
-    ref = appender.Append(0, labels, sample.t, sample.value);
+    ref = Store(0, labels, sample, batch);
   }
   TW_RETURN_IF_ERROR(Judge(ref.status(), outcome, &stored));
   if (ref.ok()) entry.ref = *ref;
   entry.tracked = entry.tracked || !sample.explicit_time || config_->track_timestamps_staleness;
+  if (ref.ok()) AppendExemplars(parser, *ref, sample, batch, outcome);
   return base::Status::Ok();
 }
 
 // The labels of a new series after the job's rules; empty when they dropped it.
-base::Status Ingester::SeriesLabels(const TextParser& parser, tsdb::Labels* labels) const {
+base::Status Ingester::SeriesLabels(const ExpositionParser& parser, tsdb::Labels* labels) const {
   std::vector<tsdb::Label> scraped;
   parser.AppendLabels(&scraped);
   TW_RETURN_IF_ERROR(CheckUnique(&scraped).Annotate("series " + base::Quoted(parser.series())));
   tsdb::LabelsBuilder builder;
-  MergeLabels(target_labels_, config_->honor_labels, std::move(scraped), &builder);
+  MergeLabels(target_.labels, config_->honor_labels, std::move(scraped), &builder);
   if (!Relabel(config_->metric_relabel_rules, &builder)) {
     *labels = tsdb::Labels();
     return base::Status::Ok();
@@ -281,7 +380,7 @@ void Ingester::AppendMarkers(const std::vector<tsdb::SeriesRef>& refs, int64_t t
   }
 }
 
-void Ingester::NoteMetadata(Entry entry, const TextParser& parser) {
+void Ingester::NoteMetadata(Entry entry, const ExpositionParser& parser) {
   family_ = parser.family();
   if (entry == Entry::kType) family_metadata_.type = parser.type();
   if (entry == Entry::kHelp) family_metadata_.help = parser.text();
@@ -310,7 +409,7 @@ base::Status Ingester::AppendReport(const ScrapeOutcome& outcome, int64_t t_ms, 
                            static_cast<double>(outcome.scraped),
                            static_cast<double>(outcome.post_relabel),
                            static_cast<double>(outcome.added),
-                           static_cast<double>(timeout_.ms) / 1000,
+                           static_cast<double>(target_.timeout.ms) / 1000,
                            static_cast<double>(config_->limits.samples),
                            static_cast<double>(outcome.body_bytes)};
   size_t count = config_->extra_metrics ? reports_.size() : kPlainReports;
@@ -319,8 +418,7 @@ base::Status Ingester::AppendReport(const ScrapeOutcome& outcome, int64_t t_ms, 
     base::Result<tsdb::SeriesRef> ref = base::InvalidArgumentError("not known yet");
     if (report.ref != 0) ref = appender.Append(report.ref, NoLabels(), t_ms, values[i]);
     if (ref.status().code() == base::Code::kInvalidArgument) {
-      tsdb::LabelsBuilder labels(target_labels_);
-      ref = appender.Append(0, labels.Set(tsdb::kMetricName, report.name).Build(), t_ms, values[i]);
+      ref = appender.Append(0, ReportLabels(target_.labels, report.name), t_ms, values[i]);
     }
     if (ref.ok()) report.ref = *ref;
     ScrapeOutcome ignored;

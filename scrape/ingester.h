@@ -10,8 +10,10 @@
 
 #include "base/status.h"
 #include "scrape/config.h"
+#include "scrape/exposition.h"
+#include "scrape/sample_appender.h"
 #include "scrape/series_cache.h"
-#include "scrape/text_parser.h"
+#include "scrape/target.h"
 #include "tsdb/appender.h"
 #include "tsdb/labels.h"
 
@@ -26,7 +28,8 @@ struct ScrapeOutcome {
   int64_t out_of_order = 0;      // Samples left out because the series has a newer one, or is too old or in the future.
   int64_t duplicate = 0;         // Samples left out because the series has another value for the same time.
   int64_t over_store_limit = 0;  // Samples left out because the store takes no more series.
-  int64_t body_bytes = 0;        // -1 when the body was larger than body_size_limit.
+  int64_t exemplars_refused = 0;  // Because they are older than the series' newest one, or too long.
+  int64_t body_bytes = 0;         // -1 when the body was larger than body_size_limit.
 };
 
 // Whether what is known about a target's series stays true when the job's configuration changes: nothing but timing,
@@ -37,8 +40,7 @@ bool KeepsSeriesCache(const ScrapeConfig& before, const ScrapeConfig& after);
 // sees all of it or none. Not thread-safe. Borrows `appendable`, which must outlive it.
 class Ingester {
  public:
-  Ingester(std::shared_ptr<const ScrapeConfig> config, tsdb::Labels target_labels, base::Duration timeout,
-           tsdb::Appendable& appendable);
+  Ingester(std::shared_ptr<const ScrapeConfig> config, const Target& target, tsdb::Appendable& appendable);
 
   // Appends a successful reply's body. Samples without a timestamp of their own get `t_ms`; those later than ten
   // minutes after `now_ms` are left out. When the body is refused as a whole nothing of it is stored, every known
@@ -51,7 +53,7 @@ class Ingester {
   void AppendEnd(int64_t t_ms);
 
   // Takes over another configuration of the same job, which differs in nothing that decides on labels.
-  void SetConfig(std::shared_ptr<const ScrapeConfig> config, base::Duration timeout);
+  void SetConfig(std::shared_ptr<const ScrapeConfig> config, const Target& target);
 
   size_t cached_series() const { return cache_.size(); }
 
@@ -62,33 +64,52 @@ class Ingester {
   };
   // A sample at hand.
   struct Sample {
-    int64_t t;
-    double value;
-    bool explicit_time;
+    int64_t t = 0;
+    bool explicit_time = false;
+    int64_t start_ms = 0;  // When its counter began, if that is to be stored; 0 otherwise.
+    double value = 0;
+    // One of the two for histograms.
+    const tsdb::Histogram* histogram = nullptr;
+    const tsdb::FloatHistogram* float_histogram = nullptr;
+    base::Status refusal;  // Why the histogram, and the scrape with it, is refused; OK otherwise.
+  };
+  // Where the samples of one scrape go.
+  struct Batch {
+    explicit Batch(tsdb::Appendable& appendable)
+        : appender(appendable.NewAppender()), extended(dynamic_cast<SampleAppender*>(appender.get())) {}
+    std::unique_ptr<tsdb::Appender> appender;
+    SampleAppender* extended;  // The same, if it takes histograms and exemplars; else null.
   };
 
   base::Status AppendBody(std::string_view body, std::string_view content_type, int64_t t_ms, int64_t now_ms,
-                          tsdb::Appender& appender, ScrapeOutcome* outcome);
-  base::Status AppendSeries(TextParser& parser, uint32_t index, int64_t t_ms, tsdb::Appender& appender,
+                          Batch& batch, ScrapeOutcome* outcome);
+  base::Status AppendSeries(ExpositionParser& parser, Entry entry, uint32_t index, int64_t t_ms, Batch& batch,
                             ScrapeOutcome* outcome);
-  base::Status AppendNew(const TextParser& parser, const Sample& sample, tsdb::Appender& appender,
-                         ScrapeOutcome* outcome);
-  base::Status AppendKnown(const TextParser& parser, uint32_t index, const Sample& sample, tsdb::Appender& appender,
+  base::Status AppendNew(const ExpositionParser& parser, const Sample& sample, Batch& batch, ScrapeOutcome* outcome);
+  base::Status AppendKnown(const ExpositionParser& parser, uint32_t index, const Sample& sample, Batch& batch,
                            ScrapeOutcome* outcome);
-  base::Status SeriesLabels(const TextParser& parser, tsdb::Labels* labels) const;
+  ExpositionOptions ParserOptions(const Batch& batch) const;
+  base::Status TakeHistogram(const ExpositionParser& parser, Sample* sample);
+  static base::Result<tsdb::SeriesRef> Put(tsdb::SeriesRef ref, const tsdb::Labels& labels, const Sample& sample,
+                                           Batch& batch);
+  base::Result<tsdb::SeriesRef> Store(tsdb::SeriesRef ref, const tsdb::Labels& labels, const Sample& sample,
+                                      Batch& batch) const;
+  void AppendExemplars(const ExpositionParser& parser, tsdb::SeriesRef ref, const Sample& sample, Batch& batch,
+                       ScrapeOutcome* outcome);
+  base::Status SeriesLabels(const ExpositionParser& parser, tsdb::Labels* labels) const;
   base::Status CheckLabels(const tsdb::Labels& labels) const;
   base::Status Judge(const base::Status& append_status, ScrapeOutcome* outcome, bool* stored) const;
   bool Over(int64_t samples) const { return config_->limits.samples > 0 && samples > config_->limits.samples; }
   void AppendMarkers(const std::vector<tsdb::SeriesRef>& refs, int64_t t_ms, tsdb::Appender& appender);
-  void NoteMetadata(Entry entry, const TextParser& parser);
+  void NoteMetadata(Entry entry, const ExpositionParser& parser);
   void FlushMetadata(tsdb::Appender& appender);
   ScrapeOutcome Fail(const base::Status& status, ScrapeOutcome outcome, int64_t t_ms, double duration_seconds);
   base::Status AppendReport(const ScrapeOutcome& outcome, int64_t t_ms, double duration_seconds,
                             tsdb::Appender& appender);
 
   std::shared_ptr<const ScrapeConfig> config_;
-  const tsdb::Labels target_labels_;
-  base::Duration timeout_;
+  Target target_;
+  int32_t max_schema_ = tsdb::kMaxExponentialSchema;
   tsdb::Appendable& appendable_;
   SeriesCache cache_;
   std::vector<Report> reports_;
@@ -97,6 +118,10 @@ class Ingester {
   std::unordered_map<std::string, size_t> metadata_;
   std::string family_;
   tsdb::Metadata family_metadata_;
+  // The histogram and the exemplars at hand.
+  tsdb::Histogram histogram_;
+  tsdb::FloatHistogram float_histogram_;
+  std::vector<Exemplar> exemplars_;
 };
 
 }  // namespace tidewright::scrape

@@ -28,7 +28,7 @@ ScrapeLoop::ScrapeLoop(const LoopContext& context, std::shared_ptr<const ScrapeC
                        std::shared_ptr<HttpTransport> transport, TargetResult target)
     : context_(context),
       discovered_(std::move(target.discovered)),
-      ingester_(config, target.target->labels, target.target->timeout, context.appendable),
+      ingester_(config, *target.target, context.appendable),
       target_(std::move(*target.target)),
       config_(std::move(config)),
       transport_(std::move(transport)) {}
@@ -154,7 +154,7 @@ void ScrapeLoop::Ingest() {
     reply.swap(reply_);
     t_ms = SampleTimeMs(start_ms_, planned_ms_, target_.interval);
     duration_seconds = duration_seconds_;
-    ingester_.SetConfig(config_, target_.timeout);
+    ingester_.SetConfig(config_, target_);
   }
   last_sample_ms_ = t_ms;
   ScrapeOutcome outcome = IngestReply(*reply, t_ms, duration_seconds);

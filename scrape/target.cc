@@ -91,11 +91,13 @@ base::Status ReadDuration(const tsdb::Labels& labels, std::string_view name, bas
   return base::Status::Ok();
 }
 
-base::Status CheckBool(const tsdb::Labels& labels, std::string_view name) {
-  static constexpr std::string_view kWords[] = {"",  "1", "t", "T",     "TRUE",  "true", "True",
-                                                "0", "f", "F", "FALSE", "false", "False"};
+// As Go's strconv.ParseBool; no label is false.
+base::Status ReadBool(const tsdb::Labels& labels, std::string_view name, bool* out) {
+  static constexpr std::string_view kTrue[] = {"1", "t", "T", "TRUE", "true", "True"};
+  static constexpr std::string_view kFalse[] = {"", "0", "f", "F", "FALSE", "false", "False"};
   std::string_view value = labels.Get(name);
-  if (std::find(std::begin(kWords), std::end(kWords), value) != std::end(kWords)) return base::Status::Ok();
+  *out = std::find(std::begin(kTrue), std::end(kTrue), value) != std::end(kTrue);
+  if (*out || std::find(std::begin(kFalse), std::end(kFalse), value) != std::end(kFalse)) return base::Status::Ok();
   return base::InvalidArgumentError("label " + std::string(name) + " is " + base::Quoted(value) +
                                     "; use true or false");
 }
@@ -113,7 +115,9 @@ base::Status CheckLabels(const tsdb::Labels& labels, Target* target) {
     return base::InvalidArgumentError("the scrape timeout of " + base::FormatDuration(target->timeout) +
                                       " is longer than the interval of " + base::FormatDuration(target->interval));
   }
-  for (std::string_view name : kHistogramLabels) TW_RETURN_IF_ERROR(CheckBool(labels, name));
+  TW_RETURN_IF_ERROR(ReadBool(labels, kHistogramLabels[0], &target->convert_classic_histograms));
+  TW_RETURN_IF_ERROR(ReadBool(labels, kHistogramLabels[1], &target->always_classic_histograms));
+  TW_RETURN_IF_ERROR(ReadBool(labels, kHistogramLabels[2], &target->native_histograms));
   for (const tsdb::Label& label : labels) {
     if (!base::IsValidUtf8(label.value)) {
       return base::InvalidArgumentError("label " + label.name + " has a value that is not UTF-8");
@@ -158,7 +162,7 @@ std::string AcceptHeader(const ScrapeConfig& config) {
   size_t weight = std::size(kProtocols) + 1;
   for (const std::string& name : config.protocols) {
     const ProtocolName* protocol = FindProtocol(name);
-    if (protocol == nullptr || name == "PrometheusProto") continue;
+    if (protocol == nullptr) continue;
     accept += std::string(protocol->media_type) + std::string(protocol->parameters);
     if (protocol->escaping) accept += ";escaping=" + config.escaping;
     accept += ";q=0." + std::to_string(weight--) + ",";

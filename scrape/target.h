@@ -19,6 +19,10 @@ struct Target {
   std::string url;      // Without credentials.
   base::Duration interval;
   base::Duration timeout;
+  // The job's settings, or what the labels __scrape_native_histograms__ and so on say.
+  bool native_histograms = false;
+  bool always_classic_histograms = false;
+  bool convert_classic_histograms = false;
 
   // Stable over restarts and machines: the same labels and URL give the same number.
   uint64_t Hash() const;

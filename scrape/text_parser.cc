@@ -13,6 +13,11 @@ namespace tidewright::scrape {
 namespace {
 
 constexpr std::string_view kBlanks = " \t";
+constexpr std::string_view kCreatedSuffix = "_created";
+
+bool EndsWith(std::string_view text, std::string_view suffix) {
+  return text.size() >= suffix.size() && text.substr(text.size() - suffix.size()) == suffix;
+}
 
 bool IsBlank(char c) { return c == ' ' || c == '\t'; }
 bool IsDigit(char c) { return c >= '0' && c <= '9'; }
@@ -129,8 +134,12 @@ Entry TextParser::Fail(std::string message) {
 Entry TextParser::Next() {
   if (done_) return status_.ok() ? Entry::kEnd : Entry::kError;
   if (open_metrics()) {
-    if (AtEnd()) return Fail("the body does not end with # EOF");
-    return Peek() == '#' ? ParseOpenMetricsComment() : ParseSeries();
+    Entry entry = Entry::kError;
+    do {
+      if (AtEnd()) return Fail("the body does not end with # EOF");
+      entry = Peek() == '#' ? ParseOpenMetricsComment() : ParseSeries();
+    } while (entry == Entry::kSeries && skip_created_ && IsCreatedLine());
+    return entry;
   }
   while (!AtEnd() && (IsBlank(body_[pos_]) || body_[pos_] == '\n')) ++pos_;
   if (AtEnd() || Peek() == '\0') {
@@ -234,6 +243,7 @@ Entry TextParser::SetUnit(std::string_view unit) {
                                family_.substr(family_.size() - unit.size()) == unit);
   if (!fits) return Fail("unit " + base::Quoted(unit) + " is not a suffix of metric " + base::Quoted(family_));
   text_ = unit;
+  family_unit_ = unit;
   return Entry::kUnit;
 }
 
@@ -344,6 +354,7 @@ bool TextParser::SetTimestampSeconds(double seconds) {
 }
 
 Entry TextParser::ParseOpenMetricsSuffix() {
+  exemplar_ = std::string_view();
   if (!TakeOpenMetricsNumber(&value_)) return Entry::kError;
   has_timestamp_ = false;
   if (Peek() == ' ' && body_.substr(pos_, 4) != " # {") {
@@ -357,30 +368,113 @@ Entry TextParser::ParseOpenMetricsSuffix() {
 }
 
 bool TextParser::ParseExemplar() {
+  const size_t start = pos_ + 3;
   pos_ += 4;
   if (!ParseLabels(/*exemplar=*/true)) return false;
   double number = 0;
   if (!TakeOpenMetricsNumber(&number)) return false;
-  if (Peek() != ' ') return true;
-  if (!TakeOpenMetricsNumber(&number)) return false;
-  if (std::isnan(number) || std::isinf(number)) return Fail("the exemplar's timestamp is not finite"), false;
+  if (Peek() == ' ') {
+    if (!TakeOpenMetricsNumber(&number)) return false;
+    if (std::isnan(number) || std::isinf(number)) return Fail("the exemplar's timestamp is not finite"), false;
+  }
+  exemplar_ = body_.substr(start, pos_ - start);
   return true;
+}
+
+// An exemplar is written as a sample without a name, and so is read as one with some name.
+void TextParser::AppendExemplars(std::vector<Exemplar>* exemplars) const {
+  if (exemplar_.empty()) return;
+  const std::string line = "exemplar" + std::string(exemplar_) + "\n";
+  TextParser parser(line, TextFormat::kOpenMetrics);
+  if (parser.Next() != Entry::kSeries) return;
+  Exemplar exemplar;
+  parser.AppendLabels(&exemplar.labels);
+  exemplar.labels.erase(exemplar.labels.begin());
+  exemplar.value = parser.value();
+  exemplar.has_timestamp = parser.has_timestamp();
+  exemplar.timestamp_ms = parser.timestamp_ms();
+  exemplars->push_back(std::move(exemplar));
+}
+
+bool TextParser::CountsFromStart() const {
+  return family_type_ == tsdb::MetricType::kCounter || family_type_ == tsdb::MetricType::kHistogram ||
+         family_type_ == tsdb::MetricType::kSummary;
+}
+
+bool TextParser::IsCreatedLine() const { return CountsFromStart() && EndsWith(name_, kCreatedSuffix); }
+
+// What a `_created` line has in common with the series that it is about: the name without its suffix, and the labels,
+// as they are spelled, but those of buckets and quantiles.
+std::string TextParser::CreatedKey() const {
+  if (name_.data() == nullptr) {  // NextIfSeries() did not look at the labels.
+    const std::string line = std::string(series_) + " 0\n";
+    TextParser again(line, format_);
+    again.family_type_ = family_type_;
+    return again.Next() == Entry::kSeries ? again.CreatedKey() : "";
+  }
+  static constexpr std::string_view kSuffixes[] = {kCreatedSuffix, "_total", "_bucket", "_count", "_sum"};
+  std::string_view name = name_;
+  for (std::string_view suffix : kSuffixes) {
+    if (!EndsWith(name, suffix)) continue;
+    name.remove_suffix(suffix.size());
+    break;
+  }
+  std::string key(name);
+  for (const LabelSpan& label : labels_) {
+    if (label.name == "le" && family_type_ == tsdb::MetricType::kHistogram) continue;
+    if (label.name == "quantile" && family_type_ == tsdb::MetricType::kSummary) continue;
+    key.append("\xff").append(label.name).append("\xff").append(label.value);
+  }
+  return key;
+}
+
+// Looks for the next `_created` line of the family.
+void TextParser::FindCreated() {
+  created_ = Created{pos_, pos_, "", 0};
+  ExpositionOptions plain;
+  TextParser ahead(body_, format_, plain);
+  ahead.pos_ = pos_;
+  ahead.family_type_ = family_type_;
+  while (ahead.Next() == Entry::kSeries) {
+    created_.to = ahead.pos_;
+    if (!ahead.IsCreatedLine()) continue;
+    created_.key = ahead.CreatedKey();
+    constexpr double kLimit = 9.2e18;
+    double ms = ahead.value_ * 1000;
+    created_.ms = std::abs(ms) < kLimit ? static_cast<int64_t>(ms) : std::numeric_limits<int64_t>::min();
+    return;
+  }
+}
+
+int64_t TextParser::StartTimestampMs() {
+  if (!open_metrics() || !CountsFromStart()) return 0;
+  skip_created_ = true;
+  const std::string key = CreatedKey();
+  if (!created_.key.empty() && key == created_.key) return created_.ms;
+  if (pos_ < created_.from || pos_ >= created_.to) FindCreated();
+  return key == created_.key ? created_.ms : 0;
 }
 
 void TextParser::AppendLabels(std::vector<tsdb::Label>* labels) const {
   if (name_.data() == nullptr) {  // NextIfSeries() did not look at the labels.
     const std::string line = std::string(series_) + " 0\n";
-    TextParser again(line, format_);
+    TextParser again(line, format_, options_);
     again.family_type_ = family_type_;
+    again.family_unit_ = family_unit_;
     if (again.Next() == Entry::kSeries) again.AppendLabels(labels);
     return;
   }
   labels->push_back({std::string(tsdb::kMetricName), Unescaped(name_)});
+  if (options_.type_and_unit_labels && family_type_ != tsdb::MetricType::kUnknown) {
+    labels->push_back({"__type__", std::string(MetricTypeName(family_type_))});
+  }
+  if (options_.type_and_unit_labels && !family_unit_.empty()) labels->push_back({"__unit__", family_unit_});
   std::string_view float_label;
   if (family_type_ == tsdb::MetricType::kHistogram) float_label = "le";
   if (family_type_ == tsdb::MetricType::kSummary) float_label = "quantile";
   for (const LabelSpan& span : labels_) {
     tsdb::Label label{Unescaped(span.name), Unescaped(span.value)};
+    if (options_.type_and_unit_labels && (label.name == "__type__" || label.name == "__unit__")) continue;
     if (!float_label.empty() && label.name == float_label) label.value = CanonicalFloatLabel(label.value);
     labels->push_back(std::move(label));
   }

@@ -1,21 +1,7 @@
-// Streaming parsers for the two text exposition formats: Prometheus text 0.0.4 and OpenMetrics 1.0.
-//
-// A parser walks a response body line by line and allocates nothing per line: series text, family names and comments
-// are views into the body. Labels are taken apart only when asked for, because a scrape loop that has seen a series
-// before needs only its value:
-//
-//   TextParser parser(body, TextFormat::kPrometheus);
-//   for (;;) {
-//     switch (parser.Next()) {
-//       case Entry::kSeries: Use(parser.series(), parser.value()); break;
-//       case Entry::kError: return parser.status();
-//       case Entry::kEnd: return base::Status::Ok();
-//       default: break;
-//     }
-//   }
+// The text formats: Prometheus text 0.0.4 and OpenMetrics 1.0. One pass, no copies; a series seen before needs only its
+// value.
 //
 // What is accepted follows Prometheus 3.14, with one deliberate difference: blanks before a metric name are skipped.
-// Exemplars of OpenMetrics are checked and passed over.
 #pragma once
 
 #include <cstdint>
@@ -23,51 +9,35 @@
 #include <string_view>
 #include <vector>
 
-#include "base/status.h"
-#include "tsdb/appender.h"
-#include "tsdb/labels.h"
+#include "scrape/exposition.h"
 
 namespace tidewright::scrape {
 
 enum class TextFormat { kPrometheus, kOpenMetrics };
 
-// What Next() found.
-enum class Entry { kSeries, kType, kHelp, kUnit, kComment, kEnd, kError };
-
 // Not thread-safe. Borrows the body.
-class TextParser {
+class TextParser final : public ExpositionParser {
  public:
-  TextParser(std::string_view body, TextFormat format) : body_(body), format_(format) {}
+  TextParser(std::string_view body, TextFormat format, const ExpositionOptions& options = {})
+      : body_(body), format_(format), options_(options), skip_created_(options.created_lines) {}
 
-  // Moves to the next entry. After kEnd and kError it repeats them.
-  Entry Next();
-
-  // The fast path of repeated scrapes: if the next line is a sample of exactly the series `text` (as series() gave it
-  // before), moves to it and returns true; otherwise stays and returns false. A line that begins so but is malformed
-  // afterwards returns false too, and Next() then reports it.
-  bool NextIfSeries(std::string_view text);
-
-  // kSeries: the exact source text of the series, without blanks around it.
-  std::string_view series() const { return series_; }
-  double value() const { return value_; }
-  bool has_timestamp() const { return has_timestamp_; }
-  int64_t timestamp_ms() const { return timestamp_ms_; }
-  // kSeries: appends the labels in source order, metric name first, duplicates and empty values included.
-  void AppendLabels(std::vector<tsdb::Label>* labels) const;
-
-  // kType, kHelp, kUnit: the metric family. Valid until the next call.
-  std::string_view family() const { return family_; }
-  tsdb::MetricType type() const { return type_; }  // kType.
-  // kHelp: the unescaped text; kUnit: the unit; kComment: the line. Valid until the next call.
-  std::string_view text() const { return text_; }
-
-  // Why kError was returned, with the line number.
-  const base::Status& status() const { return status_; }
+  Entry Next() override;
+  bool NextIfSeries(std::string_view text) override;
+  void AppendLabels(std::vector<tsdb::Label>* labels) const override;
+  int64_t StartTimestampMs() override;
+  void AppendExemplars(std::vector<Exemplar>* exemplars) const override;
 
  private:
   struct LabelSpan {
     std::string_view name;   // Without quotes, still escaped.
     std::string_view value;  // Without quotes, still escaped.
+  };
+  // The `_created` line that follows a place of the body within its family, remembered so that a family is searched
+  // once and not for each of its series.
+  struct Created {
+    size_t from = 0, to = 0;  // Where it is the next one; the same for none.
+    std::string key;          // Of the series that it is about; "" when there is no such line.
+    int64_t ms = 0;
   };
 
   bool open_metrics() const { return format_ == TextFormat::kOpenMetrics; }
@@ -97,34 +67,27 @@ class TextParser {
   Entry ParseOpenMetricsSuffix();
   bool TakeOpenMetricsNumber(double* value);
   bool ParseExemplar();
+  bool CountsFromStart() const;
+  bool IsCreatedLine() const;
+  std::string CreatedKey() const;
+  void FindCreated();
   bool SetTimestampSeconds(double seconds);
 
   const std::string_view body_;
   const TextFormat format_;
+  const ExpositionOptions options_;
   size_t pos_ = 0;
   bool done_ = false;
   tsdb::MetricType family_type_ = tsdb::MetricType::kUnknown;  // Of the latest TYPE line; sticks.
+  std::string family_unit_;                                    // Of the latest UNIT line; sticks.
 
-  std::string_view series_;
   std::string_view name_;  // Still escaped; its data() is null until a name was seen.
   std::vector<LabelSpan> labels_;
-  double value_ = 0;
-  bool has_timestamp_ = false;
-  int64_t timestamp_ms_ = 0;
-
-  std::string_view family_;
-  std::string_view text_;
-  tsdb::MetricType type_ = tsdb::MetricType::kUnknown;
+  bool skip_created_;
+  std::string_view exemplar_;  // From its opening brace to the end of the line; empty for none.
+  Created created_;
   std::string family_buffer_;  // Unescaped forms, where the source has escapes.
   std::string text_buffer_;
-  base::Status status_;
 };
-
-// Which parser a response needs.
-enum class ExpositionFormat { kPrometheusText, kOpenMetricsText, kProtobuf };
-
-// Chooses by the Content-Type header; a missing, malformed or foreign one falls to `fallback_media_type` ("" for none:
-// then it is an error that says what to configure).
-base::Result<ExpositionFormat> ChooseFormat(std::string_view content_type, std::string_view fallback_media_type);
 
 }  // namespace tidewright::scrape

@@ -18,14 +18,17 @@ inline std::string ConformancePath(const std::string& file) {
          "/" + file;
 }
 
-// The list `cases` of a file; null when the data is not here.
-inline base::Json LoadCases(const std::string& file) {
+// A file; an object without members when the data is not here.
+inline base::Json LoadDocument(const std::string& file) {
   auto text = base::ReadFile(ConformancePath(file));
-  if (!text.ok()) return nullptr;
+  if (!text.ok()) return base::Json::object();
   auto json = base::ParseJson(*text);
   EXPECT_TRUE(json.ok()) << json.status().ToString();
-  return json.ok() ? (*json)["cases"] : base::Json(nullptr);
+  return json.ok() ? *json : base::Json::object();
 }
+
+// The list `cases` of a file; null when the data is not here.
+inline base::Json LoadCases(const std::string& file) { return LoadDocument(file)["cases"]; }
 
 // A member that is given as `key`, or as `key`_b64 when it is not UTF-8.
 inline std::string TextOrBase64(const base::Json& object, const std::string& key) {
@@ -45,6 +48,7 @@ class Tally {
     if (!passed && total_ - passed_ <= 60) std::cerr << name_ << " differs: " << label << ": " << detail << "\n";
   }
   int passed() const { return passed_; }
+  int total() const { return total_; }
   ~Tally() { std::cerr << "[ COUNT    ] " << name_ << ": " << passed_ << " of " << total_ << " pass\n"; }
 
  private:

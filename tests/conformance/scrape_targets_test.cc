@@ -59,6 +59,9 @@ base::Json Outcome(const base::Json& test) {
     out["url"] = target.url;
     out["interval"] = base::FormatDuration(target.interval);
     out["timeout"] = base::FormatDuration(target.timeout);
+    out["always_scrape_classic_histograms"] = target.always_classic_histograms;
+    out["convert_classic_histograms_to_nhcb"] = target.convert_classic_histograms;
+    out["scrape_native_histograms"] = target.native_histograms;
     http::ClientRequest request = BuildRequest(job, target);
     out["request_headers"] = {
         {"Accept", request.headers.Get("Accept")},
@@ -74,22 +77,124 @@ TEST(ScrapeConformance, Targets) {
   Tally tally("scrape/targets");
   for (const auto& test : cases) {
     base::Json expected = test["expect"];
-    for (auto key :
-         {"always_scrape_classic_histograms", "convert_classic_histograms_to_nhcb", "scrape_native_histograms"}) {
-      expected.erase(key);
-    }
     if (expected.contains("error")) expected["error"] = true;
     base::Json actual = Outcome(test);
     tally.Count(actual == expected, test["name"], actual.dump() + "\n  not " + expected.dump());
   }
-  // Missing: the protobuf media type, which is not asked for (5).
-  EXPECT_GE(tally.passed(), 136);
+  EXPECT_EQ(tally.passed(), static_cast<int>(cases.size()));
 }
 
+// The buckets as PromQL's test language lists them, from the first that is there to the last, and the first's index.
+template <typename Count>
+std::string BucketList(const tsdb::BucketSpans& spans, const std::vector<Count>& buckets, bool deltas,
+                       const std::string& prefix) {
+  if (buckets.empty()) return "";
+  std::string list;
+  size_t position = 0;
+  Count count = 0;
+  for (size_t i = 0; i < spans.size(); ++i) {
+    for (int32_t gap = 0; i > 0 && gap < spans[i].offset; ++gap) list += " 0";
+    for (uint32_t j = 0; j < spans[i].length; ++j) {
+      count = deltas ? count + buckets[position++] : buckets[position++];
+      list += " " + base::FormatDouble(static_cast<double>(count));
+    }
+  }
+  std::string out;
+  if (spans[0].offset != 0) out += " " + prefix + "offset:" + std::to_string(spans[0].offset);
+  return out + " " + prefix + "buckets:[" + list.substr(1) + "]";
+}
+
+// A histogram in the notation of the data.
+template <typename AnyHistogram>
+std::string HistogramText(const AnyHistogram& h) {
+  constexpr bool deltas = std::is_same_v<AnyHistogram, tsdb::Histogram>;
+  std::string out;
+  auto number = [&out](const std::string& name, double value) {
+    if (value != 0) out += " " + name + ":" + base::FormatDouble(value);
+  };
+  number("schema", h.schema);
+  number("count", static_cast<double>(h.count));
+  number("sum", h.sum);
+  number("z_bucket", static_cast<double>(h.zero_count));
+  number("z_bucket_w", h.zero_threshold);
+  if (!h.custom_values.empty()) {
+    std::string bounds;
+    for (double bound : h.custom_values) bounds += " " + base::FormatDouble(bound);
+    out += " custom_values:[" + bounds.substr(1) + "]";
+  }
+  if (h.hint == tsdb::CounterResetHint::kGauge) out += " counter_reset_hint:gauge";
+  out += BucketList(h.positive_spans, h.positive_buckets, deltas, "");
+  out += BucketList(h.negative_spans, h.negative_buckets, deltas, "n_");
+  return "{{" + (out.empty() ? out : out.substr(1)) + "}}";
+}
+
+// The store, and beside it the histograms and exemplars that it does not take yet: in place of a histogram a number is
+// stored that names it, so that everything else about its sample is up to the store.
+class TestStore : public tsdb::Appendable {
+ public:
+  explicit TestStore(base::Clock& clock) : db_(*tsdb::Db::Open("", tsdb::DbOptions(), clock, nullptr)) {}
+
+  std::unique_ptr<tsdb::Appender> NewAppender() override { return std::make_unique<Appender>(*this); }
+  tsdb::Db& db() { return *db_; }
+  // "" for numbers that name no histogram.
+  std::string Histogram(double value) const {
+    double index = value - kFirst;
+    return index >= 0 && index < static_cast<double>(histograms_.size()) ? histograms_[static_cast<size_t>(index)] : "";
+  }
+  const std::vector<std::string>& exemplars() const { return exemplars_; }
+
+ private:
+  static constexpr double kFirst = 7e12;
+
+  class Appender : public SampleAppender {
+   public:
+    explicit Appender(TestStore& store) : store_(store), inner_(store.db_->NewAppender()) {}
+    base::Result<tsdb::SeriesRef> Append(tsdb::SeriesRef ref, const tsdb::Labels& labels, int64_t t,
+                                         double value) override {
+      return inner_->Append(ref, labels, t, value);
+    }
+    base::Result<tsdb::SeriesRef> AppendHistogram(tsdb::SeriesRef ref, const tsdb::Labels& labels, int64_t t,
+                                                  const tsdb::Histogram& histogram) override {
+      store_.histograms_.push_back(HistogramText(histogram));
+      return inner_->Append(ref, labels, t, kFirst + static_cast<double>(store_.histograms_.size() - 1));
+    }
+    base::Result<tsdb::SeriesRef> AppendFloatHistogram(tsdb::SeriesRef ref, const tsdb::Labels& labels, int64_t t,
+                                                       const tsdb::FloatHistogram& histogram) override {
+      store_.histograms_.push_back(HistogramText(histogram));
+      return inner_->Append(ref, labels, t, kFirst + static_cast<double>(store_.histograms_.size() - 1));
+    }
+    base::Status AppendExemplar(tsdb::SeriesRef ref, const Exemplar& exemplar) override {
+      size_t characters = 0;
+      for (const tsdb::Label& label : exemplar.labels) characters += label.name.size() + label.value.size();
+      if (characters > 128) return base::InvalidArgumentError("the labels are too long");
+      auto [newest, first] = store_.newest_.try_emplace(ref, exemplar.timestamp_ms);
+      if (!first && exemplar.timestamp_ms <= newest->second) return base::OutOfRangeError("not new");
+      newest->second = exemplar.timestamp_ms;
+      store_.exemplars_.push_back(tsdb::Labels::FromPairs(exemplar.labels).ToString() + " " +
+                                  base::FormatDouble(exemplar.value) + " @" + std::to_string(exemplar.timestamp_ms));
+      return base::Status::Ok();
+    }
+    void UpdateMetadata(const std::string& family, const tsdb::Metadata& metadata) override {
+      inner_->UpdateMetadata(family, metadata);
+    }
+    base::Status Commit() override { return inner_->Commit(); }
+    void Rollback() override { inner_->Rollback(); }
+
+   private:
+    TestStore& store_;
+    const std::unique_ptr<tsdb::Appender> inner_;
+  };
+
+  const std::unique_ptr<tsdb::Db> db_;
+  std::vector<std::string> histograms_;
+  std::vector<std::string> exemplars_;
+  std::map<tsdb::SeriesRef, int64_t> newest_;  // The time of each series' latest exemplar.
+};
+
 // Every stored series with its samples, as {"labels": "t value, ..."}.
-std::map<std::string, std::string> StoredSeries(tsdb::Db& db) {
+std::map<std::string, std::string> StoredSeries(TestStore& store) {
   std::map<std::string, std::string> out;
-  auto querier = db.NewQuerier(INT64_MIN / 2, INT64_MAX / 2);
+  auto querier = store.db().NewQuerier(INT64_MIN / 2, INT64_MAX / 2);
   auto matcher = tsdb::Matcher::Create(tsdb::Matcher::Type::kRegex, "__name__", ".+");
   auto series = (*querier)->Select({}, {*matcher});
   EXPECT_TRUE(series.ok()) << series.status().ToString();
@@ -99,8 +204,10 @@ std::map<std::string, std::string> StoredSeries(tsdb::Db& db) {
     auto iterator = one->Iterator();
     while (iterator->Next()) {
       tsdb::Sample sample = iterator->At();
+      std::string histogram = store.Histogram(sample.v);
+      std::string value = tsdb::IsStaleNan(sample.v) ? "stale" : base::FormatDouble(sample.v);
       samples += base::FormatDouble(static_cast<double>(sample.t - kEpochMs) / 1000) + " " +
-                 (tsdb::IsStaleNan(sample.v) ? "stale" : base::FormatDouble(sample.v)) + ", ";
+                 (histogram.empty() ? value : histogram) + ", ";
     }
     if (!samples.empty()) out[one->labels().ToString()] = samples;
   }
@@ -115,6 +222,10 @@ std::map<std::string, std::string> ExpectedSeries(const base::Json& list) {
       double value = 0;
       std::string text = sample[1].is_string() ? sample[1].get<std::string>() : sample[1].dump();
       if (ParseSampleValue(text, &value)) text = base::FormatDouble(value);
+      // The hint is the store's work: it compares with the sample before.
+      for (std::string hint : {" counter_reset_hint:not_reset", " counter_reset_hint:reset"}) {
+        if (size_t at = text.find(hint); at != std::string::npos) text.erase(at, hint.size());
+      }
       samples += base::FormatDouble(sample[0].get<double>()) + " " + text + ", ";
     }
     out[LabelsOf(series, "labels").ToString()] = samples;
@@ -128,14 +239,32 @@ std::string Print(const std::map<std::string, std::string>& series) {
   return out;
 }
 
-// Plays the steps of one scenario into `db`; returns the verdicts, one letter per step.
-std::string Play(const base::Json& test, tsdb::Db& db) {
+ScrapeConfig WithFeatures(ScrapeConfig config, const base::Json& test) {
+  for (const auto& feature : test.value("features", base::Json::array())) {
+    if (feature == "created-timestamp-zero-ingestion") config.features.start_timestamp_zero_samples = true;
+    if (feature == "type-and-unit-labels") config.features.type_and_unit_labels = true;
+  }
+  return config;
+}
+
+std::vector<std::string> ExpectedExemplars(const base::Json& expect) {
+  std::vector<std::string> out;
+  for (const auto& one : expect["exemplars"]) {
+    int64_t t = kEpochMs + static_cast<int64_t>(one["t"].get<double>() * 1000);
+    out.push_back(LabelsOf(one, "labels").ToString() + " " + one["value"].get<std::string>() + " @" +
+                  std::to_string(t));
+  }
+  return out;
+}
+
+// Plays the steps of one scenario into `store`; returns the verdicts, one letter per step.
+std::string Play(const base::Json& test, tsdb::Appendable& store) {
   auto config = ConfigOf(test, test["scrape_config"]);
   if (!config.ok()) return "config: " + config.status().message();
-  auto job = std::make_shared<const ScrapeConfig>(config->scrape_configs[0]);
+  auto job = std::make_shared<const ScrapeConfig>(WithFeatures(config->scrape_configs[0], test));
   TargetResult result = BuildTarget(*job, LabelsOf(test, "target"), LabelsOf(test, "group_labels"));
   if (!result.target) return "no target: " + result.error.ToString();
-  auto ingester = std::make_unique<Ingester>(job, result.target->labels, result.target->timeout, db);
+  auto ingester = std::make_unique<Ingester>(job, *result.target, store);
   std::string verdicts;
   for (const auto& step : test["steps"]) {
     int64_t t = kEpochMs + static_cast<int64_t>(step["t"].get<double>() * 1000);
@@ -148,9 +277,9 @@ std::string Play(const base::Json& test, tsdb::Db& db) {
       auto next_job = std::make_shared<const ScrapeConfig>(next->scrape_configs[0]);
       result = BuildTarget(*next_job, LabelsOf(test, "target"), LabelsOf(test, "group_labels"));
       if (KeepsSeriesCache(*job, *next_job)) {
-        ingester->SetConfig(next_job, result.target->timeout);
+        ingester->SetConfig(next_job, *result.target);
       } else {
-        ingester = std::make_unique<Ingester>(next_job, result.target->labels, result.target->timeout, db);
+        ingester = std::make_unique<Ingester>(next_job, *result.target, store);
       }
       job = next_job;
     } else if (step.contains("error") || step.contains("target_limit_exceeded")) {
@@ -168,28 +297,49 @@ std::string Play(const base::Json& test, tsdb::Db& db) {
   return verdicts;
 }
 
+// The cases that do not pass, beside those that the data itself calls oddities of the reference.
+const std::set<std::string>& Exceptions() {
+  static const std::set<std::string> names = {
+      // Decided otherwise: scrape_series_added counts series, not spellings of the same series; and a series of a
+      // scrape
+      // that failed is not known from then on.
+      "same series twice in another label order",
+      "metric_relabel makes two series equal",
+      "reload raises sample_limit",
+      // The store takes samples of any age for a new series, where the reference takes them from some hours ago on.
+      "explicit timestamp long ago",
+      "timestamp 0",
+      "counts with duplicates and old samples",
+      // The store has no window for samples that are out of order yet.
+      "explicit timestamp goes back inside out-of-order window",
+      "older scrape inside the out-of-order window",
+      "out of order duplicate with another value",
+  };
+  return names;
+}
+
 TEST(ScrapeConformance, Scenarios) {
   base::Json cases = LoadCases("scrape/scenarios.json");
   if (cases.is_null()) GTEST_SKIP() << "conformance data is not here";
   Tally tally("scrape/scenarios");
   base::FakeClock clock(kEpochMs);
   for (const auto& test : cases) {
-    tsdb::DbOptions options;
-    auto db = tsdb::Db::Open("", options, clock, nullptr);
-    ASSERT_TRUE(db.ok()) << db.status().ToString();
+    TestStore store(clock);
     std::string expected_verdicts;
     for (const auto& step : test["expect"]["steps"]) expected_verdicts += step.contains("error") ? "-" : "+";
-    std::string verdicts = Play(test, **db);
+    std::string verdicts = Play(test, store);
     auto expected = ExpectedSeries(test["expect"]["series"]);
-    auto actual = StoredSeries(**db);
-    tally.Count(actual == expected && verdicts == expected_verdicts,
-                test["name"].get<std::string>() + (test.contains("oddity") ? " (oddity)" : "") +
-                    (test.contains("features") ? " (feature)" : ""),
+    auto actual = StoredSeries(store);
+    if (test["expect"].contains("exemplars")) {
+      EXPECT_EQ(store.exemplars(), ExpectedExemplars(test["expect"])) << test["name"];
+    }
+    const bool passed = actual == expected && verdicts == expected_verdicts;
+    const bool odd = test.contains("oddity");
+    tally.Count(passed, test["name"],
                 verdicts + " not " + expected_verdicts + Print(actual) + "\n  not" + Print(expected));
+    if (!passed && !odd && Exceptions().count(test["name"]) == 0) ADD_FAILURE() << test["name"] << " differs";
+    if (passed && Exceptions().count(test["name"]) > 0) ADD_FAILURE() << test["name"] << " is no exception any more";
   }
-  // Missing: protobuf, native and converted histograms, features that are off by default, out-of-order windows, and
-  // cases that the data itself calls odd.
-  EXPECT_GE(tally.passed(), 104);
 }
 
 }  // namespace

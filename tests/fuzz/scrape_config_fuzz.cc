@@ -1,6 +1,6 @@
 // Configuration files, target files and Content-Type headers: no crash, no hang.
 #include "scrape/config.h"
-#include "scrape/text_parser.h"
+#include "scrape/exposition.h"
 
 extern "C" int LLVMFuzzerTestOneInput(const uint8_t* data, size_t size) {
   using namespace tidewright::scrape;

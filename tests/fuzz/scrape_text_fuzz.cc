@@ -8,6 +8,16 @@ extern "C" int LLVMFuzzerTestOneInput(const uint8_t* data, size_t size) {
   if (size == 0) return 0;
   TextFormat format = data[0] % 2 == 0 ? TextFormat::kPrometheus : TextFormat::kOpenMetrics;
   std::string_view body(reinterpret_cast<const char*>(data) + 1, size - 1);
+  ExpositionOptions converting;
+  converting.convert_classic_histograms = converting.created_lines = true;
+  auto converter = NewExpositionParser(
+      body, format == TextFormat::kPrometheus ? ExpositionFormat::kPrometheusText : ExpositionFormat::kOpenMetricsText,
+      converting);
+  for (Entry entry = converter->Next(); entry != Entry::kEnd && entry != Entry::kError; entry = converter->Next()) {
+    std::vector<Exemplar> exemplars;
+    if (entry == Entry::kSeries || entry == Entry::kHistogram) converter->AppendExemplars(&exemplars);
+    if (entry == Entry::kSeries) converter->StartTimestampMs();
+  }
   TextParser parser(body, format);
   TextParser fast(body, format);
   std::vector<tidewright::tsdb::Label> labels;
