@@ -101,6 +101,7 @@ class ControlPlane::Impl {
   void Maintain();
   kube::Client& WritingClient() { return guarded_ != nullptr ? *guarded_ : client_; }
   std::map<std::string, std::string> FileContents() REQUIRES_LOCK(reload_mu_);
+  void RememberFiles(const std::map<std::string, std::string>& before) REQUIRES_LOCK(reload_mu_);
 
   const ControlPlaneOptions options_;
   kube::Client& client_;
@@ -144,8 +145,17 @@ class ControlPlane::Impl {
 };
 
 base::Status ControlPlane::Impl::StartAll() {
+  std::map<std::string, std::string> files;
+  {
+    base::MutexLock lock(reload_mu_);
+    files = FileContents();
+  }
   TW_RETURN_IF_ERROR(StartData());
   TW_RETURN_IF_ERROR(StartAdapter());
+  {
+    base::MutexLock lock(reload_mu_);
+    RememberFiles(files);
+  }
   TW_RETURN_IF_ERROR(StartLeading());
   started_ = true;
   data_scheduler_.At(clock_.NowMs() + kMaintenanceMs, [this] { Maintain(); });
@@ -399,11 +409,12 @@ base::Status ControlPlane::Impl::ReadAdapterConfig() {
 
 base::Status ControlPlane::Impl::Reload() {
   base::MutexLock lock(reload_mu_);
+  auto before = FileContents();
   scrape::Config config;
   base::Status scrape = LoadScrapeConfig(&config);
   if (scrape.ok()) scrape = ApplyScrapeConfig(std::move(config));
   base::Status adapter = LoadAdapterConfig();
-  loaded_files_ = FileContents();
+  RememberFiles(before);
   base::LogInfo("cmd", "configuration read again");
   return scrape.ok() ? adapter : scrape;
 }
@@ -412,10 +423,19 @@ void ControlPlane::Impl::ReloadIfChanged() {
   {
     base::MutexLock lock(reload_mu_);
     auto contents = FileContents();
-    if (loaded_files_.empty()) loaded_files_ = contents;  // The first look: Start() has just read them.
     if (contents == loaded_files_) return;
   }
   (void)Reload();  // What is wrong has been noted.
+}
+
+// What was there before the load counts as loaded, so that a change during it is noticed; rule files that only the load
+// brought up count as they are.
+void ControlPlane::Impl::RememberFiles(const std::map<std::string, std::string>& before) {
+  loaded_files_ = FileContents();
+  for (auto& [path, text] : loaded_files_) {
+    auto earlier = before.find(path);
+    if (earlier != before.end()) text = earlier->second;
+  }
 }
 
 std::map<std::string, std::string> ControlPlane::Impl::FileContents() {

@@ -96,6 +96,7 @@ int RunControlPlane(RunFlags flags) {
                 {{"web_port", std::to_string(plane.web_port())}, {"api_port", std::to_string(plane.api_port())}});
   WaitForTheEnd(plane);
   base::LogInfo("cmd", "stopping");
+  (*client)->StopWaiting();  // An API server that asked for patience does not hold up the end.
   plane.Stop();
   return 0;
 }

@@ -147,12 +147,16 @@ void Exchange::End(base::Status status) {
   on_end_();
 }
 
+// OpenSSL keeps the upper bits of its codes for the part of the library that failed; smaller codes are the network's.
+constexpr int kFirstOpenSslCode = 1 << 23;
+
 base::Status StatusOf(const web::http::http_exception& error) {
   const std::error_code& code = error.error_code();
   std::string what = error.what();
   if (code == std::errc::timed_out) return base::DeadlineExceededError("no byte arrived within the idle timeout");
   if (code == std::errc::operation_canceled) return base::CancelledError("cancelled");
   if (what.find("SSL handshake") != std::string::npos) {
+    if (code.value() < kFirstOpenSslCode) return base::UnavailableError("the connection was lost in the TLS handshake");
     return base::UnauthenticatedError("the TLS handshake failed: check the CA certificate, the server's name (" + what +
                                       ") and the client certificate");
   }

@@ -502,6 +502,18 @@ TEST_P(RoundTripTest, TlsWithThePrivateCaOnly) {
   EXPECT_TRUE(NewClient(insecure)->Send(GetTls()).ok());
 }
 
+TEST_P(RoundTripTest, ConnectionLostInTheHandshakeIsNoMatterOfTrust) {
+  // Whether the greeting was read before decides whether the connection ends in order or is reset.
+  for (bool reads : {false, true}) {
+    RawServer server([reads](RawSocket& socket) {
+      if (reads) socket.ReadUntil("\x03\x03");
+    });
+    ClientRequest request = GetTls();
+    request.url = "https://127.0.0.1:" + std::to_string(server.port()) + "/";
+    EXPECT_EQ(NewClient()->Send(request).status().code(), Code::kUnavailable) << "reads: " << reads;
+  }
+}
+
 TEST_P(RoundTripTest, TlsServerName) {
   const Pki& pki = GetPki();
   ServeTls({pki.server.certificate_pem, pki.server.private_key_pem, "", false}, Echo());

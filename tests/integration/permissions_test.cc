@@ -22,6 +22,80 @@ using base::Json;
 
 constexpr char kRelease[] = "tidewright";
 
+// As the chart makes it, without a caBundle.
+constexpr char kApiServiceOfTheChart[] = R"(
+apiVersion: apiregistration.k8s.io/v1
+kind: APIService
+metadata: {name: v1beta2.custom.metrics.k8s.io}
+spec:
+  group: custom.metrics.k8s.io
+  version: v1beta2
+  groupPriorityMinimum: 100
+  versionPriority: 200
+  service: {name: tidewright, namespace: default, port: 443}
+)";
+
+constexpr char kService[] = R"(
+apiVersion: v1
+kind: Service
+metadata: {name: tidewright}
+spec: {ports: [{name: https, port: 443, targetPort: PORT}]}
+---
+apiVersion: v1
+kind: Endpoints
+metadata: {name: tidewright}
+subsets: [{addresses: [{ip: 127.0.0.1}], ports: [{name: https, port: PORT}]}]
+)";
+
+// A trigger with a password from a Secret, and replicas that are restored when the object goes.
+constexpr char kObjectWithCredentials[] = R"(
+apiVersion: apps/v1
+kind: Deployment
+metadata: {name: NAME}
+spec:
+  replicas: 1
+  selector: {matchLabels: {app: NAME}}
+  template: {metadata: {labels: {app: NAME}}, spec: {containers: [{name: main, image: x}]}}
+---
+apiVersion: v1
+kind: Secret
+metadata: {name: NAME}
+data: {password: c2VjcmV0}
+---
+apiVersion: GROUP/v1alpha1
+kind: TriggerAuthentication
+metadata: {name: NAME}
+spec: {secretTargetRef: [{parameter: password, name: NAME, key: password}]}
+---
+apiVersion: GROUP/v1alpha1
+kind: ScaledObject
+metadata: {name: NAME}
+spec:
+  scaleTargetRef: {name: NAME}
+  pollingInterval: 1
+  advanced: {restoreToOriginalReplicaCount: true}
+  triggers:
+    - type: redis
+      authenticationRef: {name: NAME}
+      metadata: {address: "127.0.0.1:1", listName: l, listLength: "1"}
+)";
+
+constexpr char kHpaOnCpu[] = R"(
+apiVersion: autoscaling/v2
+kind: HorizontalPodAutoscaler
+metadata: {name: cpu, namespace: ingress-nginx}
+spec:
+  scaleTargetRef: {apiVersion: apps/v1, kind: Deployment, name: ingress-nginx-controller}
+  maxReplicas: 2
+  metrics: [{type: Resource, resource: {name: cpu, target: {type: AverageValue, averageValue: 1}}}]
+)";
+
+constexpr char kPaused[] = R"(
+apiVersion: tidewright.dev/v1alpha1
+kind: ScaledObject
+metadata: {name: back-office, namespace: shop, annotations: {autoscaling.keda.sh/paused: "PAUSED"}}
+)";
+
 std::string ReplaceAll(std::string text, const std::string& from, const std::string& to) {
   for (size_t at = text.find(from); at != std::string::npos; at = text.find(from, at + to.size())) {
     text.replace(at, from.size(), to);
@@ -129,6 +203,33 @@ class PermissionsTest : public ::testing::Test {
     ASSERT_TRUE(applied.ok()) << applied.ToString();
   }
 
+  ControlPlaneOptions Options() {
+    ControlPlaneOptions options;
+    options.config_file = folder_.path() + "/prometheus.yml";
+    std::string jobs = ReadSource("examples/tidewright/prometheus.yml");
+    for (const char* role : {"node", "service", "endpoints"}) {
+      jobs += std::string("\n  - {job_name: ") + role + ", kubernetes_sd_configs: [{role: " + role +
+              "}], relabel_configs: [{action: drop, regex: .*}]}\n";
+    }
+    EXPECT_TRUE(base::WriteFileAtomic(options.config_file, jobs).ok());
+    options.adapter_file = folder_.path() + "/adapter.yaml";
+    EXPECT_TRUE(base::WriteFileAtomic(options.adapter_file, ReadSource("examples/tidewright/adapter.yaml")).ok());
+    options.web_address = options.api_address = "127.0.0.1";
+    options.web_port = options.api_port = 0;
+    options.service_ns = options.leader_election.ns = "default";
+    options.ca_secret = "tidewright-ca";
+    options.leader_elect = true;
+    options.leader_election.name = kRelease;
+    options.leader_election.identity = "one";
+    options.hpa_controller = options.watch_keda = true;
+    options.hpa_sync_period_ms = options.relist_interval_ms = 1'000;
+    options.resolve_host = [this](const std::string& host) {
+      auto address = sandbox_.ResolveHost(host);
+      return address.ok() ? *address : host;
+    };
+    return options;
+  }
+
   static std::string ReadSpec(const std::string& path) {
     std::string text = ReadSource(path);
     return text.substr(std::min(text.find("spec:"), text.size()));
@@ -208,85 +309,26 @@ class PermissionsTest : public ::testing::Test {
 TEST_F(PermissionsTest, TheChartGrantsWhatIsAskedForAndNothingElse) {
   if (!base::HaveProgram("redis-server")) GTEST_SKIP() << "redis-server is not installed";
   ASSERT_GT(grants_.size(), 20U);
-  std::string adapter = folder_.path() + "/adapter.yaml";
-  ASSERT_TRUE(base::WriteFileAtomic(adapter, ReadSource("examples/tidewright/adapter.yaml")).ok());
-  std::string config = folder_.path() + "/prometheus.yml";
-  std::string jobs = ReadSource("examples/tidewright/prometheus.yml");
-  for (const char* role : {"node", "service", "endpoints"}) {
-    jobs += std::string("\n  - job_name: ") + role + "\n    kubernetes_sd_configs: [{role: " + role +
-            ", attach_metadata: {node: false}}]\n    relabel_configs: [{action: drop, regex: .*}]\n";
-  }
-  ASSERT_TRUE(base::WriteFileAtomic(config, jobs).ok());
-  ControlPlaneOptions options;
-  options.config_file = config;
-  options.adapter_file = adapter;
-  options.web_address = options.api_address = "127.0.0.1";
-  options.web_port = options.api_port = 0;
-  options.service_ns = "default";
-  options.ca_secret = "tidewright-ca";
-  options.leader_elect = true;
-  options.leader_election.ns = "default";
-  options.leader_election.name = kRelease;
-  options.leader_election.identity = "one";
-  options.hpa_controller = true;
-  options.hpa_sync_period_ms = options.relist_interval_ms = 1'000;
-  options.watch_keda = true;
-  options.resolve_host = [this](const std::string& host) {
-    auto address = sandbox_.ResolveHost(host);
-    return address.ok() ? *address : host;
-  };
-  // As the chart makes them, without a caBundle.
-  Apply(
-      "apiVersion: apiregistration.k8s.io/v1\nkind: APIService\nmetadata: {name: v1beta2.custom.metrics.k8s.io}\n"
-      "spec: {group: custom.metrics.k8s.io, version: v1beta2, groupPriorityMinimum: 100, versionPriority: 200, "
-      "service: {name: tidewright, namespace: default, port: 443}}\n");
+  ControlPlaneOptions options = Options();
+  Apply(kApiServiceOfTheChart);
   plane_ = std::make_unique<ControlPlane>(options, *client_, clock_, clock_, metrics_);
   base::Status started = plane_->Start();
   ASSERT_TRUE(started.ok()) << started.ToString();
-  std::string port = std::to_string(plane_->api_port());
-  Apply(
-      "apiVersion: v1\nkind: Service\nmetadata: {name: tidewright}\nspec: {ports: [{name: https, port: 443, "
-      "targetPort: " +
-      port + "}]}\n---\napiVersion: v1\nkind: Endpoints\nmetadata: {name: tidewright}\n" +
-      "subsets: [{addresses: [{ip: 127.0.0.1}], ports: [{name: https, port: " + port + "}]}]\n");
-  // Credentials from a Secret, and the replicas of before when the object goes: once for each of the two groups.
-  for (const char* group : {"tidewright.dev", "keda.sh"}) {
-    std::string name = std::string(group) == "keda.sh" ? "keda" : "own";
-    Apply("apiVersion: apps/v1\nkind: Deployment\nmetadata: {name: " + name +
-          "}\nspec: {replicas: 1, selector: "
-          "{matchLabels: {app: " +
-          name + "}}, template: {metadata: {labels: {app: " + name +
-          "}}, spec: "
-          "{containers: [{name: main, image: x}]}}}\n---\napiVersion: v1\nkind: Secret\nmetadata: {name: " +
-          name + "}\ndata: {password: c2VjcmV0}\n---\napiVersion: " + group +
-          "/v1alpha1\nkind: TriggerAuthentication\n"
-          "metadata: {name: " +
-          name + "}\nspec: {secretTargetRef: [{parameter: password, name: " + name +
-          ", key: password}]}\n---\napiVersion: " + group + "/v1alpha1\nkind: ScaledObject\nmetadata: {name: " + name +
-          "}\nspec: {scaleTargetRef: {name: " + name +
-          "}, pollingInterval: 1, advanced: "
-          "{restoreToOriginalReplicaCount: true}, triggers: [{type: redis, authenticationRef: {name: " +
-          name + "}, metadata: {address: '127.0.0.1:1', listName: l, listLength: '1'}}]}\n");
+  Apply(ReplaceAll(kService, "PORT", std::to_string(plane_->api_port())));
+  for (auto [name, group] : {std::pair("own", "tidewright.dev"), {"keda", "keda.sh"}}) {
+    Apply(ReplaceAll(ReplaceAll(kObjectWithCredentials, "NAME", name), "GROUP", group));
   }
-  // The same event twice.
-  for (const char* paused : {"true", "false", "true"}) {
-    Apply(
-        std::string("apiVersion: tidewright.dev/v1alpha1\nkind: ScaledObject\nmetadata: {name: back-office, namespace: "
-                    "shop, annotations: {autoscaling.keda.sh/paused: '") +
-        paused + "'}}\n" + ReadSpec("examples/office-hours/scaledobject.yaml"));
+  Apply(kHpaOnCpu);
+  for (const char* paused : {"true", "false", "true"}) {  // The same event twice.
+    Apply(ReplaceAll(kPaused, "PAUSED", paused) + ReadSpec("examples/office-hours/scaledobject.yaml"));
     EXPECT_TRUE(Eventually([&] { return IsPaused("back-office") == (std::string(paused) == "true"); }));
   }
-  // A resource metric, and an API that is served no more.
-  Apply(
-      "apiVersion: autoscaling/v2\nkind: HorizontalPodAutoscaler\nmetadata: {name: cpu, namespace: "
-      "ingress-nginx}\nspec: "
-      "{scaleTargetRef: {apiVersion: apps/v1, kind: Deployment, name: ingress-nginx-controller}, maxReplicas: 2, "
-      "metrics: [{type: Resource, resource: {name: cpu, target: {type: AverageValue, averageValue: 1}}}]}\n");
   EXPECT_TRUE(
       Eventually([&] { return api_->Get(kube::resources::kApiServices, "", "v1beta1.external.metrics.k8s.io").ok(); }));
   EXPECT_TRUE(Eventually([&] { return Unused().size() <= 1; })) << ::testing::PrintToString(Unused());
+  // An API that is served no more.
   std::string rules = ReadSource("examples/tidewright/adapter.yaml");
-  ASSERT_TRUE(base::WriteFileAtomic(adapter, rules.substr(0, rules.find("externalRules:"))).ok());
+  ASSERT_TRUE(base::WriteFileAtomic(options.adapter_file, rules.substr(0, rules.find("externalRules:"))).ok());
   EXPECT_TRUE(plane_->Reload().ok());
   EXPECT_TRUE(Eventually([&] { return Unused().empty(); })) << ::testing::PrintToString(Unused());
   EXPECT_EQ(Refused(), std::set<std::string>());

@@ -186,10 +186,11 @@ func isWrite(e auditv1.Event) bool {
 }
 
 // checkWriters checks what the API server has seen: that the number of workers in `namespace` was written in rising order,
-// each time by the pod that held the Lease then, and that somebody else held it in time after `leader` fell.
+// that this and the ScaledObject's status were written by the pod that held the Lease then, and that somebody else held it
+// in time after `leader` fell.
 func (r *release) checkWriters(t *testing.T, namespace, leader string, fallen time.Time, patience time.Duration) {
 	t.Helper()
-	var scales, leases []write
+	var scales, statuses, leases []write
 	for _, e := range r.requests(t) {
 		switch {
 		case !isWrite(e):
@@ -197,10 +198,16 @@ func (r *release) checkWriters(t *testing.T, namespace, leader string, fallen ti
 			leases = append(leases, writeOf(e))
 		case e.ObjectRef.Subresource == "scale" && e.ObjectRef.Namespace == namespace:
 			scales = append(scales, writeOf(e))
+		case e.ObjectRef.Resource == "scaledobjects" && e.ObjectRef.Namespace == namespace:
+			statuses = append(statuses, writeOf(e))
 		}
+	}
+	if len(statuses) == 0 {
+		t.Error("nobody wrote the ScaledObject's status")
 	}
 	checkRising(t, scales)
 	checkHolders(t, scales, leases)
+	checkHolders(t, statuses, leases)
 	writers := slices.Compact(mapped(scales, func(s write) string { return s.pod }))
 	if len(writers) != 2 || writers[0] != leader {
 		t.Errorf("the writers were %v instead of %s and one more: %v", writers, leader, scales)

@@ -4,6 +4,7 @@ package scenarios
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"os"
 	"os/signal"
@@ -24,14 +25,17 @@ var unavailable error
 func TestMain(m *testing.M) {
 	node.RunPodInit() // Containers are this program, too, before they are another.
 	bridge, err := network.Enter()
-	if err != nil {
+	if errors.Is(err, network.ErrNotPrivileged) {
 		unavailable = err
 		os.Exit(m.Run())
 	}
-	code, err := runInside(m, bridge)
+	code := 1
+	if err == nil {
+		code, err = runInside(m, bridge)
+	}
 	if err != nil {
 		fmt.Fprintln(os.Stderr, "scenarios:", err)
-		code = 1
+		code = max(code, 1)
 	}
 	os.Exit(code)
 }

@@ -32,6 +32,10 @@ var (
 // The tests themselves run inside, so that what a run leaves behind "on the host" is only theirs to see.
 func TestMain(m *testing.M) {
 	bridge, unavailable = network.Enter()
+	if unavailable != nil && !errors.Is(unavailable, network.ErrNotPrivileged) {
+		fmt.Fprintln(os.Stderr, unavailable)
+		os.Exit(1)
+	}
 	if probe := os.Getenv(probeVariable); probe != "" {
 		os.Exit(runProbe(probe))
 	}
