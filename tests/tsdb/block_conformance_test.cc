@@ -13,7 +13,14 @@ namespace tidewright::tsdb {
 namespace {
 
 using base::Json;
-using namespace testing;  // NOLINT: the helpers of this folder.
+using testing::ConformanceDirectory;
+using testing::ConformanceTest;
+using testing::Describe;
+using testing::DescribeJson;
+using testing::FastTempDir;
+using testing::ParseHistogram;
+using testing::ParseLabels;
+using testing::ToHex;
 
 class BlockConformance : public ConformanceTest {
  protected:
