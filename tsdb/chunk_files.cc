@@ -53,7 +53,8 @@ base::Result<std::unique_ptr<ChunkFiles>> ChunkFiles::Open(const std::string& di
   std::unique_ptr<ChunkFiles> files(new ChunkFiles(directory));
   for (uint64_t number = 1;; ++number) {
     const std::string path = directory + "/" + SegmentName(number);
-    if (number > 1 && !std::filesystem::exists(path)) return files;
+    std::error_code error;
+    if (number > 1 && !std::filesystem::exists(path, error)) return files;
     TW_ASSIGN_OR_RETURN(MappedFile file, MappedFile::Open(path));
     ByteReader in(file.bytes());
     const uint32_t magic = in.U32();

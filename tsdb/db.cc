@@ -73,6 +73,7 @@ class DirectoryLock {
 };
 
 constexpr int64_t kPatienceMs = 30'000;  // For queries that hold on to what is to be dropped.
+constexpr char kEmptyWal[] = "/wal";     // promtool insists on one.
 constexpr int kMaxCuts = 64;             // Blocks that one Maintain() writes.
 
 int64_t WindowStart(int64_t t) { return t < INT64_MIN + kChunkWindowMs ? INT64_MIN : ChunkWindow(t) * kChunkWindowMs; }
@@ -264,7 +265,7 @@ base::Result<uint64_t> DbImpl::Delete(int64_t mint, int64_t maxt, const Matchers
 
 base::Status DbImpl::Snapshot(const std::string& directory, bool without_head) {
   if (directory_.empty()) return base::UnimplementedError("a store in memory has no snapshots");
-  TW_RETURN_IF_ERROR(base::MakeDirectories(directory));
+  TW_RETURN_IF_ERROR(base::MakeDirectories(directory + kEmptyWal));
   base::MutexLock work(work_mu_);
   TW_RETURN_IF_ERROR(blocks_->CopyTo(directory));
   if (without_head) return base::Status::Ok();
@@ -286,6 +287,7 @@ base::Status DbImpl::Close() {
   base::Status status = CutAll();
   if (status.ok() && head_.WaitForReaders(head_.MarkReaders(), 0)) head_.Empty();
   if (status.ok()) status = head_.Maintain(/*checkpoint=*/true);
+  if (status.ok()) status = base::MakeDirectories(directory_ + kEmptyWal);
   if (!status.ok()) {
     base::LogError("tsdb", "writing the head to blocks failed; the log has it all and is replayed at the next start",
                    {{"error", status.ToString()}});

@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <random>
+#include <utility>
 
 #include "base/log.h"
 
@@ -279,12 +280,12 @@ bool Head::closed() {
 base::Status Head::Maintain(bool checkpoint) {
   base::MutexLock maintain(maintain_mu_);
   if (files_ == nullptr) return base::Status::Ok();
+  TW_RETURN_IF_ERROR(files_->RemoveBelow(std::exchange(oldest_file_, 0)));  // Before new files come into being.
   base::Status moved = MoveChunks();
   if (!moved.ok()) {
     instruments_.failed_chunk_writes.Add();
     base::LogError("tsdb", "writing finished chunks failed; they stay in memory", {{"error", moved.ToString()}});
   }
-  TW_RETURN_IF_ERROR(files_->RemoveBelow(oldest_file_));
   if (!checkpoint && !CheckpointDue()) return base::Status::Ok();
   base::Status written = Checkpoint();
   (written.ok() ? instruments_.checkpoints : instruments_.failed_checkpoints).Add();

@@ -171,7 +171,8 @@ class Head {
 
   // head_append.cc
   base::Result<SeriesRef> GetOrCreate(HeadBatch* batch, const Labels& labels);
-  Admission AdmitTo(HeadBatch* batch, const SeriesData& series, SeriesRef ref, const Sample& sample) const;
+  Admission AdmitTo(HeadBatch* batch, const SeriesData& series, SeriesRef ref, const Sample& sample,
+                    SeriesChunks::NewestTime* newest_time) const;
   void Take(HeadBatch* batch, SeriesData* series, SeriesRef ref, const Sample& sample);
   bool TooOld(int64_t t) const;
   base::Status RefuseOld(const Sample& sample);

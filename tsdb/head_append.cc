@@ -42,8 +42,9 @@ base::Result<SeriesRef> Head::GetOrCreate(HeadBatch* batch, const Labels& labels
 }
 
 // Decides on a sample in view of what the series has and of what the same batch brought before.
-Head::Admission Head::AdmitTo(HeadBatch* batch, const SeriesData& series, SeriesRef ref, const Sample& sample) const {
-  std::optional<int64_t> last = chunks_.LastTime(series);
+Head::Admission Head::AdmitTo(HeadBatch* batch, const SeriesData& series, SeriesRef ref, const Sample& sample,
+                              SeriesChunks::NewestTime* newest_time) const {
+  std::optional<int64_t> last = chunks_.LastTime(series, newest_time);
   double value = series.last;
   bool repeated = false;
   if (series.pending > 0 && !batch->entries.empty()) {
@@ -113,7 +114,8 @@ base::Result<SeriesRef> Head::Admit(HeadBatch* batch, SeriesRef ref, const Label
       base::MutexLock lock(page->mu);
       if (SeriesData* series = page->Find(ref)) {
         label_set = series->labels;
-        admission = AdmitTo(batch, *series, ref, sample);
+        SeriesChunks::NewestTime newest_time;
+        admission = AdmitTo(batch, *series, ref, sample, &newest_time);
         if (admission == Admission::kAdmitted && !too_old) Take(batch, series, ref, sample);
       }
     }
@@ -140,11 +142,13 @@ void Head::AdmitAll(HeadBatch* batch, std::span<const SeriesRef> refs, std::span
       rejected->push_back({i++, too_old ? base::Code::kOutOfRange : base::Code::kInvalidArgument});
       continue;
     }
+    SeriesChunks::NewestTime newest_time;
     base::MutexLock lock(page->mu);
     for (; i < refs.size() && refs[i] / SeriesPages::kPageSeries == number; ++i) {
       SeriesData* series = page->Find(refs[i]);
       Sample sample{t, values[i]};
-      Admission admission = series == nullptr ? Admission::kUnknownSeries : AdmitTo(batch, *series, refs[i], sample);
+      Admission admission =
+          series == nullptr ? Admission::kUnknownSeries : AdmitTo(batch, *series, refs[i], sample, &newest_time);
       switch (admission) {
         case Admission::kAdmitted: Take(batch, series, refs[i], sample); break;
         case Admission::kRepeated: break;
@@ -213,11 +217,12 @@ std::vector<Head::Group> Head::MakeGroups(HeadBatch* batch, std::vector<IndexedS
   for (size_t i = 0; i < entries.size();) {
     Page* page = pages_.Find(entries[i].ref);
     const uint64_t number = entries[i].ref / SeriesPages::kPageSeries;
+    SeriesChunks::NewestTime newest_time;
     base::MutexLock lock(page->mu);
     for (; i < entries.size() && entries[i].ref / SeriesPages::kPageSeries == number; ++i) {
       const HeadBatch::Entry entry = entries[i];
       SeriesData* series = page->Find(entry.ref);
-      std::optional<int64_t> last = chunks_.LastTime(*series);
+      std::optional<int64_t> last = chunks_.LastTime(*series, &newest_time);
       if ((last && *last >= entry.t) || TooOld(entry.t)) {
         --series->pending;
         (TooOld(entry.t) ? instruments_.too_old : instruments_.out_of_order).Add();
@@ -305,6 +310,7 @@ uint64_t Head::Apply(int64_t t, std::span<const SeriesRef> refs, std::span<const
       continue;
     }
     const uint64_t number = refs[i] / SeriesPages::kPageSeries;
+    SeriesChunks::NewestTime newest_time;
     base::MutexLock lock(page->mu);
     for (; i < refs.size() && refs[i] / SeriesPages::kPageSeries == number; ++i) {
       SeriesData* series = page->Find(refs[i]);
@@ -313,7 +319,7 @@ uint64_t Head::Apply(int64_t t, std::span<const SeriesRef> refs, std::span<const
         continue;
       }
       if (release) --series->pending;
-      if (!release && chunks_.LastTime(*series).value_or(INT64_MIN) >= t) continue;
+      if (!release && chunks_.LastTime(*series, &newest_time).value_or(INT64_MIN) >= t) continue;
       if (chunks_.Append(series, values[i], &cursor)) {
         ++appended;
       } else {

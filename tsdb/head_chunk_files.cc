@@ -230,6 +230,7 @@ base::Status HeadChunkFiles::ReadTimeline(const HeadChunkFile& file, ChunkPlace 
 
 base::Status HeadChunkFiles::RemoveBelow(uint32_t number) {
   std::vector<uint32_t> gone;
+  if (number > current_number_ && buffer_.empty() && fd_ >= 0) close(std::exchange(fd_, -1));
   {
     base::MutexLock lock(mu_);
     for (auto it = files_.begin(); it != files_.end() && it->first < number;) {

@@ -67,7 +67,7 @@ class HeadChunkFiles {
   static base::Status ReadChunk(const HeadChunkFile& file, ChunkPlace place, StoredChunk* chunk);
   static base::Status ReadTimeline(const HeadChunkFile& file, ChunkPlace place, StoredTimeline* timeline);
 
-  // Removes the files below `number`, except the one that is written; readers that hold them may go on.
+  // Removes the files below `number`; readers that hold them may go on.
   base::Status RemoveBelow(uint32_t number);
   // Numbers of the files there are, ascending.
   std::vector<uint32_t> Numbers() const;

@@ -3,6 +3,8 @@
 #include <algorithm>
 #include <bit>
 #include <cstring>
+#include <iterator>
+#include <tuple>
 
 #include "tsdb/encoding.h"
 #include "tsdb/index_format.h"

@@ -37,7 +37,8 @@ class Replay {
 
   // All segments of a directory, or of its newest checkpoint and what follows it.
   base::Status ReadLog(const std::string& directory) {
-    if (!fs::exists(directory)) return base::Status::Ok();
+    std::error_code error;
+    if (!fs::exists(directory, error)) return base::Status::Ok();
     TW_ASSIGN_OR_RETURN(const WalListing listing, ListWal(directory));
     int covered = -1;
     if (!listing.checkpoints.empty()) {

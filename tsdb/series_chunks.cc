@@ -61,12 +61,6 @@ base::Status ChunkFileReader::Read(ChunkPlace place, StoredChunk* chunk, const S
   return base::Status::Ok();
 }
 
-std::optional<int64_t> SeriesChunks::LastTime(const SeriesData& series) const {
-  const uint32_t end = uint32_t{series.first} + series.count;
-  if (series.segment == 0 || end == 0) return std::nullopt;
-  return timelines_.Time({series.segment, end - 1});
-}
-
 std::optional<int64_t> SeriesChunks::MinTime(const SeriesData& series) const {
   if (series.closed_count > 0) {
     const ClosedChunk& oldest = closed(series)[0];

@@ -84,7 +84,25 @@ class SeriesChunks {
   explicit SeriesChunks(uint64_t serial_base) : timelines_(serial_base) {}
 
   // The time of the newest sample, if there ever was one.
-  std::optional<int64_t> LastTime(const SeriesData& series) const;
+  std::optional<int64_t> LastTime(const SeriesData& series) const {
+    const uint32_t end = uint32_t{series.first} + series.count;
+    if (series.segment == 0 || end == 0) return std::nullopt;
+    return timelines_.Time({series.segment, end - 1});
+  }
+  // The same for series that are looked at one after the other: those of a scrape have it from the same place.
+  struct NewestTime {
+    uint32_t segment = 0;
+    uint32_t end = 0;
+    int64_t t = 0;
+  };
+  std::optional<int64_t> LastTime(const SeriesData& series, NewestTime* before) const {
+    const uint32_t end = uint32_t{series.first} + series.count;
+    if (series.segment == 0 || end == 0) return std::nullopt;
+    if (series.segment != before->segment || end != before->end) {
+      *before = {series.segment, end, timelines_.Time({series.segment, end - 1})};
+    }
+    return before->t;
+  }
   // The time of the oldest sample, if there is one; of samples in files only the second, rounded down.
   std::optional<int64_t> MinTime(const SeriesData& series) const;
 

@@ -4,6 +4,7 @@
 #include <cstring>
 #include <string>
 
+#include "tsdb/encoding.h"
 #include "tsdb/frame.h"
 #include "tsdb/record.h"
 
@@ -43,20 +44,21 @@ void Decode(const std::string& record) {
     }
   }
   (void)tsdb::DecodeMetadata(record);
-  if (auto all = tsdb::DecodeTombstones(record); all.ok())
+  if (auto all = tsdb::DecodeTombstones(record); all.ok()) {
     Check(tsdb::DecodeTombstones(tsdb::EncodeTombstoneRecord(*all)).ok());
-  if (auto all = tsdb::DecodeExemplars(record); all.ok())
+  }
+  if (auto all = tsdb::DecodeExemplars(record); all.ok()) {
     Check(tsdb::DecodeExemplars(tsdb::EncodeExemplars(*all)).ok());
-  if (auto all = tsdb::DecodeMarkers(record); all.ok()) Check(tsdb::EncodeMarkers(*all) == record);
+  }
+  if (auto all = tsdb::DecodeMarkers(record); all.ok()) {
+    Check(tsdb::EncodeMarkers(*all) == record);
+  }
   DecodeHistograms<tsdb::Histogram>(record);
   DecodeHistograms<tsdb::FloatHistogram>(record);
 }
 
-}  // namespace
-
-extern "C" int LLVMFuzzerTestOneInput(const uint8_t* data, size_t size) {
-  std::string segment(reinterpret_cast<const char*>(data), size);
-  Decode(segment);
+// Reads a segment to its end or first damage.
+void ReadSegment(const std::string& segment) {
   tsdb::FrameReader reader([&](uint64_t offset, char* page) -> Result<size_t> {
     if (offset >= segment.size()) return size_t{0};
     size_t part = std::min(tsdb::kWalPageBytes, segment.size() - offset);
@@ -70,5 +72,24 @@ extern "C" int LLVMFuzzerTestOneInput(const uint8_t* data, size_t size) {
     Decode(record);
   }
   Check(reader.valid_end() <= segment.size());
+}
+
+// A segment of one record, said to be compressed, whose checksum fits.
+std::string Compressed(uint8_t flag, std::string_view bytes) {
+  std::string segment(1, static_cast<char>(1 | flag));
+  bytes = bytes.substr(0, tsdb::kWalPageBytes - tsdb::kWalFragmentHeaderBytes);
+  tsdb::PutU16(&segment, static_cast<uint16_t>(bytes.size()));
+  tsdb::PutU32(&segment, tsdb::Crc32c(bytes));
+  return segment.append(bytes);
+}
+
+}  // namespace
+
+extern "C" int LLVMFuzzerTestOneInput(const uint8_t* data, size_t size) {
+  const std::string bytes(reinterpret_cast<const char*>(data), size);
+  Decode(bytes);
+  ReadSegment(bytes);
+  ReadSegment(Compressed(0x08, bytes));
+  ReadSegment(Compressed(0x10, bytes));
   return 0;
 }

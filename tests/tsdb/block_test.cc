@@ -1,6 +1,8 @@
 // Writing blocks and querying them.
 #include <gtest/gtest.h>
+#include <sys/resource.h>
 
+#include <csignal>
 #include <filesystem>
 
 #include "tests/tsdb/blocks.h"
@@ -195,6 +197,33 @@ TEST_F(BlockTest, WhatAWriterRefuses) {
   EXPECT_FALSE(writer->AddSymbol("c").ok()) << "a symbol after series";
   writer.reset();
   EXPECT_TRUE(std::filesystem::is_empty(directory_.path())) << "an unfinished block is removed";
+}
+
+TEST_F(BlockTest, AFullDiskLeavesNothingBehind) {
+  // Files may not grow beyond a limit, as on a volume without space.
+  struct rlimit before = {};
+  ASSERT_EQ(getrlimit(RLIMIT_FSIZE, &before), 0);
+  auto* handler = std::signal(SIGXFSZ, SIG_IGN);
+  BlockMeta meta;
+  meta.ulid = NewUlid(1);
+  auto writer = *BlockWriter::Create(directory_.path(), meta);
+  for (int i = 0; i < 100000; ++i) ASSERT_TRUE(writer->AddSymbol("symbol-" + std::to_string(1000000 + i)).ok());
+  ChunkEncoder encoder;
+  encoder.Append(10, 1.0);
+  const std::vector<EncodedChunk> chunks = encoder.Take();
+  const ChunkView views[] = {chunks[0].View()};
+  const LabelSymbols labels[] = {{1, 2}};
+  struct rlimit limit = before;
+  limit.rlim_cur = 64 << 10;
+  ASSERT_EQ(setrlimit(RLIMIT_FSIZE, &limit), 0);
+  const base::Status status = writer->AddSeries(labels, views);
+  const base::Status later = writer->Finish().status();
+  ASSERT_EQ(setrlimit(RLIMIT_FSIZE, &before), 0);
+  std::signal(SIGXFSZ, handler);
+  EXPECT_EQ(status.code(), base::Code::kResourceExhausted) << status.ToString();
+  EXPECT_FALSE(later.ok());
+  writer.reset();
+  EXPECT_TRUE(std::filesystem::is_empty(directory_.path()));
 }
 
 TEST_F(BlockTest, ListingAndRemoving) {

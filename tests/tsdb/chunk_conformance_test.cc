@@ -11,7 +11,15 @@ namespace tidewright::tsdb {
 namespace {
 
 using base::Json;
-using namespace testing;  // NOLINT: the helpers of this folder.
+using testing::Bits;
+using testing::ConformanceTest;
+using testing::Describe;
+using testing::DescribeJson;
+using testing::FromHex;
+using testing::ParseFloatHistogram;
+using testing::ParseHistogram;
+using testing::ParseValue;
+using testing::ToHex;
 
 using ChunkConformance = ConformanceTest;
 

@@ -19,7 +19,14 @@ namespace {
 
 namespace fs = std::filesystem;
 using base::Json;
-using namespace testing;  // NOLINT: the helpers of this folder.
+using testing::ConformanceDirectory;
+using testing::ConformanceTest;
+using testing::Describe;
+using testing::DescribeJson;
+using testing::FastTempDir;
+using testing::ParseLabels;
+using testing::Print;
+using testing::ToHex;
 
 // Keeps everything, as text, by series.
 class Collector : public PrometheusHeadSink {

@@ -1,10 +1,13 @@
-// Blocks that we write, read by Prometheus' own tool.
+// Blocks that we write, read by Prometheus and by its own tool.
 #include <gtest/gtest.h>
 
+#include <chrono>
 #include <cstdio>
+#include <cstdlib>
 #include <map>
 #include <sstream>
 
+#include "base/file.h"
 #include "base/strings.h"
 #include "tests/tsdb/blocks.h"
 #include "tests/tsdb/store.h"
@@ -111,6 +114,42 @@ TEST_F(Promtool, ReadsHistogramsAndSpecialNames) {
             (std::vector<std::string>{std::to_string(kStart) + "=-0.5"}));
   EXPECT_NE(Output("promtool tsdb analyze " + directory_.path() + " " + block->meta().ulid).find("Series: 2\n"),
             std::string::npos);
+}
+
+TEST_F(Promtool, PrometheusAnswersQueriesFromIt) {
+  if (!base::HaveProgram("prometheus")) {
+    GTEST_SKIP() << "prometheus is not installed: nothing checks that it answers from the blocks written here";
+  }
+  Histogram h;
+  h.schema = 0;
+  h.count = 3;
+  h.sum = 4;
+  h.positive_spans = {{0, 2}};
+  h.positive_buckets = {1, 1};
+  testing::BlockBuilder builder;
+  std::vector<Sample> samples;
+  for (int64_t n = 0; n < 240; ++n) samples.push_back({kStart + n * 15000, static_cast<double>(n * n)});
+  for (int i = 0; i < 20; ++i) builder.Floats(Series(i), samples);
+  builder.Histograms(Labels::Of({{"__name__", "h"}}), {{kStart, h}, {kStart + 15000, h}}).Write(directory_.path());
+  const std::string config = directory_.path() + "/prometheus.yml";
+  ASSERT_TRUE(base::WriteFileAtomic(config, "global: {}\n").ok());
+  const std::string address = "127.0.0.1:" + std::to_string(*base::FreePort());
+  auto server = base::Subprocess::Start({"prometheus", "--config.file=" + config, "--web.listen-address=" + address,
+                                         "--storage.tsdb.path=" + directory_.path(), "--log.level=error",
+                                         "--enable-feature=native-histograms"});
+  ASSERT_TRUE(server.ok()) << server.status().ToString();
+  const auto deadline = std::chrono::steady_clock::now() + std::chrono::seconds(60);
+  const std::string query = "promtool query instant --time=1700003585 http://" + address + " ";
+  while (std::system((query + "1 >/dev/null 2>&1").c_str()) != 0) {
+    ASSERT_TRUE(server->Running()) << "prometheus refused the directory";
+    ASSERT_LT(std::chrono::steady_clock::now(), deadline) << "prometheus did not become ready";
+  }
+  EXPECT_EQ(Output(query + "'sum by (job) (count_over_time(requests_total[2h]))'"),
+            "{job=\"node\"} => 4800 @[1700003585]\n");
+  EXPECT_EQ(
+      Output(query + "'requests_total{instance=~\"host-1.*\"} and topk(1, requests_total{instance=\"host-17\"})'"),
+      "requests_total{instance=\"host-17\", job=\"node\"} => 57121 @[1700003585]\n");
+  EXPECT_EQ(Output(query + "'count_over_time(h[2h]) + histogram_sum(h @ 1700000015)'"), "{} => 6 @[1700003585]\n");
 }
 
 }  // namespace

@@ -10,7 +10,14 @@ namespace tidewright::tsdb {
 namespace {
 
 using base::Json;
-using namespace testing;  // NOLINT: the helpers of this folder.
+using testing::Bits;
+using testing::ConformanceTest;
+using testing::Describe;
+using testing::DescribeJson;
+using testing::FromHex;
+using testing::ParseLabels;
+using testing::ParseValue;
+using testing::ToHex;
 
 using RecordConformance = ConformanceTest;
 
