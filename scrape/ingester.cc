@@ -145,19 +145,22 @@ base::Status Ingester::AppendBody(std::string_view body, std::string_view conten
   if (*format == ExpositionFormat::kProtobuf) {
     return base::UnimplementedError("the target answers in the protobuf format, which is not supported yet");
   }
-  TextParser parser(body,
-                    *format == ExpositionFormat::kOpenMetricsText ? TextFormat::kOpenMetrics : TextFormat::kPrometheus);
+  format_ = *format == ExpositionFormat::kOpenMetricsText ? TextFormat::kOpenMetrics : TextFormat::kPrometheus;
+  TextParser parser(body, format_);
+  batch_ = Batch();
   for (;;) {
-    uint32_t predicted = cache_.Predicted();
-    if (predicted != SeriesCache::kNone && parser.NextIfSeries(cache_[predicted].text)) {
+    std::string_view guess = parser.GuessSeries();
+    uint32_t predicted = guess.empty() ? SeriesCache::kNone : cache_.Predicted(cache_.Hash(guess));
+    if (predicted != SeriesCache::kNone && parser.NextIfSeries(guess)) {
       TW_RETURN_IF_ERROR(AppendSeries(parser, predicted, t_ms, appender, outcome));
       continue;
     }
     Entry entry = parser.Next();
-    if (entry == Entry::kEnd) return base::Status::Ok();
+    if (entry == Entry::kEnd) return FlushBatch(t_ms, appender, outcome);
     if (entry == Entry::kError) return parser.status();
     if (entry == Entry::kSeries) {
-      TW_RETURN_IF_ERROR(AppendSeries(parser, cache_.Find(parser.series()), t_ms, appender, outcome));
+      uint32_t index = cache_.Find(cache_.Hash(parser.series()));
+      TW_RETURN_IF_ERROR(AppendSeries(parser, index, t_ms, appender, outcome));
     } else if (entry != Entry::kComment) {
       if (parser.family() != family_) FlushMetadata(appender);
       NoteMetadata(entry, parser);
@@ -171,15 +174,17 @@ base::Status Ingester::AppendSeries(TextParser& parser, uint32_t index, int64_t 
   Sample sample{t_ms, parser.value(), false};
   if (parser.has_timestamp() && config_->honor_timestamps) sample = {parser.timestamp_ms(), parser.value(), true};
   if (index == SeriesCache::kNone) return AppendNew(parser, sample, appender, outcome);
-  return AppendKnown(parser, index, sample, appender, outcome);
+  return AppendKnown(parser, index, sample, t_ms, appender, outcome);
 }
 
 base::Status Ingester::AppendNew(const TextParser& parser, const Sample& sample, tsdb::Appender& appender,
                                  ScrapeOutcome* outcome) {
   tsdb::Labels labels;
-  TW_RETURN_IF_ERROR(SeriesLabels(parser, &labels));
+  std::vector<tsdb::Label> scraped;
+  parser.AppendLabels(&scraped);
+  TW_RETURN_IF_ERROR(SeriesLabels(parser.series(), std::move(scraped), &labels));
   if (labels.empty()) {
-    cache_.Visit(cache_.Add(parser.series(), 0));
+    cache_.Visit(cache_.Add(cache_.Hash(parser.series()), 0));
     return base::Status::Ok();
   }
   TW_RETURN_IF_ERROR(CheckLabels(labels));
@@ -189,14 +194,14 @@ base::Status Ingester::AppendNew(const TextParser& parser, const Sample& sample,
   bool stored = false;
   TW_RETURN_IF_ERROR(Judge(ref.status(), outcome, &stored));
   if (!stored) return base::Status::Ok();
-  uint32_t index = cache_.Add(parser.series(), *ref);
+  uint32_t index = cache_.Add(cache_.Hash(parser.series()), *ref);
   cache_.Visit(index);
   cache_[index].tracked = !sample.explicit_time || config_->track_timestamps_staleness;
   ++outcome->added;
   return base::Status::Ok();
 }
 
-base::Status Ingester::AppendKnown(const TextParser& parser, uint32_t index, const Sample& sample,
+base::Status Ingester::AppendKnown(const TextParser& parser, uint32_t index, const Sample& sample, int64_t t_ms,
                                    tsdb::Appender& appender, ScrapeOutcome* outcome) {
   const bool repeated = cache_[index].seen;
   cache_.Visit(index);
@@ -208,24 +213,53 @@ base::Status Ingester::AppendKnown(const TextParser& parser, uint32_t index, con
     return Judge(base::AlreadyExistsError("the series occurs twice"), outcome, &stored);
   }
   if (sample.t > latest_ms_) return Judge(base::OutOfRangeError("in the future"), outcome, &stored);
-  auto ref = appender.Append(entry.ref, NoLabels(), sample.t, sample.value);
-  if (!ref.ok() && ref.status().code() == base::Code::kInvalidArgument) {
-    // The store has forgotten the series: find it or create it by its labels.
-    tsdb::Labels labels;
-    TW_RETURN_IF_ERROR(SeriesLabels(parser, &labels));
-    ref = appender.Append(0, labels, sample.t, sample.value);
-  }
-  TW_RETURN_IF_ERROR(Judge(ref.status(), outcome, &stored));
-  if (ref.ok()) entry.ref = *ref;
   entry.tracked = entry.tracked || !sample.explicit_time || config_->track_timestamps_staleness;
+  const Line line{parser.series(), parser.series_type(), index};
+  if (!sample.explicit_time) {
+    batch_.refs.push_back(entry.ref);
+    batch_.values.push_back(sample.value);
+    batch_.lines.push_back(line);
+    return base::Status::Ok();
+  }
+  // What came before of the same series must be there first.
+  if (repeated) TW_RETURN_IF_ERROR(FlushBatch(t_ms, appender, outcome));
+  auto ref = appender.Append(entry.ref, NoLabels(), sample.t, sample.value);
+  if (ref.status().code() == base::Code::kInvalidArgument) return AppendAgain(line, sample, appender, outcome);
+  return Judge(ref.status(), outcome, &stored);
+}
+
+// The store has forgotten the series: finds it or creates it by its labels.
+base::Status Ingester::AppendAgain(const Line& line, const Sample& sample, tsdb::Appender& appender,
+                                   ScrapeOutcome* outcome) {
+  tsdb::Labels labels;
+  std::vector<tsdb::Label> scraped;
+  TextParser::AppendLabelsOf(line.text, format_, line.type, &scraped);
+  TW_RETURN_IF_ERROR(SeriesLabels(line.text, std::move(scraped), &labels));
+  auto ref = appender.Append(0, labels, sample.t, sample.value);
+  if (ref.ok()) cache_[line.index].ref = *ref;
+  bool stored = false;
+  return Judge(ref.status(), outcome, &stored);
+}
+
+base::Status Ingester::FlushBatch(int64_t t_ms, tsdb::Appender& appender, ScrapeOutcome* outcome) {
+  const Batch batch = std::exchange(batch_, Batch());
+  std::vector<tsdb::BatchRejection> rejected;
+  appender.AppendBatch(batch.refs, batch.values, t_ms, &rejected);
+  for (const tsdb::BatchRejection& one : rejected) {
+    bool stored = false;
+    base::Status status =
+        one.code == base::Code::kInvalidArgument
+            ? AppendAgain(batch.lines[one.index], {t_ms, batch.values[one.index], false}, appender, outcome)
+            : Judge(base::Status(one.code, "not taken"), outcome, &stored);
+    TW_RETURN_IF_ERROR(status);
+  }
   return base::Status::Ok();
 }
 
 // The labels of a new series after the job's rules; empty when they dropped it.
-base::Status Ingester::SeriesLabels(const TextParser& parser, tsdb::Labels* labels) const {
-  std::vector<tsdb::Label> scraped;
-  parser.AppendLabels(&scraped);
-  TW_RETURN_IF_ERROR(CheckUnique(&scraped).Annotate("series " + base::Quoted(parser.series())));
+base::Status Ingester::SeriesLabels(std::string_view text, std::vector<tsdb::Label> scraped,
+                                    tsdb::Labels* labels) const {
+  TW_RETURN_IF_ERROR(CheckUnique(&scraped).Annotate("series " + base::Quoted(text)));
   tsdb::LabelsBuilder builder;
   MergeLabels(target_labels_, config_->honor_labels, std::move(scraped), &builder);
   if (!Relabel(config_->metric_relabel_rules, &builder)) {

@@ -67,15 +67,30 @@ class Ingester {
     bool explicit_time;
   };
 
+  // A series line of the body at hand.
+  struct Line {
+    std::string_view text;
+    tsdb::MetricType type;  // Of its family.
+    uint32_t index = 0;     // In the cache.
+  };
+  // Samples of known series at the time of the scrape, on their way to the store.
+  struct Batch {
+    std::vector<tsdb::SeriesRef> refs;
+    std::vector<double> values;
+    std::vector<Line> lines;
+  };
+
   base::Status AppendBody(std::string_view body, std::string_view content_type, int64_t t_ms, int64_t now_ms,
                           tsdb::Appender& appender, ScrapeOutcome* outcome);
   base::Status AppendSeries(TextParser& parser, uint32_t index, int64_t t_ms, tsdb::Appender& appender,
                             ScrapeOutcome* outcome);
   base::Status AppendNew(const TextParser& parser, const Sample& sample, tsdb::Appender& appender,
                          ScrapeOutcome* outcome);
-  base::Status AppendKnown(const TextParser& parser, uint32_t index, const Sample& sample, tsdb::Appender& appender,
-                           ScrapeOutcome* outcome);
-  base::Status SeriesLabels(const TextParser& parser, tsdb::Labels* labels) const;
+  base::Status AppendKnown(const TextParser& parser, uint32_t index, const Sample& sample, int64_t t_ms,
+                           tsdb::Appender& appender, ScrapeOutcome* outcome);
+  base::Status AppendAgain(const Line& line, const Sample& sample, tsdb::Appender& appender, ScrapeOutcome* outcome);
+  base::Status FlushBatch(int64_t t_ms, tsdb::Appender& appender, ScrapeOutcome* outcome);
+  base::Status SeriesLabels(std::string_view text, std::vector<tsdb::Label> scraped, tsdb::Labels* labels) const;
   base::Status CheckLabels(const tsdb::Labels& labels) const;
   base::Status Judge(const base::Status& append_status, ScrapeOutcome* outcome, bool* stored) const;
   bool Over(int64_t samples) const { return config_->limits.samples > 0 && samples > config_->limits.samples; }
@@ -91,6 +106,8 @@ class Ingester {
   base::Duration timeout_;
   tsdb::Appendable& appendable_;
   SeriesCache cache_;
+  Batch batch_;                                  // Without memory between scrapes.
+  TextFormat format_ = TextFormat::kPrometheus;  // Of the body at hand.
   std::vector<Report> reports_;
   int64_t latest_ms_ = 0;  // Samples after this are in the future.
   // Hashes of the metadata already handed to the store, by family; the family at hand.

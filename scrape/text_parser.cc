@@ -140,10 +140,19 @@ Entry TextParser::Next() {
   return Peek() == '#' ? ParsePrometheusComment() : ParseSeries();
 }
 
+std::string_view TextParser::GuessSeries() const {
+  if (done_ || AtEnd() || !(IsNameStart(body_[pos_], true) || body_[pos_] == '{')) return {};
+  std::string_view line = RestOfLine();
+  if (open_metrics()) line = line.substr(0, line.find(" # {"));
+  size_t brace = line.rfind('}');
+  return line.substr(0, brace != std::string_view::npos ? brace + 1 : line.find_first_of(kBlanks));
+}
+
 bool TextParser::NextIfSeries(std::string_view text) {
   const size_t start = pos_;
   if (done_ || text.empty() || body_.size() - pos_ <= text.size()) return false;
-  if (std::memcmp(body_.data() + pos_, text.data(), text.size()) != 0) return false;
+  bool guessed = text.data() == body_.data() + pos_;
+  if (!guessed && std::memcmp(body_.data() + pos_, text.data(), text.size()) != 0) return false;
   // A bare name must end here: "m" is not a prefix of "m_total 1" nor of `m {a="b"} 1`.
   size_t after = pos_ + text.size();
   if (text.back() != '}') {
@@ -367,12 +376,17 @@ bool TextParser::ParseExemplar() {
   return true;
 }
 
+void TextParser::AppendLabelsOf(std::string_view series, TextFormat format, tsdb::MetricType type,
+                                std::vector<tsdb::Label>* labels) {
+  const std::string line = std::string(series) + " 0\n";
+  TextParser parser(line, format);
+  parser.family_type_ = type;
+  if (parser.Next() == Entry::kSeries) parser.AppendLabels(labels);
+}
+
 void TextParser::AppendLabels(std::vector<tsdb::Label>* labels) const {
   if (name_.data() == nullptr) {  // NextIfSeries() did not look at the labels.
-    const std::string line = std::string(series_) + " 0\n";
-    TextParser again(line, format_);
-    again.family_type_ = family_type_;
-    if (again.Next() == Entry::kSeries) again.AppendLabels(labels);
+    AppendLabelsOf(series_, format_, family_type_, labels);
     return;
   }
   labels->push_back({std::string(tsdb::kMetricName), Unescaped(name_)});

@@ -42,6 +42,10 @@ class TextParser {
   // Moves to the next entry. After kEnd and kError it repeats them.
   Entry Next();
 
+  // What series() will be if the next line is a sample written in the usual way: a guess from the line's braces alone,
+  // which NextIfSeries() turns into certainty for a text that series() gave before. "" when the line is none.
+  std::string_view GuessSeries() const;
+
   // The fast path of repeated scrapes: if the next line is a sample of exactly the series `text` (as series() gave it
   // before), moves to it and returns true; otherwise stays and returns false. A line that begins so but is malformed
   // afterwards returns false too, and Next() then reports it.
@@ -54,6 +58,11 @@ class TextParser {
   int64_t timestamp_ms() const { return timestamp_ms_; }
   // kSeries: appends the labels in source order, metric name first, duplicates and empty values included.
   void AppendLabels(std::vector<tsdb::Label>* labels) const;
+  // kSeries: the type of the family at hand, which decides how labels are spelled.
+  tsdb::MetricType series_type() const { return family_type_; }
+  // As AppendLabels(), for a text that series() gave when series_type() was `type`.
+  static void AppendLabelsOf(std::string_view series, TextFormat format, tsdb::MetricType type,
+                             std::vector<tsdb::Label>* labels);
 
   // kType, kHelp, kUnit: the metric family. Valid until the next call.
   std::string_view family() const { return family_; }
