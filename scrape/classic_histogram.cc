@@ -187,9 +187,12 @@ Entry ClassicHistogramParser::Adopt(Entry entry) {
   return entry;
 }
 
+std::string_view ClassicHistogramParser::GuessSeries() const {
+  return PassesOn() ? inner_->GuessSeries() : std::string_view();
+}
+
 bool ClassicHistogramParser::NextIfSeries(std::string_view text) {
-  if (has_pending_ || collecting_ || family_type_ == tsdb::MetricType::kHistogram) return false;
-  if (!inner_->NextIfSeries(text)) return false;
+  if (!PassesOn() || !inner_->NextIfSeries(text)) return false;
   emitting_ = false;
   Adopt(Entry::kSeries);
   return true;
@@ -270,6 +273,12 @@ bool ClassicHistogramParser::Emit() {
 void ClassicHistogramParser::AppendLabels(std::vector<tsdb::Label>* labels) const {
   if (!emitting_) return inner_->AppendLabels(labels);
   labels->insert(labels->end(), converted_labels_.begin(), converted_labels_.end());
+}
+
+SeriesLine ClassicHistogramParser::series_line() const { return emitting_ ? SeriesLine() : inner_->series_line(); }
+
+void ClassicHistogramParser::AppendLabelsOf(const SeriesLine& line, std::vector<tsdb::Label>* labels) const {
+  inner_->AppendLabelsOf(line, labels);
 }
 
 int64_t ClassicHistogramParser::StartTimestampMs() {

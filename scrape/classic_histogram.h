@@ -77,13 +77,18 @@ class ClassicHistogramParser final : public ExpositionParser {
       : inner_(std::move(inner)), keep_classic_(keep_classic) {}
 
   Entry Next() override;
+  std::string_view GuessSeries() const override;
   bool NextIfSeries(std::string_view text) override;
   void AppendLabels(std::vector<tsdb::Label>* labels) const override;
+  SeriesLine series_line() const override;
+  void AppendLabelsOf(const SeriesLine& line, std::vector<tsdb::Label>* labels) const override;
   int64_t StartTimestampMs() override;
   void AppendExemplars(std::vector<Exemplar>* exemplars) const override;
 
  private:
   Entry Adopt(Entry entry);
+  // Whether the inner parser's next entry is handed out as it is.
+  bool PassesOn() const { return !has_pending_ && !collecting_ && family_type_ != tsdb::MetricType::kHistogram; }
   bool EndsGroup(Entry entry);
   bool Collect();
   bool Emit();

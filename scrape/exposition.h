@@ -38,6 +38,13 @@ struct Exemplar {
   int64_t timestamp_ms = 0;
 };
 
+// A line of a text format that is a sample: all that its labels follow from. Valid as long as the body.
+struct SeriesLine {
+  std::string_view text;                               // As series() gave it.
+  tsdb::MetricType type = tsdb::MetricType::kUnknown;  // Of the family at that place.
+  std::string_view unit;                               // Likewise.
+};
+
 // How a body is to be read. Everything is off by default, as in Prometheus.
 struct ExpositionOptions {
   // Native histograms of the protobuf format; otherwise their classic buckets are read, where they have any.
@@ -61,6 +68,10 @@ class ExpositionParser {
   // Moves to the next entry. After kEnd and kError it repeats them.
   virtual Entry Next() = 0;
 
+  // What series() will be if the next entry is a kSeries written in the usual way: a guess from the line's braces
+  // alone, which NextIfSeries() turns into certainty for a text that series() gave before. "" when there is none.
+  virtual std::string_view GuessSeries() const { return {}; }
+
   // The fast path of repeated scrapes: if the next entry is a kSeries of exactly the series `text` (as series() gave it
   // before), moves to it and returns true; otherwise stays and returns false. An entry that begins so but is malformed
   // afterwards returns false too, and Next() then reports it.
@@ -76,6 +87,10 @@ class ExpositionParser {
   const tsdb::FloatHistogram* float_histogram() const { return float_histogram_; }
   // Appends the labels of the series, metric name first, duplicates and empty values included.
   virtual void AppendLabels(std::vector<tsdb::Label>* labels) const = 0;
+  // kSeries in a text format: its line, from which AppendLabelsOf() gives the labels when other entries were read
+  // since. Elsewhere the line's text is "".
+  virtual SeriesLine series_line() const { return {}; }
+  virtual void AppendLabelsOf(const SeriesLine& /*line*/, std::vector<tsdb::Label>* /*labels*/) const {}
   // When the counter at hand began to count; 0 when that is not known.
   virtual int64_t StartTimestampMs() { return 0; }
   // Appends the exemplars of the series at hand.

@@ -101,9 +101,9 @@ ScrapeOutcome Ingester::Append(std::string_view body, std::string_view content_t
                                double duration_seconds) {
   ScrapeOutcome outcome;
   outcome.body_bytes = static_cast<int64_t>(body.size());
-  Batch batch(appendable_);
-  tsdb::Appender* appender = batch.appender.get();
-  outcome.status = AppendBody(body, content_type, t_ms, now_ms, batch, &outcome);
+  ScrapeSink sink(appendable_, t_ms);
+  tsdb::Appender* appender = sink.appender.get();
+  outcome.status = AppendBody(body, content_type, now_ms, sink, &outcome);
   if (outcome.status.ok() && Over(outcome.post_relabel)) {
     outcome.status = base::ResourceExhaustedError("sample_limit exceeded: " + std::to_string(outcome.post_relabel) +
                                                   " samples, limit " + std::to_string(config_->limits.samples));
@@ -156,56 +156,60 @@ void Ingester::AppendEnd(int64_t t_ms) {
   static_cast<void>(appender->Commit().ok());
 }
 
-ExpositionOptions Ingester::ParserOptions(const Batch& batch) const {
+ExpositionOptions Ingester::ParserOptions(const ScrapeSink& sink) const {
   ExpositionOptions options;
-  options.native_histograms = batch.extended != nullptr && target_.native_histograms;
-  options.convert_classic_histograms = batch.extended != nullptr && target_.convert_classic_histograms;
+  options.native_histograms = sink.extended != nullptr && target_.native_histograms;
+  options.convert_classic_histograms = sink.extended != nullptr && target_.convert_classic_histograms;
   options.keep_classic_histograms = target_.always_classic_histograms;
   options.created_lines = config_->features.start_timestamp_zero_samples;
   options.type_and_unit_labels = config_->features.type_and_unit_labels;
   return options;
 }
 
-base::Status Ingester::AppendBody(std::string_view body, std::string_view content_type, int64_t t_ms, int64_t now_ms,
-                                  Batch& batch, ScrapeOutcome* outcome) {
+base::Status Ingester::AppendBody(std::string_view body, std::string_view content_type, int64_t now_ms,
+                                  ScrapeSink& sink, ScrapeOutcome* outcome) {
   cache_.Begin();
   family_.clear();
   latest_ms_ = now_ms + kMaxFutureMs;
   auto format = ChooseFormat(content_type, ProtocolMediaType(config_->fallback_protocol));
   TW_RETURN_IF_ERROR(format.status());
-  std::unique_ptr<ExpositionParser> parser = NewExpositionParser(body, *format, ParserOptions(batch));
+  std::unique_ptr<ExpositionParser> parser = NewExpositionParser(body, *format, ParserOptions(sink));
   for (;;) {
-    uint32_t predicted = cache_.Predicted();
-    if (predicted != SeriesCache::kNone && parser->NextIfSeries(cache_[predicted].text)) {
-      TW_RETURN_IF_ERROR(AppendSeries(*parser, Entry::kSeries, predicted, t_ms, batch, outcome));
+    std::string_view guess = parser->GuessSeries();
+    uint32_t predicted = guess.empty() ? SeriesCache::kNone : cache_.Predicted(cache_.Hash(guess));
+    if (predicted != SeriesCache::kNone && parser->NextIfSeries(guess)) {
+      TW_RETURN_IF_ERROR(AppendSeries(*parser, Entry::kSeries, predicted, sink, outcome));
       continue;
     }
     Entry entry = parser->Next();
-    if (entry == Entry::kEnd) return base::Status::Ok();
+    if (entry == Entry::kEnd) return FlushKnown(*parser, sink, outcome);
     if (entry == Entry::kError) return parser->status();
     if (entry == Entry::kSeries || entry == Entry::kHistogram) {
-      TW_RETURN_IF_ERROR(AppendSeries(*parser, entry, cache_.Find(parser->series()), t_ms, batch, outcome));
+      uint32_t index = cache_.Find(cache_.Hash(parser->series()));
+      TW_RETURN_IF_ERROR(AppendSeries(*parser, entry, index, sink, outcome));
     } else if (entry != Entry::kComment) {
-      if (parser->family() != family_) FlushMetadata(*batch.appender);
+      if (parser->family() != family_) FlushMetadata(*sink.appender);
       NoteMetadata(entry, *parser);
     }
   }
 }
 
-base::Status Ingester::AppendSeries(ExpositionParser& parser, Entry entry, uint32_t index, int64_t t_ms, Batch& batch,
+base::Status Ingester::AppendSeries(ExpositionParser& parser, Entry entry, uint32_t index, ScrapeSink& sink,
                                     ScrapeOutcome* outcome) {
   ++outcome->scraped;
   Sample sample;
   sample.explicit_time = parser.has_timestamp() && config_->honor_timestamps;
-  sample.t = sample.explicit_time ? parser.timestamp_ms() : t_ms;
+  sample.t = sample.explicit_time ? parser.timestamp_ms() : sink.t_ms;
   if (entry == Entry::kSeries) {
     sample.value = parser.value();
   } else {
     TW_RETURN_IF_ERROR(TakeHistogram(parser, &sample));
   }
   if (config_->features.start_timestamp_zero_samples) sample.start_ms = parser.StartTimestampMs();
-  if (index == SeriesCache::kNone) return AppendNew(parser, sample, batch, outcome);
-  return AppendKnown(parser, index, sample, batch, outcome);
+  exemplars_.clear();
+  if (sink.extended != nullptr) TakeExemplars(parser, sample);
+  if (index == SeriesCache::kNone) return AppendNew(parser, sample, sink, outcome);
+  return AppendKnown(parser, index, sample, sink, outcome);
 }
 
 // The histogram at hand within the job's limits. One that contradicts itself fails the scrape at once; one that cannot
@@ -227,16 +231,16 @@ base::Status Ingester::TakeHistogram(const ExpositionParser& parser, Sample* sam
 }
 
 base::Result<tsdb::SeriesRef> Ingester::Put(tsdb::SeriesRef ref, const tsdb::Labels& labels, const Sample& sample,
-                                            Batch& batch) {
-  if (sample.histogram != nullptr) return batch.extended->AppendHistogram(ref, labels, sample.t, *sample.histogram);
+                                            ScrapeSink& sink) {
+  if (sample.histogram != nullptr) return sink.extended->AppendHistogram(ref, labels, sample.t, *sample.histogram);
   if (sample.float_histogram != nullptr) {
-    return batch.extended->AppendFloatHistogram(ref, labels, sample.t, *sample.float_histogram);
+    return sink.extended->AppendFloatHistogram(ref, labels, sample.t, *sample.float_histogram);
   }
-  return batch.appender->Append(ref, labels, sample.t, sample.value);
+  return sink.appender->Append(ref, labels, sample.t, sample.value);
 }
 
 base::Result<tsdb::SeriesRef> Ingester::Store(tsdb::SeriesRef ref, const tsdb::Labels& labels, const Sample& sample,
-                                              Batch& batch) const {
+                                              ScrapeSink& sink) const {
   if (sample.t > latest_ms_) return base::OutOfRangeError("in the future");
   if (sample.start_ms != 0 && sample.start_ms < sample.t) {
     Sample zero;
@@ -246,17 +250,14 @@ base::Result<tsdb::SeriesRef> Ingester::Store(tsdb::SeriesRef ref, const tsdb::L
     if (sample.histogram != nullptr) zero.histogram = &(integer = EmptyLike(*sample.histogram));
     if (sample.float_histogram != nullptr) zero.float_histogram = &(fractions = EmptyLike(*sample.float_histogram));
     // A start that is not after the newest sample is known already, and so is refused.
-    auto start = Put(ref, labels, zero, batch);
+    auto start = Put(ref, labels, zero, sink);
     if (start.ok()) ref = *start;
   }
-  return Put(ref, labels, sample, batch);
+  return Put(ref, labels, sample, sink);
 }
 
 // Without a time of their own they get the sample's, but those of histograms, which could not be told apart then.
-void Ingester::AppendExemplars(const ExpositionParser& parser, tsdb::SeriesRef ref, const Sample& sample, Batch& batch,
-                               ScrapeOutcome* outcome) {
-  if (batch.extended == nullptr) return;
-  exemplars_.clear();
+void Ingester::TakeExemplars(const ExpositionParser& parser, const Sample& sample) {
   parser.AppendExemplars(&exemplars_);
   const bool of_histogram = sample.histogram != nullptr || sample.float_histogram != nullptr;
   for (Exemplar& exemplar : exemplars_) {
@@ -265,37 +266,43 @@ void Ingester::AppendExemplars(const ExpositionParser& parser, tsdb::SeriesRef r
   }
   std::stable_sort(exemplars_.begin(), exemplars_.end(),
                    [](const Exemplar& a, const Exemplar& b) { return a.timestamp_ms < b.timestamp_ms; });
+}
+
+void Ingester::AppendExemplars(tsdb::SeriesRef ref, ScrapeSink& sink, ScrapeOutcome* outcome) const {
   for (const Exemplar& exemplar : exemplars_) {
     if (!exemplar.has_timestamp) continue;
-    if (!batch.extended->AppendExemplar(ref, exemplar).ok()) ++outcome->exemplars_refused;
+    if (!sink.extended->AppendExemplar(ref, exemplar).ok()) ++outcome->exemplars_refused;
   }
 }
 
-base::Status Ingester::AppendNew(const ExpositionParser& parser, const Sample& sample, Batch& batch,
+base::Status Ingester::AppendNew(const ExpositionParser& parser, const Sample& sample, ScrapeSink& sink,
                                  ScrapeOutcome* outcome) {
   tsdb::Labels labels;
-  TW_RETURN_IF_ERROR(SeriesLabels(parser, &labels));
+  std::vector<tsdb::Label> scraped;
+  parser.AppendLabels(&scraped);
+  TW_RETURN_IF_ERROR(SeriesLabels(parser.series(), std::move(scraped), &labels));
   if (labels.empty()) {
-    cache_.Visit(cache_.Add(parser.series(), 0));
+    cache_.Visit(cache_.Add(cache_.Hash(parser.series()), 0));
     return base::Status::Ok();
   }
   TW_RETURN_IF_ERROR(CheckLabels(labels));
   if (Over(++outcome->post_relabel)) return base::Status::Ok();  // The scrape fails once all samples are counted.
   TW_RETURN_IF_ERROR(sample.refusal);
-  auto ref = Store(0, labels, sample, batch);
+  TW_RETURN_IF_ERROR(FlushKnown(parser, sink, outcome));
+  auto ref = Store(0, labels, sample, sink);
   bool stored = false;
   TW_RETURN_IF_ERROR(Judge(ref.status(), outcome, &stored));
   if (!stored) return base::Status::Ok();
-  uint32_t index = cache_.Add(parser.series(), *ref);
+  uint32_t index = cache_.Add(cache_.Hash(parser.series()), *ref);
   cache_.Visit(index);
   cache_[index].tracked = !sample.explicit_time || config_->track_timestamps_staleness;
   ++outcome->added;
-  AppendExemplars(parser, *ref, sample, batch, outcome);
+  AppendExemplars(*ref, sink, outcome);
   return base::Status::Ok();
 }
 
-base::Status Ingester::AppendKnown(const ExpositionParser& parser, uint32_t index, const Sample& sample, Batch& batch,
-                                   ScrapeOutcome* outcome) {
+base::Status Ingester::AppendKnown(const ExpositionParser& parser, uint32_t index, const Sample& sample,
+                                   ScrapeSink& sink, ScrapeOutcome* outcome) {
   const bool repeated = cache_[index].seen;
   cache_.Visit(index);
   SeriesCache::Entry& entry = cache_[index];
@@ -306,25 +313,74 @@ base::Status Ingester::AppendKnown(const ExpositionParser& parser, uint32_t inde
   if (repeated && !sample.explicit_time) {
     return Judge(base::AlreadyExistsError("the series occurs twice"), outcome, &stored);
   }
-  auto ref = Store(entry.ref, NoLabels(), sample, batch);
-  if (!ref.ok() && ref.status().code() == base::Code::kInvalidArgument) {
-    // The store has forgotten the series: find it or create it by its labels.
-    tsdb::Labels labels;
-    TW_RETURN_IF_ERROR(SeriesLabels(parser, &labels));
-    ref = Store(0, labels, sample, batch);
+  entry.tracked = entry.tracked || !sample.explicit_time || config_->track_timestamps_staleness;
+  if (TakeKnown(parser, index, sample, sink)) return base::Status::Ok();
+  TW_RETURN_IF_ERROR(FlushKnown(parser, sink, outcome));
+  auto ref = Store(entry.ref, NoLabels(), sample, sink);
+  if (ref.status().code() == base::Code::kInvalidArgument) {
+    std::vector<tsdb::Label> scraped;
+    parser.AppendLabels(&scraped);
+    ref = AppendForgotten(parser.series(), std::move(scraped), sample, sink);
   }
   TW_RETURN_IF_ERROR(Judge(ref.status(), outcome, &stored));
-  if (ref.ok()) entry.ref = *ref;
-  entry.tracked = entry.tracked || !sample.explicit_time || config_->track_timestamps_staleness;
-  if (ref.ok()) AppendExemplars(parser, *ref, sample, batch, outcome);
+  if (!stored) return base::Status::Ok();
+  entry.ref = *ref;
+  AppendExemplars(*ref, sink, outcome);
   return base::Status::Ok();
 }
 
+// Puts the sample at hand by for the store if it is nothing but a number at the time of the scrape, and if its labels
+// can be had later, should the store have forgotten the series.
+bool Ingester::TakeKnown(const ExpositionParser& parser, uint32_t index, const Sample& sample, ScrapeSink& sink) const {
+  const bool number = sample.histogram == nullptr && sample.float_histogram == nullptr;
+  if (!number || sample.explicit_time || sample.start_ms != 0 || !exemplars_.empty()) return false;
+  const SeriesLine line = parser.series_line();
+  if (line.text.empty() || sample.t > latest_ms_) return false;
+  sink.known.refs.push_back(cache_[index].ref);
+  sink.known.values.push_back(sample.value);
+  sink.known.lines.push_back(line);
+  sink.known.indices.push_back(index);
+  return true;
+}
+
+base::Status Ingester::FlushKnown(const ExpositionParser& parser, ScrapeSink& sink, ScrapeOutcome* outcome) {
+  KnownSamples& known = sink.known;
+  if (known.refs.empty()) return base::Status::Ok();
+  std::vector<tsdb::BatchRejection> rejected;
+  sink.appender->AppendBatch(known.refs, known.values, sink.t_ms, &rejected);
+  for (const tsdb::BatchRejection& one : rejected) {
+    base::Result<tsdb::SeriesRef> ref = base::Status(one.code, "not taken");
+    if (one.code == base::Code::kInvalidArgument) {
+      Sample sample;
+      sample.t = sink.t_ms;
+      sample.value = known.values[one.index];
+      std::vector<tsdb::Label> scraped;
+      parser.AppendLabelsOf(known.lines[one.index], &scraped);
+      ref = AppendForgotten(known.lines[one.index].text, std::move(scraped), sample, sink);
+    }
+    bool stored = false;
+    TW_RETURN_IF_ERROR(Judge(ref.status(), outcome, &stored));
+    if (stored) cache_[known.indices[one.index]].ref = *ref;
+  }
+  known.refs.clear();
+  known.values.clear();
+  known.lines.clear();
+  known.indices.clear();
+  return base::Status::Ok();
+}
+
+// Finds or creates by its labels a series that the store has forgotten, and appends to it.
+base::Result<tsdb::SeriesRef> Ingester::AppendForgotten(std::string_view text, std::vector<tsdb::Label> scraped,
+                                                        const Sample& sample, ScrapeSink& sink) const {
+  tsdb::Labels labels;
+  TW_RETURN_IF_ERROR(SeriesLabels(text, std::move(scraped), &labels));
+  return Store(0, labels, sample, sink);
+}
+
 // The labels of a new series after the job's rules; empty when they dropped it.
-base::Status Ingester::SeriesLabels(const ExpositionParser& parser, tsdb::Labels* labels) const {
-  std::vector<tsdb::Label> scraped;
-  parser.AppendLabels(&scraped);
-  TW_RETURN_IF_ERROR(CheckUnique(&scraped).Annotate("series " + base::Quoted(parser.series())));
+base::Status Ingester::SeriesLabels(std::string_view text, std::vector<tsdb::Label> scraped,
+                                    tsdb::Labels* labels) const {
+  TW_RETURN_IF_ERROR(CheckUnique(&scraped).Annotate("series " + base::Quoted(text)));
   tsdb::LabelsBuilder builder;
   MergeLabels(target_.labels, config_->honor_labels, std::move(scraped), &builder);
   if (!Relabel(config_->metric_relabel_rules, &builder)) {

@@ -73,30 +73,44 @@ class Ingester {
     const tsdb::FloatHistogram* float_histogram = nullptr;
     base::Status refusal;  // Why the histogram, and the scrape with it, is refused; OK otherwise.
   };
+  // Samples of known series at the time of the scrape that are numbers and nothing else, on their way to the store.
+  struct KnownSamples {
+    std::vector<tsdb::SeriesRef> refs;
+    std::vector<double> values;
+    std::vector<SeriesLine> lines;
+    std::vector<uint32_t> indices;  // In the cache.
+  };
   // Where the samples of one scrape go.
-  struct Batch {
-    explicit Batch(tsdb::Appendable& appendable)
-        : appender(appendable.NewAppender()), extended(dynamic_cast<SampleAppender*>(appender.get())) {}
+  struct ScrapeSink {
+    ScrapeSink(tsdb::Appendable& appendable, int64_t time_ms)
+        : t_ms(time_ms), appender(appendable.NewAppender()), extended(dynamic_cast<SampleAppender*>(appender.get())) {}
+    const int64_t t_ms;  // Of the scrape.
     std::unique_ptr<tsdb::Appender> appender;
     SampleAppender* extended;  // The same, if it takes histograms and exemplars; else null.
+    KnownSamples known;        // Not yet appended. Empty whenever another sample is, so that the body's order is kept.
   };
 
-  base::Status AppendBody(std::string_view body, std::string_view content_type, int64_t t_ms, int64_t now_ms,
-                          Batch& batch, ScrapeOutcome* outcome);
-  base::Status AppendSeries(ExpositionParser& parser, Entry entry, uint32_t index, int64_t t_ms, Batch& batch,
+  base::Status AppendBody(std::string_view body, std::string_view content_type, int64_t now_ms, ScrapeSink& sink,
+                          ScrapeOutcome* outcome);
+  base::Status AppendSeries(ExpositionParser& parser, Entry entry, uint32_t index, ScrapeSink& sink,
                             ScrapeOutcome* outcome);
-  base::Status AppendNew(const ExpositionParser& parser, const Sample& sample, Batch& batch, ScrapeOutcome* outcome);
-  base::Status AppendKnown(const ExpositionParser& parser, uint32_t index, const Sample& sample, Batch& batch,
+  base::Status AppendNew(const ExpositionParser& parser, const Sample& sample, ScrapeSink& sink,
+                         ScrapeOutcome* outcome);
+  base::Status AppendKnown(const ExpositionParser& parser, uint32_t index, const Sample& sample, ScrapeSink& sink,
                            ScrapeOutcome* outcome);
-  ExpositionOptions ParserOptions(const Batch& batch) const;
+  bool TakeKnown(const ExpositionParser& parser, uint32_t index, const Sample& sample, ScrapeSink& sink) const;
+  base::Status FlushKnown(const ExpositionParser& parser, ScrapeSink& sink, ScrapeOutcome* outcome);
+  base::Result<tsdb::SeriesRef> AppendForgotten(std::string_view text, std::vector<tsdb::Label> scraped,
+                                                const Sample& sample, ScrapeSink& sink) const;
+  ExpositionOptions ParserOptions(const ScrapeSink& sink) const;
   base::Status TakeHistogram(const ExpositionParser& parser, Sample* sample);
+  void TakeExemplars(const ExpositionParser& parser, const Sample& sample);
   static base::Result<tsdb::SeriesRef> Put(tsdb::SeriesRef ref, const tsdb::Labels& labels, const Sample& sample,
-                                           Batch& batch);
+                                           ScrapeSink& sink);
   base::Result<tsdb::SeriesRef> Store(tsdb::SeriesRef ref, const tsdb::Labels& labels, const Sample& sample,
-                                      Batch& batch) const;
-  void AppendExemplars(const ExpositionParser& parser, tsdb::SeriesRef ref, const Sample& sample, Batch& batch,
-                       ScrapeOutcome* outcome);
-  base::Status SeriesLabels(const ExpositionParser& parser, tsdb::Labels* labels) const;
+                                      ScrapeSink& sink) const;
+  void AppendExemplars(tsdb::SeriesRef ref, ScrapeSink& sink, ScrapeOutcome* outcome) const;
+  base::Status SeriesLabels(std::string_view text, std::vector<tsdb::Label> scraped, tsdb::Labels* labels) const;
   base::Status CheckLabels(const tsdb::Labels& labels) const;
   base::Status Judge(const base::Status& append_status, ScrapeOutcome* outcome, bool* stored) const;
   bool Over(int64_t samples) const { return config_->limits.samples > 0 && samples > config_->limits.samples; }

@@ -2,41 +2,97 @@
 
 #include <algorithm>
 #include <cstring>
-#include <functional>
+#include <numeric>
+#include <random>
 #include <unordered_set>
 
 namespace tidewright::scrape {
 namespace {
 
-constexpr size_t kMinBlock = 1024;
-constexpr size_t kMaxBlock = 64 * 1024;
+constexpr uint64_t kFactorA = 0x9e3779b97f4a7c15;
+constexpr uint64_t kFactorB = 0xd1342543de82ef95;
+
+uint64_t Secret() {
+  static const uint64_t secret = [] {
+    std::random_device device;
+    return uint64_t{device()} << 32 | device();
+  }();
+  return secret;
+}
+
+uint64_t Fold(uint64_t a, uint64_t b) {
+  __extension__ using Wide = unsigned __int128;
+  Wide product = static_cast<Wide>(a) * b;
+  return static_cast<uint64_t>(product) ^ static_cast<uint64_t>(product >> 64);
+}
+
+uint64_t Load(const char* data, size_t size) {
+  uint64_t word = 0;
+  std::memcpy(&word, data, size);
+  return word;
+}
 
 }  // namespace
 
-void SeriesCache::Begin() {
-  for (Entry& entry : entries_) entry.seen = entry.tracked = false;
-  base_size_ = entries_.size();
-  seen_ = 0;
-  previous_ = kNone;
+SeriesCache::SeriesCache() : seed_(Secret()) {}
+
+uint64_t SeriesCache::Hash(std::string_view text) const {
+  const char* data = text.data();
+  size_t left = text.size();
+  uint64_t hash = seed_ ^ left * kFactorA;
+  for (; left > 16; left -= 16, data += 16) {
+    hash = Fold(hash ^ Load(data, 8), Load(data + 8, 8) ^ kFactorB ^ seed_);
+  }
+  uint64_t low = Load(data, std::min<size_t>(left, 8)), high = left > 8 ? Load(data + 8, left - 8) : 0;
+  return Fold(Fold(hash ^ low, high ^ kFactorB ^ seed_), kFactorA);
 }
 
-uint32_t SeriesCache::Find(std::string_view text) const {
-  if (table_.empty()) return kNone;
+void SeriesCache::Begin() {
+  for (Entry& entry : entries_) entry.seen = entry.tracked = 0;
+  base_size_ = entries_.size();
+  seen_ = 0;
+  EndScrape();
+}
+
+void SeriesCache::EndScrape() {
+  next_ = 0;
+  std::vector<uint32_t>().swap(table_);
+  std::vector<uint32_t>().swap(order_);
+  if (entries_.capacity() > entries_.size() + entries_.size() / 8 + 4) entries_.shrink_to_fit();
+}
+
+void SeriesCache::MakeTable() {
+  size_t capacity = 16;
+  while (capacity < entries_.size() * 3) capacity *= 2;
+  table_.assign(capacity, kNone);
+  for (uint32_t i = 0; i < entries_.size(); ++i) Insert(i);
+}
+
+void SeriesCache::Insert(uint32_t index) {
   size_t mask = table_.size() - 1;
-  for (size_t slot = std::hash<std::string_view>()(text) & mask;; slot = (slot + 1) & mask) {
-    if (table_[slot] == kNone || entries_[table_[slot]].text == text) return table_[slot];
+  size_t slot = entries_[index].hash & mask;
+  while (table_[slot] != kNone) slot = (slot + 1) & mask;
+  table_[slot] = index;
+}
+
+uint32_t SeriesCache::Find(uint64_t hash) {
+  if (entries_.empty()) return kNone;
+  if (Predicted(hash) != kNone) return next_;  // Formats without a fast path need no table either.
+  if (table_.empty()) MakeTable();
+  size_t mask = table_.size() - 1;
+  for (size_t slot = hash & mask;; slot = (slot + 1) & mask) {
+    if (table_[slot] == kNone || entries_[table_[slot]].hash == hash) return table_[slot];
   }
 }
 
-uint32_t SeriesCache::Add(std::string_view text, tsdb::SeriesRef ref) {
+uint32_t SeriesCache::Add(uint64_t hash, tsdb::SeriesRef ref) {
   auto index = static_cast<uint32_t>(entries_.size());
   Entry entry;
-  entry.text = Store(text);
+  entry.hash = hash;
   entry.ref = ref;
   entries_.push_back(entry);
-  text_bytes_ += text.size();
-  if (entries_.size() * 2 > table_.size()) {
-    Rebuild();
+  if (table_.empty() || entries_.size() * 2 > table_.size()) {
+    MakeTable();
   } else {
     Insert(index);
   }
@@ -44,10 +100,17 @@ uint32_t SeriesCache::Add(std::string_view text, tsdb::SeriesRef ref) {
 }
 
 void SeriesCache::Visit(uint32_t index) {
-  (previous_ == kNone ? first_ : entries_[previous_].next) = index;
-  previous_ = index;
-  seen_ += entries_[index].seen ? 0 : 1;
-  entries_[index].seen = true;
+  Entry& entry = entries_[index];
+  if (entry.seen == 0) {
+    if (order_.empty() && index != seen_) {
+      order_.resize(seen_);
+      std::iota(order_.begin(), order_.end(), 0u);
+    }
+    if (index != seen_ || !order_.empty()) order_.push_back(index);
+    ++seen_;
+    entry.seen = 1;
+  }
+  if (index < base_size_) next_ = index + 1;  // What is new stands between two that are known.
 }
 
 void SeriesCache::Commit(std::vector<tsdb::SeriesRef>* vanished) {
@@ -60,78 +123,29 @@ void SeriesCache::Commit(std::vector<tsdb::SeriesRef>* vanished) {
     entry.live = entry.tracked;
   }
   vanished->assign(gone.begin(), gone.end());
-  if (seen_ < entries_.size()) RemoveUnseen();
+  Reorder();
+  EndScrape();
+}
+
+// Leaves what was seen, in the order in which it was.
+void SeriesCache::Reorder() {
+  if (!order_.empty()) {
+    std::vector<Entry> ordered;
+    ordered.reserve(order_.size());
+    for (uint32_t index : order_) ordered.push_back(entries_[index]);
+    entries_ = std::move(ordered);
+  }
+  entries_.resize(seen_);
 }
 
 void SeriesCache::Rollback(std::vector<tsdb::SeriesRef>* vanished) {
   vanished->clear();
   for (Entry& entry : entries_) {
     if (entry.live) vanished->push_back(entry.ref);
-    entry.live = false;
+    entry.live = 0;
   }
-  if (entries_.size() == base_size_) return;
-  for (size_t i = base_size_; i < entries_.size(); ++i) text_bytes_ -= entries_[i].text.size();
   entries_.resize(base_size_);
-  auto forget = [this](uint32_t& link) {
-    if (link != kNone && link >= base_size_) link = kNone;
-  };
-  for (Entry& entry : entries_) forget(entry.next);
-  forget(first_);
-  previous_ = kNone;
-  Rebuild();
-}
-
-// Removes entries and gives the others new indices; their order of discovery stays.
-void SeriesCache::RemoveUnseen() {
-  std::vector<uint32_t> moved(entries_.size(), kNone);
-  uint32_t kept = 0;
-  for (size_t i = 0; i < entries_.size(); ++i) {
-    if (!entries_[i].seen) {
-      text_bytes_ -= entries_[i].text.size();
-      continue;
-    }
-    moved[i] = kept;
-    entries_[kept++] = entries_[i];
-  }
-  entries_.resize(kept);
-  auto translate = [&moved](uint32_t& link) { link = link == kNone ? kNone : moved[link]; };
-  for (Entry& entry : entries_) translate(entry.next);
-  translate(first_);
-  previous_ = kNone;
-  if (stored_bytes_ > 2 * text_bytes_ + kMaxBlock) {
-    std::vector<std::unique_ptr<char[]>> old = std::move(blocks_);
-    blocks_.clear();
-    block_size_ = block_used_ = stored_bytes_ = 0;
-    for (Entry& entry : entries_) entry.text = Store(entry.text);
-  }
-  Rebuild();
-}
-
-std::string_view SeriesCache::Store(std::string_view text) {
-  if (block_used_ + text.size() > block_size_) {
-    block_size_ = std::max(text.size(), std::clamp(stored_bytes_, kMinBlock, kMaxBlock));
-    blocks_.push_back(std::make_unique<char[]>(block_size_));
-    block_used_ = 0;
-  }
-  char* place = blocks_.back().get() + block_used_;
-  std::memcpy(place, text.data(), text.size());
-  block_used_ += text.size();
-  stored_bytes_ += text.size();
-  return {place, text.size()};
-}
-
-void SeriesCache::Rebuild() {
-  size_t capacity = 16;
-  while (capacity < entries_.size() * 3) capacity *= 2;
-  table_.assign(capacity, kNone);
-  for (uint32_t i = 0; i < entries_.size(); ++i) Insert(i);
-}
-
-void SeriesCache::Insert(uint32_t index) {
-  size_t mask = table_.size() - 1;
-  size_t slot = std::hash<std::string_view>()(entries_[index].text) & mask;
-  while (table_[slot] != kNone) slot = (slot + 1) & mask;
-  table_[slot] = index;
+  EndScrape();
 }
 
 }  // namespace tidewright::scrape

@@ -1,12 +1,14 @@
-// What one target exposed last time, line by line: the exact text of each series and the store's reference to it.
+// SeriesCache: what one target's lines mean, so that a line seen before costs a hash and a comparison instead of
+// labels.
 //
-// Two scrapes of a target differ almost only in their numbers and come in the same order. Every entry therefore knows
-// which entry followed it, so that a scrape loop compares the next line's bytes with one candidate; a hash table finds
-// lines that moved. An entry costs 40 bytes and its text; labels are not kept, because the store has them.
+// A target repeats its lines in the same order. The cache is a list of its series in that order, 16 bytes each: a hash
+// of the source text, seeded with a secret so that no target can make two of its lines collide on purpose, and the
+// store's reference. The next line is compared with the next entry. Only in a scrape whose order differs a table is
+// made that finds lines that moved; afterwards the list has the new order. Text and labels are not kept, because the
+// store has them.
 #pragma once
 
 #include <cstdint>
-#include <memory>
 #include <string_view>
 #include <vector>
 
@@ -20,22 +22,26 @@ class SeriesCache {
   static constexpr uint32_t kNone = UINT32_MAX;
 
   struct Entry {
-    std::string_view text;    // Owned by the cache.
-    tsdb::SeriesRef ref = 0;  // 0: dropped by metric relabelling.
-    uint32_t next = kNone;    // The entry that followed in the last scrape in which this one occurred.
-    bool seen = false;        // In the scrape that is under way.
-    bool live = false;        // Had a sample in the last scrape, and so needs a staleness marker once it vanishes.
-    bool tracked = false;     // In the scrape that is under way: to become live.
+    uint64_t hash = 0;         // Of the text.
+    uint64_t ref : 61 = 0;     // 0: dropped by metric relabelling.
+    uint64_t seen : 1 = 0;     // In the scrape that is under way.
+    uint64_t live : 1 = 0;     // Had a sample in the last scrape, and so needs a staleness marker once it vanishes.
+    uint64_t tracked : 1 = 0;  // In the scrape that is under way: to become live.
   };
+
+  SeriesCache();
+
+  // What stands for a text.
+  uint64_t Hash(std::string_view text) const;
 
   // Begins a scrape: nothing is seen yet.
   void Begin();
 
-  // The entry that is expected next, or kNone.
-  uint32_t Predicted() const { return previous_ == kNone ? first_ : entries_[previous_].next; }
-  uint32_t Find(std::string_view text) const;
+  // The entry that is expected next if it has this hash, else kNone.
+  uint32_t Predicted(uint64_t hash) const { return next_ < base_size_ && entries_[next_].hash == hash ? next_ : kNone; }
+  uint32_t Find(uint64_t hash);
   // Adds an entry for a text that Find() does not know.
-  uint32_t Add(std::string_view text, tsdb::SeriesRef ref);
+  uint32_t Add(uint64_t hash, tsdb::SeriesRef ref);
   // Notes that the entry is the one at hand: the next prediction starts from it.
   void Visit(uint32_t index);
 
@@ -50,22 +56,19 @@ class SeriesCache {
   void Rollback(std::vector<tsdb::SeriesRef>* vanished);
 
  private:
-  std::string_view Store(std::string_view text);
-  void RemoveUnseen();
-  void Rebuild();
   void Insert(uint32_t index);
+  void MakeTable();
+  void Reorder();
+  void EndScrape();
 
-  std::vector<Entry> entries_;
-  std::vector<uint32_t> table_;  // Open addressing over entries_; a power of two, at most half full.
-  std::vector<std::unique_ptr<char[]>> blocks_;
-  size_t block_size_ = 0;
-  size_t block_used_ = 0;
-  size_t text_bytes_ = 0;  // Of the entries; the rest of what the blocks hold is garbage.
-  size_t stored_bytes_ = 0;
-  size_t base_size_ = 0;  // Entries before the scrape that is under way.
+  const uint64_t seed_;
+  std::vector<Entry> entries_;  // In the order of the last scrape; then those that this one added.
+  std::vector<uint32_t>
+      table_;  // Open addressing over entries_, while it is needed; a power of two, at most half full.
+  std::vector<uint32_t> order_;  // The entries as they were visited, once that is not the order they have.
+  size_t base_size_ = 0;         // Entries before the scrape that is under way.
   size_t seen_ = 0;
-  uint32_t first_ = kNone;
-  uint32_t previous_ = kNone;
+  uint32_t next_ = 0;
 };
 
 }  // namespace tidewright::scrape

@@ -149,10 +149,19 @@ Entry TextParser::Next() {
   return Peek() == '#' ? ParsePrometheusComment() : ParseSeries();
 }
 
+std::string_view TextParser::GuessSeries() const {
+  if (done_ || AtEnd() || !(IsNameStart(body_[pos_], true) || body_[pos_] == '{')) return {};
+  std::string_view line = RestOfLine();
+  if (open_metrics()) line = line.substr(0, line.find(" # {"));
+  size_t brace = line.rfind('}');
+  return line.substr(0, brace != std::string_view::npos ? brace + 1 : line.find_first_of(kBlanks));
+}
+
 bool TextParser::NextIfSeries(std::string_view text) {
   const size_t start = pos_;
   if (done_ || text.empty() || body_.size() - pos_ <= text.size()) return false;
-  if (std::memcmp(body_.data() + pos_, text.data(), text.size()) != 0) return false;
+  bool guessed = text.data() == body_.data() + pos_;
+  if (!guessed && std::memcmp(body_.data() + pos_, text.data(), text.size()) != 0) return false;
   // A bare name must end here: "m" is not a prefix of "m_total 1" nor of `m {a="b"} 1`.
   size_t after = pos_ + text.size();
   if (text.back() != '}') {
@@ -455,20 +464,25 @@ int64_t TextParser::StartTimestampMs() {
   return key == created_.key ? created_.ms : 0;
 }
 
+void TextParser::AppendLabelsOf(const SeriesLine& line, std::vector<tsdb::Label>* labels) const {
+  const std::string text = std::string(line.text) + " 0\n";
+  TextParser again(text, format_, options_);
+  again.family_type_ = line.type;
+  again.family_unit_ = line.unit;
+  if (again.Next() == Entry::kSeries) again.AppendLabels(labels);
+}
+
 void TextParser::AppendLabels(std::vector<tsdb::Label>* labels) const {
   if (name_.data() == nullptr) {  // NextIfSeries() did not look at the labels.
-    const std::string line = std::string(series_) + " 0\n";
-    TextParser again(line, format_, options_);
-    again.family_type_ = family_type_;
-    again.family_unit_ = family_unit_;
-    if (again.Next() == Entry::kSeries) again.AppendLabels(labels);
+    AppendLabelsOf(series_line(), labels);
     return;
   }
   labels->push_back({std::string(tsdb::kMetricName), Unescaped(name_)});
   if (options_.type_and_unit_labels && family_type_ != tsdb::MetricType::kUnknown) {
     labels->push_back({"__type__", std::string(MetricTypeName(family_type_))});
   }
-  if (options_.type_and_unit_labels && !family_unit_.empty()) labels->push_back({"__unit__", family_unit_});
+  if (options_.type_and_unit_labels && !family_unit_.empty())
+    labels->push_back({"__unit__", std::string(family_unit_)});
   std::string_view float_label;
   if (family_type_ == tsdb::MetricType::kHistogram) float_label = "le";
   if (family_type_ == tsdb::MetricType::kSummary) float_label = "quantile";

@@ -22,8 +22,11 @@ class TextParser final : public ExpositionParser {
       : body_(body), format_(format), options_(options), skip_created_(options.created_lines) {}
 
   Entry Next() override;
+  std::string_view GuessSeries() const override;
   bool NextIfSeries(std::string_view text) override;
   void AppendLabels(std::vector<tsdb::Label>* labels) const override;
+  SeriesLine series_line() const override { return {series_, family_type_, family_unit_}; }
+  void AppendLabelsOf(const SeriesLine& line, std::vector<tsdb::Label>* labels) const override;
   int64_t StartTimestampMs() override;
   void AppendExemplars(std::vector<Exemplar>* exemplars) const override;
 
@@ -79,7 +82,7 @@ class TextParser final : public ExpositionParser {
   size_t pos_ = 0;
   bool done_ = false;
   tsdb::MetricType family_type_ = tsdb::MetricType::kUnknown;  // Of the latest TYPE line; sticks.
-  std::string family_unit_;                                    // Of the latest UNIT line; sticks.
+  std::string_view family_unit_;                               // Of the latest UNIT line; sticks.
 
   std::string_view name_;  // Still escaped; its data() is null until a name was seen.
   std::vector<LabelSpan> labels_;

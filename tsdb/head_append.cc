@@ -133,7 +133,9 @@ base::Result<SeriesRef> Head::Admit(HeadBatch* batch, SeriesRef ref, const Label
 void Head::AdmitAll(HeadBatch* batch, std::span<const SeriesRef> refs, std::span<const double> values, int64_t t,
                     std::vector<BatchRejection>* rejected) {
   const bool too_old = TooOld(t);
-  batch->entries.reserve(batch->entries.size() + refs.size());
+  // Exact for the usual one call per batch; at least doubled when there are many small ones.
+  const size_t needed = batch->entries.size() + refs.size();
+  if (needed > batch->entries.capacity()) batch->entries.reserve(std::max(needed, batch->entries.size() * 2));
   for (size_t i = 0; i < refs.size();) {
     Page* page = pages_.Find(refs[i]);
     const uint64_t number = refs[i] / SeriesPages::kPageSeries;

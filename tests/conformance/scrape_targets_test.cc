@@ -153,6 +153,10 @@ class TestStore : public tsdb::Appendable {
                                          double value) override {
       return inner_->Append(ref, labels, t, value);
     }
+    void AppendBatch(std::span<const tsdb::SeriesRef> refs, std::span<const double> values, int64_t t,
+                     std::vector<tsdb::BatchRejection>* rejected) override {
+      inner_->AppendBatch(refs, values, t, rejected);
+    }
     base::Result<tsdb::SeriesRef> AppendHistogram(tsdb::SeriesRef ref, const tsdb::Labels& labels, int64_t t,
                                                   const tsdb::Histogram& histogram) override {
       store_.histograms_.push_back(HistogramText(histogram));
