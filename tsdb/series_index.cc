@@ -73,7 +73,7 @@ IndexedSeries SeriesIndex::FindEncoded(std::string_view encoded, uint64_t hash) 
 IndexedSeries SeriesIndex::Find(const Labels& labels) const {
   Pairs pairs;
   std::string encoded;
-  ReaderLock lock(mu_);
+  base::ReaderLock lock(mu_);
   if (!FindSymbols(labels, &pairs)) return {};
   Encode(pairs, &encoded);
   return FindEncoded(encoded, HashBytes(encoded));
@@ -84,11 +84,11 @@ IndexedSeries SeriesIndex::GetOrCreate(const Labels& labels, SeriesRef wanted, b
   if (IndexedSeries found = Find(labels); found.ref != 0) return found;
   Pairs pairs;
   {
-    WriterLock lock(mu_);
+    base::WriterLock lock(mu_);
     for (const Label& label : labels) pairs.push_back({symbols_.Acquire(label.name), symbols_.Acquire(label.value)});
   }
   IndexedSeries series = GetOrCreate(pairs, wanted, created, publish);
-  WriterLock lock(mu_);
+  base::WriterLock lock(mu_);
   for (const SymbolPair& pair : pairs) {
     symbols_.Release(pair.name);
     symbols_.Release(pair.value);
@@ -105,7 +105,7 @@ IndexedSeries SeriesIndex::GetOrCreate(std::span<const SymbolPair> labels, Serie
   std::string encoded;
   Encode(labels, &encoded);
   const uint64_t hash = HashBytes(encoded);
-  WriterLock lock(mu_);
+  base::WriterLock lock(mu_);
   IndexedSeries series = FindEncoded(encoded, hash);
   if (series.ref != 0) return series;
   series = Create(labels, encoded, hash, wanted, publish);
@@ -139,7 +139,7 @@ IndexedSeries SeriesIndex::Create(std::span<const SymbolPair> pairs, std::string
 }
 
 size_t SeriesIndex::Remove(std::span<const SeriesRef> candidates, const std::function<bool(SeriesRef)>& remove) {
-  WriterLock lock(mu_);
+  base::WriterLock lock(mu_);
   std::vector<RefRange> gone;
   std::vector<SymbolPair> touched;
   Pairs pairs;
@@ -162,12 +162,12 @@ size_t SeriesIndex::Remove(std::span<const SeriesRef> candidates, const std::fun
 }
 
 uint64_t SeriesIndex::Retire() {
-  WriterLock lock(mu_);
+  base::WriterLock lock(mu_);
   return generation_++;
 }
 
 void SeriesIndex::Reclaim(uint64_t generation, std::vector<Symbol>* freed) {
-  WriterLock lock(mu_);
+  base::WriterLock lock(mu_);
   Pairs pairs;
   auto kept = removed_.begin();
   for (const Removed& one : removed_) {
@@ -219,7 +219,7 @@ bool SeriesIndex::Matches(Slab::Handle labels, const Matchers& matchers, const s
 
 std::vector<IndexedSeries> SeriesIndex::Select(const Matchers& matchers) const {
   std::vector<IndexedSeries> found;
-  ReaderLock lock(mu_);
+  base::ReaderLock lock(mu_);
   Matchers untested;
   RefSet candidates = postings_.Candidates(matchers, &untested);
   std::vector<Symbol> names;
@@ -239,7 +239,7 @@ std::vector<IndexedSeries> SeriesIndex::Select(const Matchers& matchers) const {
 Labels SeriesIndex::Materialize(Slab::Handle labels) const {
   std::vector<Label> result;
   Pairs pairs;
-  ReaderLock lock(mu_);
+  base::ReaderLock lock(mu_);
   Decode(labels, &pairs);
   result.reserve(pairs.size());
   for (const SymbolPair& pair : pairs) {
@@ -250,7 +250,7 @@ Labels SeriesIndex::Materialize(Slab::Handle labels) const {
 
 std::string SeriesIndex::Value(Slab::Handle labels, std::string_view name) const {
   Pairs pairs;
-  ReaderLock lock(mu_);
+  base::ReaderLock lock(mu_);
   Decode(labels, &pairs);
   for (const SymbolPair& pair : pairs) {
     if (symbols_.Text(pair.name) == name) return std::string(symbols_.Text(pair.value));
@@ -259,17 +259,17 @@ std::string SeriesIndex::Value(Slab::Handle labels, std::string_view name) const
 }
 
 std::vector<std::string> SeriesIndex::Names() const {
-  ReaderLock lock(mu_);
+  base::ReaderLock lock(mu_);
   return postings_.Names();
 }
 
 std::vector<std::string> SeriesIndex::Values(std::string_view name) const {
-  ReaderLock lock(mu_);
+  base::ReaderLock lock(mu_);
   return postings_.Values(name);
 }
 
 std::vector<std::string> SeriesIndex::NamesOf(std::span<const IndexedSeries> series) const {
-  ReaderLock lock(mu_);
+  base::ReaderLock lock(mu_);
   std::set<std::string_view> names;
   Pairs pairs;
   for (const IndexedSeries& one : series) {
@@ -280,7 +280,7 @@ std::vector<std::string> SeriesIndex::NamesOf(std::span<const IndexedSeries> ser
 }
 
 std::vector<std::string> SeriesIndex::ValuesOf(std::span<const IndexedSeries> series, std::string_view name) const {
-  ReaderLock lock(mu_);
+  base::ReaderLock lock(mu_);
   std::set<std::string_view> values;
   Pairs pairs;
   const Symbol symbol = symbols_.Find(name);
@@ -294,14 +294,14 @@ std::vector<std::string> SeriesIndex::ValuesOf(std::span<const IndexedSeries> se
 }
 
 bool SeriesIndex::HasMetric(std::string_view metric) const {
-  ReaderLock lock(mu_);
+  base::ReaderLock lock(mu_);
   return postings_.Any(kMetricName, metric);
 }
 
 void SeriesIndex::WithSymbols(std::span<const IndexedSeries> series,
                               const std::function<void(SeriesRef, std::span<const SymbolPair>)>& use) const {
   Pairs pairs;
-  ReaderLock lock(mu_);
+  base::ReaderLock lock(mu_);
   for (const IndexedSeries& one : series) {
     Decode(one.labels, &pairs);
     use(one.ref, pairs);
@@ -309,27 +309,27 @@ void SeriesIndex::WithSymbols(std::span<const IndexedSeries> series,
 }
 
 Symbol SeriesIndex::AcquireSymbol(std::string_view text) {
-  WriterLock lock(mu_);
+  base::WriterLock lock(mu_);
   return symbols_.Acquire(text);
 }
 
 void SeriesIndex::ReleaseSymbol(Symbol symbol) {
-  WriterLock lock(mu_);
+  base::WriterLock lock(mu_);
   symbols_.Release(symbol);
 }
 
 SeriesRef SeriesIndex::next_ref() const {
-  ReaderLock lock(mu_);
+  base::ReaderLock lock(mu_);
   return next_ref_;
 }
 
 void SeriesIndex::ReserveRefs(SeriesRef next) {
-  WriterLock lock(mu_);
+  base::WriterLock lock(mu_);
   next_ref_ = std::max(next_ref_, next);
 }
 
 size_t SeriesIndex::memory_bytes() const {
-  ReaderLock lock(mu_);
+  base::ReaderLock lock(mu_);
   return slab_.resident_bytes() + symbols_.table_bytes() + index_.bytes();
 }
 

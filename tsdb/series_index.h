@@ -11,11 +11,11 @@
 #include <string_view>
 #include <vector>
 
+#include "base/shared_mutex.h"
 #include "tsdb/label_index.h"
 #include "tsdb/labels.h"
 #include "tsdb/postings.h"
 #include "tsdb/ref_set.h"
-#include "tsdb/shared_mutex.h"
 #include "tsdb/slab.h"
 #include "tsdb/symbol_table.h"
 
@@ -101,7 +101,7 @@ class SeriesIndex {
   bool Matches(Slab::Handle labels, const Matchers& matchers, const std::vector<Symbol>& names) const
       REQUIRES_SHARED_LOCK(mu_);
 
-  mutable SharedMutex mu_;
+  mutable base::SharedMutex mu_;
   Slab slab_;
   SymbolTable symbols_;
   LabelIndex index_;

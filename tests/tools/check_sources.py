@@ -31,7 +31,7 @@ class Rule:
         return self.tests_too or not relative.startswith("tests/")
 
 
-CLOCKS = ("base/clock.cc", "base/mutex.h")
+CLOCKS = ("base/clock.cc", "base/mutex.h", "base/shared_mutex.h")
 SOCKETS = ("http/connection.cc",)  # Asio's timers count on a clock of their own.
 RULES = (
     Rule(r"[.>]detach\(\)", "a detached thread outlives what it uses; join it in Stop()"),

@@ -11,6 +11,7 @@
 #include <cstdlib>
 #include <random>
 
+#include "base/clock.h"
 #include "base/log.h"
 #include "tests/tsdb/store.h"
 
@@ -106,7 +107,8 @@ TEST(Crash, KillsLoseNothingThatWasAcknowledged) {
     ASSERT_GE(child, 0);
     if (child == 0) Ingest(directory.path(), first, progress);
     // Anywhere between the start and some hundred scrapes on, so that it also dies while it opens.
-    usleep(static_cast<useconds_t>(random() % 60'000));
+    base::StopSignal never;
+    base::SystemClock::Get().SleepFor(static_cast<int64_t>(random() % 60), never);
     kill(child, SIGKILL);
     int status = 0;
     ASSERT_EQ(waitpid(child, &status, 0), child);

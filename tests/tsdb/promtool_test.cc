@@ -1,12 +1,12 @@
 // Blocks that we write, read by Prometheus and by its own tool.
 #include <gtest/gtest.h>
 
-#include <chrono>
 #include <cstdio>
 #include <cstdlib>
 #include <map>
 #include <sstream>
 
+#include "base/clock.h"
 #include "base/file.h"
 #include "base/strings.h"
 #include "tests/tsdb/blocks.h"
@@ -138,11 +138,11 @@ TEST_F(Promtool, PrometheusAnswersQueriesFromIt) {
                                          "--storage.tsdb.path=" + directory_.path(), "--log.level=error",
                                          "--enable-feature=native-histograms"});
   ASSERT_TRUE(server.ok()) << server.status().ToString();
-  const auto deadline = std::chrono::steady_clock::now() + std::chrono::seconds(60);
+  const int64_t deadline_ms = base::SystemClock::Get().NowMs() + 60'000;
   const std::string query = "promtool query instant --time=1700003585 http://" + address + " ";
   while (std::system((query + "1 >/dev/null 2>&1").c_str()) != 0) {
     ASSERT_TRUE(server->Running()) << "prometheus refused the directory";
-    ASSERT_LT(std::chrono::steady_clock::now(), deadline) << "prometheus did not become ready";
+    ASSERT_LT(base::SystemClock::Get().NowMs(), deadline_ms) << "prometheus did not become ready";
   }
   EXPECT_EQ(Output(query + "'sum by (job) (count_over_time(requests_total[2h]))'"),
             "{job=\"node\"} => 4800 @[1700003585]\n");

@@ -7,7 +7,7 @@
 
 #define REQUIRES_SHARED_LOCK(...) TW_THREAD_ATTRIBUTE(requires_shared_capability(__VA_ARGS__))
 
-namespace tidewright::tsdb {
+namespace tidewright::base {
 
 // Non-recursive. Thread-safe.
 class CAPABILITY("mutex") SharedMutex {
@@ -51,4 +51,4 @@ class SCOPED_CAPABILITY ReaderLock {
   SharedMutex& mu_;
 };
 
-}  // namespace tidewright::tsdb
+}  // namespace tidewright::base
