@@ -18,6 +18,7 @@ namespace fs = std::filesystem;
 using testing::Contents;
 using testing::kHourMs;
 using testing::ReadAll;
+using testing::Write;
 
 constexpr int64_t kStart = 1'699'999'200'000;  // A multiple of two hours.
 constexpr int64_t kMinute = 60'000;
@@ -274,6 +275,91 @@ TEST_F(Scraped, BatchesSayWhatWasNotTaken) {
   EXPECT_EQ(db_->SeriesEpoch(), epoch);
   ASSERT_TRUE(testing::Write(*db_, {{SeriesLabels(77), kStart, 1}}).ok());
   EXPECT_NE(db_->SeriesEpoch(), epoch);
+}
+
+Histogram SomeHistogram(int64_t n) {
+  Histogram histogram;
+  histogram.schema = 3;
+  histogram.zero_threshold = 0.001;
+  histogram.zero_count = static_cast<uint64_t>(n);
+  histogram.positive_spans = {{0, 2}, {3, 1}};
+  histogram.positive_buckets = {n, 1, 2};
+  histogram.count = static_cast<uint64_t>(4 * n + 4);  // The zero bucket, n, n + 1, n + 3.
+  histogram.sum = static_cast<double>(n) * 1.5;
+  return histogram;
+}
+
+// All samples of the series with histograms, as text.
+std::vector<std::string> Histograms(Queryable& db) {
+  std::vector<std::string> found;
+  auto querier = *db.NewQuerier(INT64_MIN, INT64_MAX);
+  auto selected = querier->Select({}, {Matcher::Equal("__name__", "native")});
+  for (const auto& series : *selected) {
+    auto it = series->Iterator();
+    while (it->Next()) {
+      std::string text = std::to_string(it->At().t) + " ";
+      if (it->type() == ValueType::kFloat) {
+        text += testing::Print(it->At());
+      } else {
+        const FloatHistogram& histogram = *it->AtHistogram();
+        text += "count " + base::FormatDouble(histogram.count) + " sum " + base::FormatDouble(histogram.sum);
+        for (double bucket : histogram.positive_buckets) text += " " + base::FormatDouble(bucket);
+      }
+      found.push_back(text);
+    }
+  }
+  return found;
+}
+
+TEST_F(Scraped, NativeHistogramsGoTheWayOfFloats) {
+  const Labels labels = Labels::Of({{"__name__", "native"}});
+  std::vector<std::string> expected;
+  SeriesRef ref = 0;
+  auto append = [&](int minutes) {
+    for (int end = minute_ + minutes; minute_ < end; ++minute_) {
+      const int64_t t = kStart + minute_ * kMinute, n = minute_ + 1;
+      clock_.Set(t);
+      auto appender = db_->NewAppender();
+      base::Result<SeriesRef> taken = SeriesRef{0};
+      std::string text = std::to_string(t) + " count " + std::to_string(4 * n + 4) + " sum " +
+                         base::FormatDouble(static_cast<double>(n) * 1.5) + " " + std::to_string(n) + " " +
+                         std::to_string(n + 1) + " " + std::to_string(n + 3);
+      if (minute_ % 50 == 49) {
+        taken = appender->Append(ref, labels, t, 7);
+        text = std::to_string(t) + " " + testing::Print({t, 7});
+      } else if (minute_ / 100 % 2 == 0) {
+        taken = appender->AppendHistogram(ref, labels, t, SomeHistogram(n));
+      } else {
+        taken = appender->AppendFloatHistogram(ref, labels, t, ToFloat(SomeHistogram(n)));
+      }
+      ASSERT_TRUE(taken.ok()) << taken.status().ToString();
+      ref = *taken;
+      EXPECT_EQ(appender->AppendHistogram(ref, labels, t - 1, SomeHistogram(1)).status().code(),
+                base::Code::kOutOfRange);
+      EXPECT_TRUE(Histograms(*db_) == expected) << "nothing is seen before the commit";
+      ASSERT_TRUE(appender->Commit().ok());
+      expected.push_back(text);
+      if (minute_ % 30 == 29) ASSERT_TRUE(db_->Maintain().ok());
+    }
+  };
+  append(130);
+  EXPECT_EQ(Histograms(*db_), expected);
+  EXPECT_EQ(Write(*db_, {{labels, kStart + 129 * kMinute, 1}}).code(), base::Code::kAlreadyExists);
+  {
+    const std::string killed = Killed();
+    auto again = Db::Open(killed, options_, clock_, nullptr);
+    ASSERT_TRUE(again.ok());
+    EXPECT_EQ(Histograms(**again), expected);
+  }
+  append(200);
+  EXPECT_GE(db_->Stats().blocks, 1u);
+  EXPECT_EQ(Histograms(*db_), expected);
+  Open();
+  EXPECT_EQ(Histograms(*db_), expected);
+  Histogram wrong = SomeHistogram(5);
+  wrong.positive_buckets.push_back(1);
+  EXPECT_EQ(db_->NewAppender()->AppendHistogram(0, labels, kStart + 1000 * kMinute, wrong).status().code(),
+            base::Code::kInvalidArgument);
 }
 
 // Series that come and go leave nothing behind.
