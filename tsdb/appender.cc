@@ -2,6 +2,14 @@
 
 namespace tidewright::tsdb {
 
+base::Result<SeriesRef> Appender::AppendHistogram(SeriesRef, const Labels&, int64_t, const Histogram&) {
+  return base::UnimplementedError("this store takes no native histograms");
+}
+
+base::Result<SeriesRef> Appender::AppendFloatHistogram(SeriesRef, const Labels&, int64_t, const FloatHistogram&) {
+  return base::UnimplementedError("this store takes no native histograms");
+}
+
 void Appender::AppendBatch(std::span<const SeriesRef> refs, std::span<const double> values, int64_t t,
                            std::vector<BatchRejection>* rejected) {
   const Labels none;

@@ -8,6 +8,7 @@
 #include <vector>
 
 #include "base/status.h"
+#include "tsdb/histogram.h"
 #include "tsdb/labels.h"
 
 namespace tidewright::tsdb {
@@ -42,6 +43,12 @@ class Appender {
   // what the store still takes), kAlreadyExists (same time, other value), kInvalidArgument (empty labels),
   // kResourceExhausted (series limit).
   virtual base::Result<SeriesRef> Append(SeriesRef ref, const Labels& labels, int64_t t, double value) = 0;
+
+  // The same for native histograms, which Validate() must accept. A series may have floats and histograms.
+  virtual base::Result<SeriesRef> AppendHistogram(SeriesRef ref, const Labels& labels, int64_t t,
+                                                  const Histogram& histogram);
+  virtual base::Result<SeriesRef> AppendFloatHistogram(SeriesRef ref, const Labels& labels, int64_t t,
+                                                       const FloatHistogram& histogram);
 
   // Appends one sample at `t` to each of `refs`, which earlier calls returned; `values` are as many. What is not taken
   // is added to `rejected`: kInvalidArgument means that the store has forgotten the series, which is then to be

@@ -29,6 +29,16 @@ class HeadAppender : public Appender {
   base::Result<SeriesRef> Append(SeriesRef ref, const Labels& labels, int64_t t, double value) override {
     return head_.Admit(&batch_, ref, labels, {t, value});
   }
+  base::Result<SeriesRef> AppendHistogram(SeriesRef ref, const Labels& labels, int64_t t,
+                                          const Histogram& histogram) override {
+    TW_RETURN_IF_ERROR(Validate(histogram));
+    return head_.AdmitHistogram(&batch_, ref, labels, {t, histogram});
+  }
+  base::Result<SeriesRef> AppendFloatHistogram(SeriesRef ref, const Labels& labels, int64_t t,
+                                               const FloatHistogram& histogram) override {
+    TW_RETURN_IF_ERROR(Validate(histogram));
+    return head_.AdmitHistogram(&batch_, ref, labels, {t, histogram});
+  }
   void AppendBatch(std::span<const SeriesRef> refs, std::span<const double> values, int64_t t,
                    std::vector<BatchRejection>* rejected) override {
     head_.AdmitAll(&batch_, refs, values, t, rejected);

@@ -116,7 +116,9 @@ std::vector<IndexedSeries> Head::Select(const Matchers& matchers, int64_t mint, 
     Page* page = pages_.Find(one.ref);
     base::MutexLock lock(page->mu);
     const SeriesData* series = page->Find(one.ref);
-    return series == nullptr || !chunks_.MayHave(*series, mint, maxt, reader);
+    if (series == nullptr) return true;
+    if (series->histogram && histograms_.MayHave(one.ref, mint, maxt, reader)) return false;
+    return !chunks_.MayHave(*series, mint, maxt, reader);
   };
   found.erase(std::remove_if(found.begin(), found.end(), unseen), found.end());
   return found;
@@ -135,6 +137,18 @@ void Head::Read(SeriesRef ref, int64_t mint, int64_t maxt, CommitSequence reader
     }
   }
   if (damaged > 0) instruments_.damaged_chunks.Add(static_cast<double>(damaged));
+}
+
+std::vector<HistogramSample> Head::ReadHistograms(SeriesRef ref, int64_t mint, int64_t maxt,
+                                                  CommitSequence reader) const {
+  Page* page = pages_.Find(ref);
+  if (page == nullptr) return {};
+  {
+    base::MutexLock lock(page->mu);
+    const SeriesData* series = page->Find(ref);
+    if (series == nullptr || !series->histogram) return {};
+  }
+  return histograms_.Read(ref, mint, maxt, reader);
 }
 
 std::map<std::string, Metadata> Head::AllMetadata() const {
@@ -191,7 +205,11 @@ void Head::Truncate(int64_t mint) {
       if (series == nullptr) continue;
       chunks_.Truncate(series, mint);
       oldest = std::min(oldest, chunks_.MinTime(*series).value_or(kNoTime));
-      if (series->count == 0 && series->closed_count == 0) empty.push_back(ref);
+      if (series->histogram) {
+        histograms_.Truncate(ref, mint);
+        oldest = std::min(oldest, histograms_.NextTime(ref, kNever));
+      }
+      if (IsEmpty(*series, ref)) empty.push_back(ref);
       if (series->closed_count > 0 && !chunks_.closed(*series)->in_memory()) {
         oldest_file = std::min(oldest_file, FileOf(chunks_.closed(*series)->place));
       }
@@ -215,7 +233,8 @@ void Head::Forget(const std::vector<SeriesRef>& candidates) {
     Page* page = pages_.Find(ref);
     base::MutexLock lock(page->mu);
     SeriesData* series = page->Find(ref);
-    if (series->pending > 0 || series->count > 0 || series->closed_count > 0) return false;
+    if (series->pending > 0 || !IsEmpty(*series, ref)) return false;
+    if (series->histogram) histograms_.Forget(ref);
     chunks_.Free(series);
     page->Remove(ref);
     return true;
@@ -245,7 +264,10 @@ void Head::Empty() {
     base::MutexLock commit(commit_mu_);
     base::MutexLock lock(page->mu);
     for (SeriesRef ref = first; page->live > 0 && ref < first + SeriesPages::kPageSeries; ++ref) {
-      if (SeriesData* series = page->Find(ref)) chunks_.Truncate(series, INT64_MAX);
+      SeriesData* series = page->Find(ref);
+      if (series == nullptr) continue;
+      chunks_.Truncate(series, INT64_MAX);
+      if (series->histogram) histograms_.Truncate(ref, INT64_MAX);
     }
   }
   min_time_.store(kNoTime, std::memory_order_relaxed);
@@ -261,7 +283,9 @@ int64_t Head::NextTime(int64_t t) const {
     base::MutexLock lock(page->mu);
     for (SeriesRef ref = first; page->live > 0 && ref < first + SeriesPages::kPageSeries; ++ref) {
       const SeriesData* series = page->Find(ref);
-      if (series != nullptr) next = std::min(next, chunks_.NextTime(*series, t));
+      if (series == nullptr) continue;
+      next = std::min(next, chunks_.NextTime(*series, t));
+      if (series->histogram) next = std::min(next, histograms_.NextTime(ref, t));
     }
   }
   return next;

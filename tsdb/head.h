@@ -22,6 +22,7 @@
 #include "tsdb/block_meta.h"
 #include "tsdb/db.h"
 #include "tsdb/head_chunk_files.h"
+#include "tsdb/histogram_store.h"
 #include "tsdb/log.h"
 #include "tsdb/log_codec.h"
 #include "tsdb/series_chunks.h"
@@ -40,6 +41,12 @@ struct HeadBatch {
     double v = 0;
   };
   std::vector<Entry> entries;
+  struct HistogramEntry {
+    SeriesRef ref = 0;
+    HistogramSample sample;
+  };
+  std::vector<HistogramEntry> histograms;
+  std::unordered_map<SeriesRef, int64_t> newest_histograms;
   std::vector<SeriesRef> created;
   std::map<std::string, Metadata> families;
   bool repeats = false;  // Some series occurs more than once.
@@ -50,6 +57,8 @@ struct HeadBatch {
 
   void Clear() {
     entries.clear();
+    histograms.clear();
+    newest_histograms.clear();
     created.clear();
     families.clear();
     newest.clear();
@@ -73,6 +82,7 @@ class Head {
   base::Result<SeriesRef> Admit(HeadBatch* batch, SeriesRef ref, const Labels& labels, const Sample& sample);
   void AdmitAll(HeadBatch* batch, std::span<const SeriesRef> refs, std::span<const double> values, int64_t t,
                 std::vector<BatchRejection>* rejected);
+  base::Result<SeriesRef> AdmitHistogram(HeadBatch* batch, SeriesRef ref, const Labels& labels, HistogramSample sample);
   base::Status Commit(HeadBatch* batch);
   void Rollback(HeadBatch* batch);
 
@@ -83,6 +93,8 @@ class Head {
   std::vector<IndexedSeries> Select(const Matchers& matchers, int64_t mint, int64_t maxt, CommitSequence reader) const;
   void Read(SeriesRef ref, int64_t mint, int64_t maxt, CommitSequence reader, ChunkFileReader* files,
             ColumnBuffer* buffer, SampleColumns* columns) const;
+  // The histograms of a series; most have none.
+  std::vector<HistogramSample> ReadHistograms(SeriesRef ref, int64_t mint, int64_t maxt, CommitSequence reader) const;
   ChunkFileReader NewFileReader() const { return ChunkFileReader(files_.get()); }
   const SeriesIndex& index() const { return index_; }
   std::map<std::string, Metadata> AllMetadata() const;
@@ -184,6 +196,10 @@ class Head {
   uint64_t Apply(int64_t t, std::span<const SeriesRef> refs, std::span<const double> values, CommitSequence sequence,
                  bool release) REQUIRES_LOCK(commit_mu_);
   void Publish(HeadBatch* batch, const std::vector<Group>& groups) REQUIRES_LOCK(commit_mu_);
+  void CheckHistograms(HeadBatch* batch, std::vector<IndexedSeries>* unlogged) REQUIRES_LOCK(commit_mu_);
+  bool IsEmpty(const SeriesData& series, SeriesRef ref) const {
+    return series.count == 0 && series.closed_count == 0 && (!series.histogram || histograms_.Empty(ref));
+  }
   void StoreFamilies(HeadBatch* batch);
   void SyncLog() REQUIRES_LOCK(commit_mu_);
 
@@ -204,6 +220,7 @@ class Head {
 
   SeriesPages pages_;
   SeriesIndex index_;
+  HistogramStore histograms_;
   SeriesChunks chunks_;  // Changed with commit_mu_ and the page of the series locked.
   std::atomic<uint64_t> series_count_{0};
   std::atomic<uint64_t> samples_appended_{0};

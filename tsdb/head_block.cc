@@ -74,9 +74,20 @@ base::Status Head::WriteSeries(std::span<const IndexedSeries> series, int64_t mi
     for (size_t i = 0; i < some.size(); ++i) {
       SampleColumns columns;
       Read(some[i].ref, mint, maxt, reader, &files, &buffer, &columns);
-      if (columns.t.empty()) continue;
+      std::vector<HistogramSample> histograms = ReadHistograms(some[i].ref, mint, maxt, reader);
+      if (columns.t.empty() && histograms.empty()) continue;
       ChunkEncoder encoder;
-      for (size_t k = 0; k < columns.t.size(); ++k) encoder.Append(columns.t[k], columns.v[k]);
+      size_t next = 0;
+      auto append_histograms = [&](int64_t before) {
+        for (; next < histograms.size() && histograms[next].t < before; ++next) {
+          std::visit([&](const auto& value) { encoder.Append(histograms[next].t, value); }, histograms[next].value);
+        }
+      };
+      for (size_t k = 0; k < columns.t.size(); ++k) {
+        append_histograms(columns.t[k]);
+        encoder.Append(columns.t[k], columns.v[k]);
+      }
+      append_histograms(INT64_MAX);
       std::vector<EncodedChunk> chunks = encoder.Take();
       std::vector<ChunkView> views;
       for (const EncodedChunk& chunk : chunks) views.push_back(chunk.View());

@@ -147,6 +147,13 @@ class Head::StateWriter {
     PutUvarint(&body, series.closed_count);
     for (size_t i = 0; i < series.closed_count; ++i) PutClosed(head_.chunks_.closed(series)[i], &body);
     PutPart(LogPart::kState, body, &states_);
+    if (!series.histogram) return;
+    for (const HistogramSample& sample : head_.histograms_.Read(ref, INT64_MIN, INT64_MAX, UINT64_MAX)) {
+      std::string one;
+      PutUvarint(&one, ref);
+      one += EncodeHistogramSample(sample);
+      PutPart(LogPart::kHistogram, one, &states_);
+    }
   }
 
   base::Status Flush(bool force) {
@@ -314,6 +321,7 @@ class Head::ReplayHandler : public LogHandler {
         return base::Status::Ok();
       case LogPart::kTimeline: return OnTimeline(&reader);
       case LogPart::kState: return OnState(&reader);
+      case LogPart::kHistogram: return OnHistogram(&reader);
       default: return base::DataLossError("record of the head's log: part of unknown kind");
     }
   }
@@ -362,6 +370,26 @@ class Head::ReplayHandler : public LogHandler {
   bool Fits(const Part& part, const Restored& timeline, size_t behind_tail) const {
     return uint32_t{part.first} + part.count <= timeline.size && part.bytes.size() <= UINT16_MAX &&
            (part.tail == 0 || part.tail + behind_tail <= part.bytes.size());
+  }
+
+  base::Status OnHistogram(ByteReader* reader) {
+    SeriesRef ref = reader->Uvarint();
+    TW_ASSIGN_OR_RETURN(HistogramSample sample, DecodeHistogramSample(reader->Bytes(reader->remaining())));
+    auto other = other_refs_.find(ref);
+    if (other != other_refs_.end()) ref = other->second;
+    Page* page = head_.pages_.Find(ref);
+    if (page == nullptr) return base::Status::Ok();
+    {
+      base::MutexLock lock(page->mu);
+      SeriesData* series = page->Find(ref);
+      if (series == nullptr) return base::Status::Ok();
+      series->histogram = true;
+    }
+    if (head_.histograms_.LastTime(ref).value_or(INT64_MIN) >= sample.t) return base::Status::Ok();
+    head_.NoteTime(sample.t);
+    head_.histograms_.Append(ref, sequence_, std::move(sample));
+    ++samples_;
+    return base::Status::Ok();
   }
 
   base::Status OnState(ByteReader* reader) NO_THREAD_SAFETY_ANALYSIS {

@@ -39,6 +39,48 @@ class ColumnIterator : public SampleIterator {
   bool done_ = false;
 };
 
+// Walks floats and histograms of one series.
+class MixedIterator : public SampleIterator {
+ public:
+  MixedIterator(std::unique_ptr<SampleIterator> floats, std::vector<HistogramSample> histograms)
+      : floats_(std::move(floats)), histograms_(std::move(histograms)), more_floats_(floats_->Next()) {}
+
+  bool Next() override {
+    if (started_ && !at_histogram_ && more_floats_) more_floats_ = floats_->Next();
+    if (started_ && at_histogram_) ++next_;
+    started_ = true;
+    const bool more_histograms = next_ < histograms_.size();
+    at_histogram_ = more_histograms && (!more_floats_ || histograms_[next_].t < floats_->At().t);
+    if (at_histogram_) current_ = ToFloatHistogram(histograms_[next_].value);
+    return more_floats_ || more_histograms;
+  }
+  bool Seek(int64_t t) override {
+    if (started_ && !more_floats_ && next_ >= histograms_.size()) return false;
+    if (started_ && At().t >= t) return true;
+    while (Next()) {
+      if (At().t >= t) return true;
+    }
+    return false;
+  }
+  Sample At() const override { return at_histogram_ ? Sample{histograms_[next_].t, current_.sum} : floats_->At(); }
+  ValueType type() const override { return at_histogram_ ? ValueType::kFloatHistogram : ValueType::kFloat; }
+  const FloatHistogram* AtHistogram() const override { return at_histogram_ ? &current_ : nullptr; }
+
+ private:
+  static FloatHistogram ToFloatHistogram(const HistogramValue& value) {
+    const auto* integers = std::get_if<Histogram>(&value);
+    return integers != nullptr ? ToFloat(*integers) : std::get<FloatHistogram>(value);
+  }
+
+  const std::unique_ptr<SampleIterator> floats_;
+  const std::vector<HistogramSample> histograms_;
+  FloatHistogram current_;
+  size_t next_ = 0;
+  bool more_floats_;
+  bool at_histogram_ = false;
+  bool started_ = false;
+};
+
 class HeadSeries : public Series {
  public:
   HeadSeries(HeadQuerier& querier, const IndexedSeries& series) : querier_(querier), series_(series) {}
@@ -84,6 +126,9 @@ class HeadQuerier : public Querier {
   void Read(const IndexedSeries& series, ColumnBuffer* buffer, SampleColumns* columns) {
     head_.Read(series.ref, mint_, maxt_, reader_, &files_, buffer, columns);
   }
+  std::vector<HistogramSample> ReadHistograms(const IndexedSeries& series) const {
+    return head_.ReadHistograms(series.ref, mint_, maxt_, reader_);
+  }
   Labels LabelsOf(const IndexedSeries& series) const { return head_.index().Materialize(series.labels); }
 
  private:
@@ -103,10 +148,14 @@ std::unique_ptr<SampleIterator> HeadSeries::Iterator() const {
   ColumnBuffer buffer;
   SampleColumns columns;
   querier_.Read(series_, &buffer, &columns);
-  return std::make_unique<ColumnIterator>(std::move(buffer), columns.t.size());
+  auto floats = std::make_unique<ColumnIterator>(std::move(buffer), columns.t.size());
+  std::vector<HistogramSample> histograms = querier_.ReadHistograms(series_);
+  if (histograms.empty()) return floats;
+  return std::make_unique<MixedIterator>(std::move(floats), std::move(histograms));
 }
 
 bool HeadSeries::Columns(ColumnBuffer* buffer, SampleColumns* columns) const {
+  if (!querier_.ReadHistograms(series_).empty()) return false;
   querier_.Read(series_, buffer, columns);
   return true;
 }

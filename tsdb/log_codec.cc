@@ -70,6 +70,14 @@ void LogEncoder::AddMetadata(const std::string& family, const Metadata& metadata
   PutString(&record_, metadata.help);
 }
 
+void LogEncoder::AddHistogram(SeriesRef ref, std::string_view sample) {
+  std::string body;
+  PutUvarint(&body, ref);
+  body += sample;
+  PutU8(&record_, static_cast<uint8_t>(LogPart::kHistogram));
+  PutString(&record_, body);
+}
+
 // Runs of neighbouring references: how far the run begins after the end of the one before, and its length.
 void LogEncoder::PutRuns(std::span<const SeriesRef> refs) {
   SeriesRef end = 0;

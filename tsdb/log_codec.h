@@ -31,6 +31,7 @@ enum class LogPart : uint8_t {
   kInfo = 4,  // The next three only in checkpoints.
   kTimeline = 5,
   kState = 6,
+  kHistogram = 7,
 };
 
 // A set of references, one bit each, for references that lie close together.
@@ -80,6 +81,8 @@ class LogEncoder {
   // refer to any before: for batches that hold a series more than once.
   void AddSamples(int64_t t, std::span<const SeriesRef> refs, std::span<const double> values,
                   std::span<const double> previous, bool absolute);
+
+  void AddHistogram(SeriesRef ref, std::string_view sample);
 
   std::string& record() { return record_; }
 

@@ -144,6 +144,14 @@ TEST(ValueCodec, IsSmallOnWhatMonitoringProduces) {
   }
 }
 
+// The example of tsdb/docs/head.md.
+TEST(ValueCodec, WritesTheBytesOnThePage) {
+  std::vector<double> values(16, 106);
+  values[0] = 100, values[1] = 101, values[2] = 103;
+  const Encoded encoded = Encode(values);
+  EXPECT_EQ(encoded.bytes, (std::vector<uint8_t>{0x82, 0xc8, 0x01, 0x00, 0xe4, 0x00, 0x00, 0x00}));
+}
+
 TEST(ValueCodec, ArbitraryBytesDoNoHarm) {
   std::mt19937_64 random(7);
   for (int round = 0; round < 20'000; ++round) {

@@ -85,8 +85,8 @@ TEST(Frames, NameWhatIsWrong) {
       {"middle first", with(0, '\x03'), base::Code::kDataLoss, "out of sequence"},
       {"first only", with(0, '\x02'), base::Code::kDataLoss, "torn"},
       {"not snappy", with(0, '\x09'), base::Code::kDataLoss, "does not decompress"},
-      {"not zstd", with(0, '\x11'), base::Code::kDataLoss, "marked as zstd"},
-      {"zstd", zstd, base::Code::kUnimplemented, "wal-compression-type=snappy"},
+      {"not zstd", with(0, '\x11'), base::Code::kDataLoss, "zstd record does not decompress"},
+      {"zstd, cut short", zstd, base::Code::kDataLoss, "zstd record does not decompress"},
       {"dirty padding", good + std::string(3, '\0') + "x", base::Code::kDataLoss, "padding"},
   };
   for (const Row& row : rows) {
