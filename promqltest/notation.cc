@@ -194,6 +194,7 @@ bool ParseScriptNumber(std::string_view text, double* value) {
 
 base::Result<SeriesLine> ParseSeriesLine(std::string_view line) {
   SeriesLine series;
+  line = base::TrimSpace(line);
   size_t end = EndOfLabels(line);
   TW_ASSIGN_OR_RETURN(series.labels, ParseLabels(line.substr(0, end)));
   std::string_view rest = line.substr(end);
