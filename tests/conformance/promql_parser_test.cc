@@ -117,7 +117,7 @@ TEST(PromqlParserConformance, TreesAsJson) {
     same += equal ? 1 : 0;
   }
   EXPECT_EQ(same, 694);
-  EXPECT_EQ(refused, 2);  // Times after @ that overflow milliseconds.
+  EXPECT_EQ(refused, 2);  // A time after @ that overflows milliseconds, and a modifier given twice.
 }
 
 // What is printed is read back as the same: also in the pretty form.
