@@ -4,6 +4,7 @@
 #include <vector>
 
 #include "cmd/check.h"
+#include "cmd/promql_command.h"
 #include "cmd/run_command.h"
 #include "cmd/sandbox_command.h"
 #include "cmd/signals.h"
@@ -112,9 +113,15 @@ int main(int argc, char** argv) {
   CLI::App* check = app.add_subcommand("check", "Say what is wrong with configuration, rules and manifests");
   check->add_option("FILE", files, "Files to check")->required();
 
+  std::vector<std::string> scripts;
+  CLI::App* promql = app.add_subcommand("promql", "Tools around queries")->require_subcommand(1);
+  CLI::App* promql_test = promql->add_subcommand("test", "Run PromQL acceptance scripts (load, clear, eval)");
+  promql_test->add_option("FILE", scripts, "Scripts to run")->required();
+
   CLI11_PARSE(app, argc, argv);
   if (run->parsed()) return tidewright::cmd::RunControlPlane(run_flags);
   if (check->parsed()) return tidewright::cmd::RunCheck(files);
+  if (promql_test->parsed()) return tidewright::cmd::RunPromqlTests(scripts);
   sandbox_flags.web_port_given = web_port->count() > 0;
   return tidewright::cmd::RunSandbox(sandbox_flags);
 }

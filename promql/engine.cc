@@ -11,6 +11,7 @@
 #include "promql/parser.h"
 #include "promql/printer.h"
 #include "promql/query_slots.h"
+#include "promql/tree_json.h"
 
 namespace tidewright::promql {
 namespace {
@@ -303,6 +304,11 @@ std::unique_ptr<QueryEngine> NewEmbeddedEngine(tsdb::Queryable& storage, const E
 base::Status CheckExpression(const std::string& expr) { return ParseExpression(expr).status(); }
 
 base::Result<Matchers> ParseSelector(const std::string& selector) { return ParseMatchers(selector); }
+
+base::Result<std::string> ExpressionTree(const std::string& expr) {
+  TW_ASSIGN_OR_RETURN(ExprPtr tree, ParseExpression(expr, ParserOptions::All()));
+  return TreeJson(*tree);
+}
 
 base::Result<std::string> FormatExpression(const std::string& expr, bool pretty) {
   TW_ASSIGN_OR_RETURN(ExprPtr tree, ParseExpression(expr));

@@ -105,11 +105,12 @@ base::Result<EvalMatrix> Evaluator::EvalOnce(const Expr& expr) {
 
 base::Result<EvalMatrix> Evaluator::Collect(const Expr& expr) {
   EvalMatrix matrix;
-  TW_RETURN_IF_ERROR(StreamNode(expr, [&](EvalSeries& series) {
+  SeriesSink keep = [&](EvalSeries& series) {
     TW_RETURN_IF_ERROR(Hold(series));
     matrix.push_back(std::move(series));
     return base::Status::Ok();
-  }));
+  };
+  TW_RETURN_IF_ERROR(StreamNode(expr, keep));
   if (NeedsJoin(expr)) TW_RETURN_IF_ERROR(JoinEqual(matrix));
   return matrix;
 }

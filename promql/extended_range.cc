@@ -61,10 +61,11 @@ double LostByResets(double left, const SampleSpan& window, size_t begin, size_t 
   return right < previous ? lost + previous : lost;
 }
 
-void FloatDifference(const RangeCall& call, bool counter, RangeResult* result) {
+void FloatDifference(RangeCall& call, bool counter, RangeResult* result) {
   const SampleSpan& window = call.window;
   auto [first, last, inside] = FindEdges(call, window.t.size(), [&](size_t i) { return window.t[i]; });
   if (!inside) return;
+  if (counter) call.CheckCounterName();
   bool smoothed = call.extension == Extension::kSmoothed;
   double left = window.v[first];
   double right = window.v[last];

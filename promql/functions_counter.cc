@@ -17,48 +17,32 @@ enum class Kind { kRate, kIncrease, kDelta };
 
 double Seconds(int64_t ms) { return static_cast<double>(ms) / 1000; }
 
-// What an increase is extrapolated from.
-struct Observed {
-  int64_t first_ms = 0;  // Of the samples.
+// The samples of a window in time.
+struct Sampled {
+  int64_t first_ms = 0;
   int64_t last_ms = 0;
   size_t count = 0;
-  double first = 0;  // The first value; of histograms their count.
-  double increase = 0;
   int64_t start_ms = 0;  // When the counter began within the window, at zero; 0: before it, or unknown.
 };
 
-// How much longer than the sampled interval the series is taken to be within the window. The distance to each edge
-// counts as far as the samples' spacing makes plausible (up to 1.1 spacings, else half of one), and never to before a
-// counter's zero. Source: Prometheus' extrapolation since 2.52.
-double ExtrapolationFactor(const Observed& seen, int64_t start_ms, int64_t end_ms, bool counter) {
-  double sampled = Seconds(seen.last_ms - (seen.start_ms != 0 ? seen.start_ms : seen.first_ms));
-  if (sampled == 0) return 1;
+// The distance to each edge counts as far as the samples' spacing makes plausible: up to 1.1 spacings, else half of
+// one. Source: Prometheus' extrapolation since 2.52.
+Reach ReachOf(const Sampled& seen, int64_t start_ms, int64_t end_ms) {
+  bool began = seen.start_ms != 0;
   double spacing = seen.count < 2 ? 0 : Seconds(seen.last_ms - seen.first_ms) / static_cast<double>(seen.count - 1);
-  double to_start = seen.start_ms != 0 ? 0 : Seconds(seen.first_ms - start_ms);
-  double to_end = Seconds(end_ms - seen.last_ms);
-  if (to_start >= spacing * 1.1) to_start = spacing / 2;
-  if (to_end >= spacing * 1.1) to_end = spacing / 2;
-  if (seen.start_ms != 0) to_start = 0;
-  bool bounded = counter && seen.start_ms == 0 && seen.increase > 0 && seen.first >= 0;
-  if (bounded) to_start = std::min(to_start, sampled * (seen.first / seen.increase));
-  return (sampled + to_start + to_end) / sampled;
+  Reach reach{Seconds(seen.last_ms - (began ? seen.start_ms : seen.first_ms)),
+              began ? 0 : Seconds(seen.first_ms - start_ms), Seconds(end_ms - seen.last_ms)};
+  if (!began && reach.to_start >= spacing * 1.1) reach.to_start = spacing / 2;
+  if (reach.to_end >= spacing * 1.1) reach.to_end = spacing / 2;
+  return reach;
 }
 
-bool HasCounterName(std::string_view name) {
-  for (std::string_view suffix : {"_total", "_sum", "_count", "_bucket"}) {
-    if (name.ends_with(suffix)) return true;
-  }
-  return false;
-}
-
-void CheckCounterName(RangeCall& call) {
-  if (call.name_checked) return;
-  call.name_checked = true;
-  std::string_view name = call.labels.Get(tsdb::kMetricName);
-  if (name.empty() || HasCounterName(name)) return;
-  call.Info(
-      "metric might not be a counter, name does not end in _total/_sum/_count/_bucket: \"" + std::string(name) + "\"",
-      false);
+// By what an increase is multiplied. A counter does not reach back to before its zero, `first` being its first value.
+inline double ExtrapolationFactor(const Reach& reach, double first, double increase, bool counter) {
+  if (reach.sampled == 0) return 1;
+  double to_start = reach.to_start;
+  if (counter && increase > 0 && first >= 0) to_start = std::min(to_start, reach.sampled * (first / increase));
+  return (reach.sampled + to_start + reach.to_end) / reach.sampled;
 }
 
 void WarnOverlap(RangeCall& call) {
@@ -95,11 +79,11 @@ void ExtrapolateFloats(RangeCall& call, RangeResult* result) {
   const SampleSpan& window = call.window;
   int64_t start = kCounter ? StartWithin(call, TimesOf(window, 0)) : 0;
   if (window.t.size() < 2 && start == 0) return;
-  Observed seen{
-      window.t.front(), window.t.back(), window.t.size(), window.v.front(), IncreaseOf(call, kCounter), start};
-  if (start != 0) seen.increase += window.v.front();
-  double factor = ExtrapolationFactor(seen, call.start_ms, call.end_ms, kCounter);
-  result->v = Finish<kKind>(seen.increase * factor, call.start_ms, call.end_ms);
+  if (kCounter) call.CheckCounterName();
+  double increase = IncreaseOf(call, kCounter) + (start != 0 ? window.v.front() : 0);
+  Reach reach = ReachOf({window.t.front(), window.t.back(), window.t.size(), start}, call.start_ms, call.end_ms);
+  double factor = ExtrapolationFactor(reach, window.v.front(), increase, kCounter);
+  result->v = Finish<kKind>(increase * factor, call.start_ms, call.end_ms);
 }
 
 template <Kind kKind>
@@ -115,48 +99,62 @@ void ExtrapolateHistograms(RangeCall& call, RangeResult* result) {
     if (!AddHistogram(call, sum, *samples.front().h, 1)) return;
     increase = std::make_shared<const Histogram>(sum.Total());
   }
-  Observed seen{samples.front().t, samples.back().t, samples.size(), samples.front().h->count, increase->count, start};
-  double factor = ExtrapolationFactor(seen, call.start_ms, call.end_ms, kCounter);
+  Reach reach = ReachOf({samples.front().t, samples.back().t, samples.size(), start}, call.start_ms, call.end_ms);
+  double factor = ExtrapolationFactor(reach, samples.front().h->count, increase->count, kCounter);
   result->h = Scale(*increase, Finish<kKind>(factor, call.start_ms, call.end_ms));
 }
 
 template <Kind kKind>
 void Extrapolated(RangeCall& call, RangeResult* result) {
-  if (kKind != Kind::kDelta && !call.window.t.empty()) CheckCounterName(call);
   if (!call.window.t.empty() && !call.window.histograms.empty()) return call.Warn(kMixedTypes);
   if (call.window.histograms.empty()) return ExtrapolateFloats<kKind>(call, result);
   ExtrapolateHistograms<kKind>(call, result);
 }
 
-// Where a counter went down, ascending.
-std::vector<uint32_t> ResetsOf(std::span<const double> v) {
+// Where a counter went down within [begin, end), ascending.
+std::vector<uint32_t> ResetsOf(std::span<const double> v, size_t begin, size_t end) {
   std::vector<uint32_t> resets;
-  for (size_t i = 1; i < v.size(); ++i) {
+  for (size_t i = begin + 1; i < end; ++i) {
     if (v[i] < v[i - 1]) resets.push_back(static_cast<uint32_t>(i));
   }
   return resets;
+}
+
+// The reach of each window. It depends on times only, so that series of one timeline share it.
+const std::vector<Reach>& ReachesOf(const RangeInput& input) {
+  const Windows& windows = input.windows();
+  if (!windows.reaches.empty()) return windows.reaches;
+  auto t = input.samples().t;
+  windows.reaches.resize(windows.end.size());
+  for (size_t i = 0; i < windows.reaches.size(); ++i) {
+    size_t begin = windows.begin[i];
+    size_t end = windows.end[i];
+    if (end - begin < 2) continue;
+    windows.reaches[i] = ReachOf({t[begin], t[end - 1], end - begin, 0}, input.start_ms(i), input.end_ms(i));
+  }
+  return windows.reaches;
 }
 
 // As ExtrapolateFloats for all windows; only the resets within are visited.
 template <Kind kKind>
 void ExtrapolatedColumn(RangeCall& call, const RangeInput& input, std::vector<double>& values) {
   constexpr bool kCounter = kKind != Kind::kDelta;
-  if (kCounter) CheckCounterName(call);
-  const auto& [t, v, start, histograms] = input.samples();
+  auto v = input.samples().v;
   const Windows& windows = input.windows();
-  std::vector<uint32_t> resets = kCounter ? ResetsOf(v) : std::vector<uint32_t>();
+  const std::vector<Reach>& reaches = ReachesOf(input);
+  std::vector<uint32_t> resets;
+  if (kCounter) resets = ResetsOf(v, windows.begin.front(), windows.end.back());
   size_t next = 0;
   for (size_t i = 0; i < values.size(); ++i) {
     size_t begin = windows.begin[i];
     size_t end = windows.end[i];
     if (end - begin < 2) continue;
+    if (kCounter) call.CheckCounterName();
     double increase = v[end - 1] - v[begin];
     while (next < resets.size() && resets[next] <= begin) ++next;
     for (size_t r = next; r < resets.size() && resets[r] < end; ++r) increase += v[resets[r] - 1];
-    Observed seen{t[begin], t[end - 1], end - begin, v[begin], increase, 0};
-    int64_t start_ms = input.start_ms(i);
-    int64_t end_ms = input.end_ms(i);
-    values[i] = Finish<kKind>(increase * ExtrapolationFactor(seen, start_ms, end_ms, kCounter), start_ms, end_ms);
+    double factor = ExtrapolationFactor(reaches[i], v[begin], increase, kCounter);
+    values[i] = Finish<kKind>(increase * factor, input.start_ms(i), input.end_ms(i));
   }
 }
 
@@ -231,7 +229,7 @@ Line FitLine(const SampleSpan& window, int64_t origin_ms) {
 
 // False when there are too few floats; tells when histograms were among them.
 bool EnoughFloats(RangeCall& call) {
-  if (!call.window.t.empty() && !call.window.histograms.empty()) call.Info(kIgnoredHistograms);
+  if (!call.window.t.empty() && !call.window.histograms.empty()) call.InformIgnoredHistograms();
   return call.window.t.size() >= 2;
 }
 

@@ -221,20 +221,19 @@ double NativeQuantile(Evaluator& evaluator, const Expr& arg, const Family& famil
   return value;
 }
 
-// One quantile for every family and step. `arg` is the vector.
+// One quantile for every family and step of the vector `arg`. With `inform`, tells of buckets that had to be fixed.
 base::Result<EvalMatrix> QuantilesOf(Evaluator& evaluator, const Call& call, const Expr& arg, const Families& families,
-                                     const std::vector<double>& quantiles) {
+                                     const std::vector<double>& quantiles, bool inform) {
   return PerFamily(evaluator, families, [&](const FamilyAt& now, size_t i, const Family& family) {
-    if (now.native != nullptr) return NativeQuantile(evaluator, arg, family, quantiles[i], *now.native);
+    if (now.native != nullptr) return NativeQuantile(evaluator, *call.args[0], family, quantiles[i], *now.native);
     std::optional<MonotonicityFix> fix;
     double value = BucketQuantile(quantiles[i], now.buckets, &fix);
-    if (fix) {
+    if (fix && inform) {
       evaluator.state().InfoFixed(arg,
-                                  "input to " + std::string(call.function->name) +
-                                      " needed to be fixed for monotonicity (see https://prometheus.io/docs/prometheus/"
-                                      "latest/querying/functions/#histogram_quantile)" +
-                                      evaluator.ForMetric(family.labels),
-                                  *fix, evaluator.steps().At(i));
+          "input to histogram_quantile needed to be fixed for monotonicity (see https://prometheus.io/docs/prometheus/"
+          "latest/querying/functions/#histogram_quantile)" +
+              evaluator.ForMetric(family.labels),
+          *fix, evaluator.steps().At(i));
     }
     return value;
   });
@@ -245,7 +244,7 @@ base::Result<EvalMatrix> HistogramQuantile(Evaluator& evaluator, const Call& cal
   CheckQuantile(evaluator, *call.args[0], quantiles);
   TW_ASSIGN_OR_RETURN(EvalMatrix input, evaluator.Eval(*call.args[1]));
   Families families(evaluator, *call.args[1], input);
-  auto result = QuantilesOf(evaluator, call, *call.args[1], families, quantiles);
+  auto result = QuantilesOf(evaluator, call, *call.args[1], families, quantiles, true);
   evaluator.Release(input);
   if (result.ok()) TW_RETURN_IF_ERROR(evaluator.JoinEqual(*result));
   return result;
@@ -292,7 +291,7 @@ base::Result<EvalMatrix> HistogramQuantiles(Evaluator& evaluator, const Call& ca
   for (size_t a = 2; a < call.args.size(); ++a) {
     TW_ASSIGN_OR_RETURN(std::vector<double> quantiles, evaluator.EvalScalar(*call.args[a]));
     CheckQuantile(evaluator, *call.args[a], quantiles);
-    TW_ASSIGN_OR_RETURN(EvalMatrix one, QuantilesOf(evaluator, call, *call.args[0], families, quantiles));
+    TW_ASSIGN_OR_RETURN(EvalMatrix one, QuantilesOf(evaluator, call, *call.args[0], families, quantiles, a == 2));
     for (const auto& series : one) SplitByQuantile(evaluator, label, quantiles, series, &all);
   }
   evaluator.Release(input);
@@ -309,7 +308,7 @@ base::Result<EvalMatrix> HistogramFraction(Evaluator& evaluator, const Call& cal
   auto result = PerFamily(evaluator, families, [&](const FamilyAt& now, size_t i, const Family& family) {
     if (now.native == nullptr) return BucketFraction(lower[i], upper[i], now.buckets);
     if (HasNanObservations(*now.native)) {
-      evaluator.state().Info(arg,
+      evaluator.state().Info(*call.args[0],
                              "input to histogram_fraction has NaN observations, which are excluded from all fractions" +
                                  evaluator.ForMetric(family.labels));
     }

@@ -15,7 +15,7 @@ namespace {
 
 // Histograms among floats are left out with a remark. False when there are no floats.
 bool FloatsOnly(RangeCall& call) {
-  if (!call.window.t.empty() && !call.window.histograms.empty()) call.Info(kIgnoredHistograms);
+  if (!call.window.t.empty() && !call.window.histograms.empty()) call.InformIgnoredHistograms();
   return !call.window.t.empty();
 }
 

@@ -50,17 +50,18 @@ std::vector<HistogramBucket> BucketsOf(const Histogram& h) {
   buckets.reserve(h.positive_buckets.size() + h.negative_buckets.size() + 1);
   if (HasCustomBuckets(h)) {
     ForEachCell(h.positive_spans, h.positive_buckets, [&](int32_t i, double count) {
-      buckets.push_back({CustomBound(int64_t{i} - 1, h.custom_values), CustomBound(i, h.custom_values), count});
+      double lower = CustomBound(int64_t{i} - 1, h.custom_values);
+      buckets.push_back({lower, CustomBound(i, h.custom_values), count, lower == -kInfinity, true});
     });
     return buckets;
   }
   ForEachCell(h.negative_spans, h.negative_buckets, [&](int32_t i, double count) {
-    buckets.push_back({-ExponentialBound(i, h.schema), -ExponentialBound(i - 1, h.schema), count});
+    buckets.push_back({-ExponentialBound(i, h.schema), -ExponentialBound(i - 1, h.schema), count, true, false});
   });
   std::reverse(buckets.begin(), buckets.end());
-  if (h.zero_count != 0) buckets.push_back({-h.zero_threshold, h.zero_threshold, h.zero_count});
+  if (h.zero_count > 0) buckets.push_back({-h.zero_threshold, h.zero_threshold, h.zero_count, true, true});
   ForEachCell(h.positive_spans, h.positive_buckets, [&](int32_t i, double count) {
-    buckets.push_back({ExponentialBound(i - 1, h.schema), ExponentialBound(i, h.schema), count});
+    buckets.push_back({ExponentialBound(i - 1, h.schema), ExponentialBound(i, h.schema), count, false, true});
   });
   return buckets;
 }
@@ -359,10 +360,9 @@ std::string ToText(const Histogram& h) {
   std::string text = "{count:" + base::FormatDouble(h.count) + ", sum:" + base::FormatDouble(h.sum);
   for (const HistogramBucket& bucket : BucketsOf(h)) {
     if (bucket.count == 0) continue;
-    bool zero = bucket.lower == -bucket.upper;
-    text += zero || bucket.lower < 0 ? ", [" : ", (";
+    text += bucket.includes_lower ? ", [" : ", (";
     text += base::FormatDouble(bucket.lower) + "," + base::FormatDouble(bucket.upper);
-    text += zero || bucket.upper > 0 ? "]:" : "):";
+    text += bucket.includes_upper ? "]:" : "):";
     text += base::FormatDouble(bucket.count);
   }
   return text + "}";

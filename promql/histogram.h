@@ -19,15 +19,17 @@ using CounterResetHint = tsdb::CounterResetHint;
 
 inline bool HasCustomBuckets(const Histogram& h) { return h.schema == tsdb::kCustomBucketsSchema; }
 
-// Observations v with lower < v <= upper; on the negative side lower <= v < upper; both ends of the zero bucket belong
-// to it.
+// Observations between the bounds, of which those belong to the bucket that are said to.
 struct HistogramBucket {
   double lower = 0;
   double upper = 0;
   double count = 0;
+  bool includes_lower = false;
+  bool includes_upper = false;
 };
 
-// All buckets of `h` with their bounds, from the lowest to the highest. The zero bucket is left out when it is empty.
+// All buckets of `h` with their bounds, from the lowest to the highest. The zero bucket is left out unless it has a
+// positive count.
 std::vector<HistogramBucket> BucketsOf(const Histogram& h);
 
 // A histogram under construction: a sum of histograms with compensation for rounding.

@@ -98,7 +98,7 @@ HistogramPtr Trim(const Histogram& h, double bound, bool keep_below) {
   // Buckets come from below: the negative side backwards, zero if populated, the positive side.
   auto buckets = BucketsOf(h);
   size_t negative = h.negative_buckets.size();
-  size_t zero = !HasCustomBuckets(h) && h.zero_count != 0 ? 1 : 0;
+  size_t zero = !HasCustomBuckets(h) && h.zero_count > 0 ? 1 : 0;
   for (size_t i = 0; i < buckets.size(); ++i) {
     double* count = i < negative          ? &trimmed->negative_buckets[negative - 1 - i]
                     : i - negative < zero ? &trimmed->zero_count

@@ -149,18 +149,46 @@ size_t RangeInput::Widest() const {
   return widest;
 }
 
+namespace {
+
+std::string Named(const RangeCall& call, const std::string& message, bool named) {
+  std::string name(call.labels.Get(tsdb::kMetricName));
+  return named && !name.empty() ? message + " for metric name \"" + name + "\"" : message;
+}
+
+}  // namespace
+
 void RangeCall::Warn(const std::string& message, bool named) {
-  std::string name(labels.Get(tsdb::kMetricName));
-  bool add = named && !name.empty();
-  evaluator->state().Warn(*call->args[RangeArgument(*call->function)],
-                          add ? message + " for metric name \"" + name + "\"" : message);
+  evaluator->state().Warn(*call->args[RangeArgument(*call->function)], Named(*this, message, named));
 }
 
 void RangeCall::Info(const std::string& message, bool named) {
-  std::string name(labels.Get(tsdb::kMetricName));
-  bool add = named && !name.empty();
-  evaluator->state().Info(*call->args[RangeArgument(*call->function)],
-                          add ? message + " for metric name \"" + name + "\"" : message);
+  evaluator->state().Info(*call->args[RangeArgument(*call->function)], Named(*this, message, named));
+}
+
+void RangeCall::InformIgnoredHistograms() {
+  std::string message = "ignored histograms in a range containing both floats and histograms";
+  evaluator->state().Info(*call->args[0], Named(*this, message, true));
+}
+
+namespace {
+
+bool HasCounterName(std::string_view name) {
+  for (std::string_view suffix : {"_total", "_sum", "_count", "_bucket"}) {
+    if (name.ends_with(suffix)) return true;
+  }
+  return false;
+}
+
+}  // namespace
+
+void RangeCall::CheckCounterName() {
+  if (name_checked) return;
+  name_checked = true;
+  std::string_view name = labels.Get(tsdb::kMetricName);
+  if (name.empty() || HasCounterName(name)) return;
+  Info("metric might not be a counter, name does not end in _total/_sum/_count/_bucket: \"" + std::string(name) + "\"",
+       false);
 }
 
 namespace {

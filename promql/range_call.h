@@ -13,7 +13,6 @@ namespace tidewright::promql {
 inline constexpr char kMixedTypes[] = "encountered a mix of histograms and floats";
 inline constexpr char kMixedSchemas[] =
     "vector contains a mix of histograms with exponential and custom buckets schemas";
-inline constexpr char kIgnoredHistograms[] = "ignored histograms in a range containing both floats and histograms";
 
 // The series of a range vector argument and, of the one read last, its samples and the windows of all steps.
 class RangeInput {
@@ -81,6 +80,10 @@ struct RangeCall {
   // Annotations at the range vector, with the metric's name where `named`.
   void Warn(const std::string& message, bool named = true);
   void Info(const std::string& message, bool named = true);
+  // Remarks, at the first argument, that histograms among floats are left out.
+  void InformIgnoredHistograms();
+  // Remarks, once per series, on a metric whose name is not that of a counter.
+  void CheckCounterName();
 };
 
 }  // namespace tidewright::promql

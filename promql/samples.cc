@@ -7,7 +7,7 @@
 namespace tidewright::promql {
 namespace {
 
-constexpr size_t kMostTimelines = 4096;  // Kept windows of one query node.
+constexpr size_t kMostWindows = 1 << 20;  // Kept by one query node.
 
 }  // namespace
 
@@ -20,7 +20,7 @@ const Windows& WindowFinder::Find(std::span<const int64_t> t, uint64_t timeline)
   if (timeline != 0) {
     auto found = by_timeline_.find(timeline);
     if (found != by_timeline_.end()) return found->second;
-    if (by_timeline_.size() < kMostTimelines) windows = &by_timeline_[timeline];
+    if (by_timeline_.size() * times_.count < kMostWindows) windows = &by_timeline_[timeline];
   }
   FindWindows(
       times_, t.size(), [&](size_t i) { return t[i]; }, windows);

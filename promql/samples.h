@@ -28,9 +28,17 @@ struct SampleSpan {
   size_t size() const { return t.size() + histograms.size(); }
 };
 
+// In seconds: the interval that a window's samples span, and how far beyond its ends the series is taken to reach.
+struct Reach {
+  double sampled = 0;
+  double to_start = 0;
+  double to_end = 0;
+};
+
 // The window of step i is [begin[i], end[i]) of a column.
 struct Windows {
   std::vector<uint32_t> begin, end;
+  mutable std::vector<Reach> reaches;  // What rate() and its kin work out from the times, once; else empty.
 };
 
 // Which times the windows cover: of step i those in (At(i) - before, At(i) + behind], where At(i) = first + i * stride.
@@ -48,6 +56,7 @@ struct WindowTimes {
 // `time_of(k)` is the ascending time of element k of `size`.
 template <typename TimeOf>
 void FindWindows(const WindowTimes& times, size_t size, TimeOf time_of, Windows* windows) {
+  windows->reaches.clear();
   windows->begin.resize(times.count);
   windows->end.resize(times.count);
   size_t begin = 0, end = 0;

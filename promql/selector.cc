@@ -128,11 +128,12 @@ base::Status Evaluator::StreamSelector(const VectorSelector& selector, const Que
 base::Result<EvalMatrix> Evaluator::Follow(const VectorSelector& selector, const QueryState::SeriesList& list,
                                            Take take) {
   EvalMatrix matrix;
-  TW_RETURN_IF_ERROR(StreamSelector(selector, list, take, [&](EvalSeries& series) {
+  SeriesSink keep = [&](EvalSeries& series) {
     TW_RETURN_IF_ERROR(Hold(series));
     matrix.push_back(std::move(series));
     return base::Status::Ok();
-  }));
+  };
+  TW_RETURN_IF_ERROR(StreamSelector(selector, list, take, keep));
   return matrix;
 }
 

@@ -31,6 +31,7 @@ base::Result<std::vector<double>> ReadList(std::string_view key, std::string_vie
   if (!value.starts_with('[') || !value.ends_with(']')) return Bad(std::string(key) + " is not a list:", value);
   std::vector<double> numbers;
   value = value.substr(1, value.size() - 2);
+  if (value.starts_with(' ')) return Bad(std::string(key) + " begins with a blank:", value);
   for (const std::string& part : base::Split(std::string(value), ' ')) {
     if (part.empty()) continue;
     TW_ASSIGN_OR_RETURN(double number, ReadNumber(key, part));
@@ -117,6 +118,7 @@ base::Result<Item> TakeHistogram(std::string_view& text) {
   if (!text.starts_with("{{") || close == std::string_view::npos) return Bad("not closed:", text);
   std::string_view inner = text.substr(2, close - 2);
   text.remove_prefix(close + 2);
+  if (inner.starts_with(' ') && !base::TrimSpace(inner).empty()) return Bad("begins with a blank:", inner);
   Literal literal;
   std::set<std::string> seen;
   for (inner = base::TrimSpace(inner); !inner.empty(); inner = base::TrimSpace(inner)) {

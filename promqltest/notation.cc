@@ -11,6 +11,8 @@
 namespace tidewright::promqltest {
 namespace {
 
+constexpr size_t kMostPoints = 1'000'000;
+
 bool IsBlank(char c) { return c == ' ' || c == '\t'; }
 
 // Where the series' name and labels end.
@@ -194,11 +196,14 @@ bool ParseScriptNumber(std::string_view text, double* value) {
 
 base::Result<SeriesLine> ParseSeriesLine(std::string_view line) {
   SeriesLine series;
+  line = base::TrimSpace(line);
+  if (line.empty()) return series;
   size_t end = EndOfLabels(line);
   TW_ASSIGN_OR_RETURN(series.labels, ParseLabels(line.substr(0, end)));
   std::string_view rest = line.substr(end);
   for (std::string_view item = TakeItem(rest); !item.empty(); item = TakeItem(rest)) {
     TW_RETURN_IF_ERROR(AddItem(item, series));
+    if (series.items.size() > kMostPoints) return base::InvalidArgumentError("more than a million points on one line");
   }
   return series;
 }

@@ -57,6 +57,10 @@ base::Result<std::vector<RuleSample>> RecordingRule::Evaluate(promql::QueryEngin
   std::vector<RuleSample> samples;
   std::set<Labels> seen;
   for (const promql::VectorSample& sample : vector) {
+    if (sample.histogram != nullptr) {
+      return base::FailedPreconditionError("the expression gives native histograms, which cannot be recorded; take a "
+                                           "number from them, for instance with histogram_quantile()");
+    }
     LabelsBuilder builder(sample.labels);
     builder.Set(tsdb::kMetricName, spec().name);
     Override(&builder, spec().labels);

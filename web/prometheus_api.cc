@@ -1,15 +1,14 @@
 #include "web/prometheus_api.h"
 
 #include <algorithm>
-#include <array>
 #include <cmath>
-#include <cstdio>
 
 #include "base/document.h"
 #include "base/duration.h"
 #include "base/json.h"
 #include "base/metrics.h"
 #include "base/strings.h"
+#include "promql/value_json.h"
 #include "web/api_error.h"
 
 namespace tidewright::web {
@@ -21,107 +20,6 @@ constexpr std::string_view kPrefix = "/api/v1/";
 constexpr std::string_view kLabelPrefix = "/api/v1/label/";
 constexpr std::string_view kLabelSuffix = "/values";
 
-// JSON text is built by hand here: a range query can have millions of points.
-void AppendJsonString(std::string& out, std::string_view text) {
-  constexpr std::string_view kHex = "0123456789abcdef";
-  out += '"';
-  for (char c : text) {
-    auto byte = static_cast<unsigned char>(c);
-    if (c == '"' || c == '\\') {
-      out += '\\';
-      out += c;
-    } else if (c == '\n') {
-      out += "\\n";
-    } else if (byte < 0x20) {
-      out += "\\u00";
-      out += kHex[byte >> 4];
-      out += kHex[byte & 15];
-    } else {
-      out += c;
-    }
-  }
-  out += '"';
-}
-
-void AppendTime(std::string& out, int64_t t_ms) {
-  int64_t millis = ((t_ms % 1000) + 1000) % 1000;
-  int64_t seconds = (t_ms - millis) / 1000;
-  if (t_ms < 0 && millis != 0) {  // -0.5 s has no whole seconds to carry the sign.
-    out += base::FormatDouble(static_cast<double>(t_ms) / 1000);
-    return;
-  }
-  out += std::to_string(seconds);
-  if (millis == 0) return;
-  std::array<char, 8> fraction{};
-  std::snprintf(fraction.data(), fraction.size(), ".%03d", static_cast<int>(millis));
-  out += fraction.data();
-  while (out.back() == '0') out.pop_back();
-}
-
-void AppendPoint(std::string& out, const promql::Point& point) {
-  out += '[';
-  AppendTime(out, point.t);
-  out += ",\"";
-  out += base::FormatDouble(point.v);
-  out += "\"]";
-}
-
-void AppendLabels(std::string& out, const promql::Labels& labels) {
-  out += '{';
-  bool first = true;
-  for (const auto& label : labels) {
-    if (!first) out += ',';
-    first = false;
-    AppendJsonString(out, label.name);
-    out += ':';
-    AppendJsonString(out, label.value);
-  }
-  out += '}';
-}
-
-// Renders each alternative of promql::Value.
-struct ValueRenderer {
-  std::string out;
-
-  void operator()(const promql::Vector& vector) {
-    out = "{\"resultType\":\"vector\",\"result\":[";
-    for (size_t i = 0; i < vector.size(); ++i) {
-      out += i == 0 ? "{\"metric\":" : ",{\"metric\":";
-      AppendLabels(out, vector[i].labels);
-      out += ",\"value\":";
-      AppendPoint(out, vector[i].point);
-      out += '}';
-    }
-    out += "]}";
-  }
-  void operator()(const promql::Matrix& matrix) {
-    out = "{\"resultType\":\"matrix\",\"result\":[";
-    for (size_t i = 0; i < matrix.size(); ++i) {
-      out += i == 0 ? "{\"metric\":" : ",{\"metric\":";
-      AppendLabels(out, matrix[i].labels);
-      out += ",\"values\":[";
-      for (size_t k = 0; k < matrix[i].points.size(); ++k) {
-        if (k > 0) out += ',';
-        AppendPoint(out, matrix[i].points[k]);
-      }
-      out += "]}";
-    }
-    out += "]}";
-  }
-  void operator()(const promql::Scalar& scalar) {
-    out = "{\"resultType\":\"scalar\",\"result\":";
-    AppendPoint(out, scalar.point);
-    out += '}';
-  }
-  void operator()(const promql::StringValue& text) {
-    out = "{\"resultType\":\"string\",\"result\":[";
-    AppendTime(out, text.t);
-    out += ',';
-    AppendJsonString(out, text.text);
-    out += "]}";
-  }
-};
-
 void AppendStrings(std::string& out, std::string_view member, const std::vector<std::string>& texts) {
   if (texts.empty()) return;
   out += ",\"";
@@ -129,7 +27,7 @@ void AppendStrings(std::string& out, std::string_view member, const std::vector<
   out += "\":[";
   for (size_t i = 0; i < texts.size(); ++i) {
     if (i > 0) out += ',';
-    AppendJsonString(out, texts[i]);
+    promql::AppendJsonString(texts[i], &out);
   }
   out += ']';
 }
@@ -149,7 +47,7 @@ std::string RenderStrings(const std::vector<std::string>& texts) {
   std::string out = "[";
   for (size_t i = 0; i < texts.size(); ++i) {
     if (i > 0) out += ',';
-    AppendJsonString(out, texts[i]);
+    promql::AppendJsonString(texts[i], &out);
   }
   return out + "]";
 }
@@ -250,9 +148,9 @@ base::Result<int64_t> ParseApiDuration(const std::string& name, const std::strin
 }
 
 std::string RenderValue(const promql::Value& value) {
-  ValueRenderer renderer;
-  std::visit(renderer, value);
-  return std::move(renderer.out);
+  std::string out;
+  promql::AppendJson(value, &out);
+  return out;
 }
 
 bool PrometheusApi::Handles(const std::string& path) {
@@ -329,7 +227,7 @@ http::Response PrometheusApi::Series(const http::QueryParams& params) {
   std::string out = "[";
   for (const promql::Labels& labels : *series) {
     if (out.size() > 1) out += ',';
-    AppendLabels(out, labels);
+    promql::AppendJson(labels, &out);
   }
   return Success(out + "]");
 }

@@ -10,6 +10,7 @@
 #include "base/strings.h"
 #include "promql/parser.h"
 #include "promql/printer.h"
+#include "promql/tree_json.h"
 
 namespace tidewright::promql {
 namespace {
@@ -95,6 +96,28 @@ TEST(PromqlParserConformance, VerdictsTypesAndCanonicalForms) {
     // The reference does not indent broken subqueries, and limits the depth of its indentation; nobody depends on it.
     EXPECT_LE(tally.wrong_pretty, 6);
   }
+}
+
+TEST(PromqlParserConformance, TreesAsJson) {
+  auto data = ReadConformance("promql-ast.json");
+  if (!data.ok()) GTEST_SKIP() << "no conformance data: " << data.status().message();
+  int same = 0, refused = 0;
+  for (const base::Json& test : *base::Find(*data, {"cases"})) {
+    std::string expr = base::FindString(test, {"expr"});
+    auto parsed = ParseExpression(expr, ParserOptions::All());
+    if (!parsed.ok()) {
+      std::printf("refused: %s: %s\n", expr.c_str(), parsed.status().message().c_str());
+      ++refused;
+      continue;
+    }
+    auto tree = base::ParseJson(TreeJson(**parsed));
+    ASSERT_TRUE(tree.ok());
+    bool equal = *tree == *base::Find(test, {"ast"});
+    EXPECT_TRUE(equal) << expr << "\n" << tree->dump() << "\nreference\n" << base::Find(test, {"ast"})->dump();
+    same += equal ? 1 : 0;
+  }
+  EXPECT_EQ(same, 694);
+  EXPECT_EQ(refused, 2);  // A time after @ that overflows milliseconds, and a modifier given twice.
 }
 
 // What is printed is read back as the same: also in the pretty form.

@@ -1,6 +1,8 @@
 // What users rely on, with the data next to each query.
 #include <gtest/gtest.h>
 
+#include <atomic>
+
 #include <cmath>
 
 #include "base/metrics.h"
@@ -321,6 +323,85 @@ TEST_F(EngineTest, AnchoredIncreaseIsExact) {
   EXPECT_EQ(Answer(R"(increase(requests_total{pod="b"}[150s] anchored))"), R"({app="shop",pod="b"} 90)");
   EXPECT_EQ(Answer(R"(increase(requests_total{pod="a"}[3m] anchored))"), R"({app="shop",pod="a"} 120)");
 }
+
+TEST_F(EngineTest, PreparedQueriesAnswerAsPlainOnes) {
+  auto engine = NewEmbeddedEngine(storage_, options_, nullptr);
+  auto prepared = engine->Prepare("sum by (app) (rate(requests_total[step() + 2m] @ end()))");
+  ASSERT_TRUE(prepared.ok()) << prepared.status().message();
+  for (int64_t minute : {3, 5, 4}) {
+    auto again = (*prepared)->Instant(minute * kMinute);
+    ASSERT_TRUE(again.ok());
+    EXPECT_EQ(Text(again->value), Answer((*prepared)->expr(), minute)) << minute;
+  }
+  EXPECT_EQ(engine->Prepare("sum(").status().code(), base::Code::kInvalidArgument);
+}
+
+TEST_F(EngineTest, ACancelledQueryEnds) {
+  auto engine = NewEmbeddedEngine(storage_, options_, nullptr);
+  std::atomic<bool> cancelled = true;
+  QueryRequest request{
+      .expr = "requests_total", .start_ms = 5 * kMinute, .end_ms = 5 * kMinute, .cancelled = &cancelled};
+  EXPECT_EQ(engine->Evaluate(request).status().code(), base::Code::kCancelled);
+  cancelled = false;
+  EXPECT_TRUE(engine->Evaluate(request).ok());
+}
+
+TEST_F(EngineTest, ARequestMayBringItsOwnLookback) {
+  auto engine = NewEmbeddedEngine(storage_, options_, nullptr);
+  QueryRequest request{.expr = "count(requests_total)", .start_ms = 6 * kMinute, .end_ms = 6 * kMinute};
+  request.lookback_ms = 30'000;
+  EXPECT_EQ(Text(engine->Evaluate(request)->value), "");
+  request.lookback_ms = 0;
+  EXPECT_EQ(Text(engine->Evaluate(request)->value), "{} 3");
+}
+
+TEST_F(EngineTest, SaysWhatAQueryCost) {
+  auto result = Ask("sum(rate(requests_total[3m]))");
+  ASSERT_TRUE(result.ok());
+  EXPECT_EQ(result->statistics.series, 3u);
+  EXPECT_EQ(result->statistics.samples, 9u);
+  EXPECT_GT(result->statistics.peak_samples, 0u);
+}
+
+struct Hostile {
+  const char* name;
+  std::string expr;
+};
+std::ostream& operator<<(std::ostream& out, const Hostile& hostile) { return out << hostile.name; }
+
+std::string Repeat(const std::string& text, int times) {
+  std::string all;
+  for (int i = 0; i < times; ++i) all += text;
+  return all;
+}
+
+class HostileQuery : public EngineTest, public testing::WithParamInterface<Hostile> {};
+
+// Each ends with an error that says what limit it met.
+TEST_P(HostileQuery, EndsInsideTheLimits) {
+  options_.max_samples = 100'000;
+  options_.timeout_ms = 5'000;
+  auto engine = NewEmbeddedEngine(storage_, options_, nullptr);
+  auto result = engine->Range(GetParam().expr, 0, 1'000 * kMinute, kMinute);
+  ASSERT_FALSE(result.ok());
+  EXPECT_FALSE(result.status().message().empty());
+  EXPECT_LT(result.status().message().size(), 4096u);
+}
+
+const Hostile kHostile[] = {
+    {"deep_parentheses", Repeat("(", 100'000) + "1" + Repeat(")", 100'000)},
+    {"deep_calls", Repeat("abs(", 50'000) + "up" + Repeat(")", 50'000)},
+    {"long_chain", "1" + Repeat("+1", 200'000)},
+    {"deep_unary", Repeat("-", 200'000) + "1"},
+    {"huge_regex", "{a=~\"" + Repeat("(x{1000}){1000}", 50) + "\"}"},
+    {"subquery_of_billions", "sum_over_time(requests_total[300y:1ms])"},
+    {"nested_subqueries", "max_over_time(max_over_time(max_over_time(requests_total[1y:1s])[1y:1s])[1y:1s])"},
+    {"cross_join", Repeat("requests_total * on () group_left () ", 3) + "requests_total"},
+    {"huge_range_function", "quantile_over_time(0.5, vector(1)[100d:1s])"},
+    {"endless_string", "\"" + std::string(1'000'000, 'x')},
+};
+INSTANTIATE_TEST_SUITE_P(Rows, HostileQuery, testing::ValuesIn(kHostile),
+                         [](const auto& info) { return std::string(info.param.name); });
 
 TEST(PromqlApi, ChecksAndFormats) {
   EXPECT_TRUE(CheckExpression("sum(rate(x[5m]))").ok());
