@@ -13,7 +13,7 @@
 #include "base/status.h"
 #include "base/thread_pool.h"
 #include "scrape/config.h"
-#include "scrape/http_config.h"
+#include "scrape/http_transport.h"
 #include "scrape/ingester.h"
 #include "scrape/target.h"
 #include "tsdb/appender.h"
@@ -84,6 +84,7 @@ class ScrapeLoop : public std::enable_shared_from_this<ScrapeLoop> {
   void Ingest();
   void WriteEnd();
   base::Status Send();
+  void SendAuthorized(const base::Result<http::Headers>& authorization);
   void OnReply(base::Result<http::Response> reply);
   ScrapeOutcome IngestReply(const base::Result<http::Response>& reply, int64_t t_ms, double duration_seconds)
       REQUIRES_LOCK(step_mu_);
