@@ -225,6 +225,7 @@ void ScrapeLoop::Count(const ScrapeOutcome& outcome) const {
   add(to.out_of_order, outcome.out_of_order);
   add(to.duplicate, outcome.duplicate);
   add(to.over_store_limit, outcome.over_store_limit);
+  add(to.exemplars, outcome.exemplars_refused);
 }
 
 }  // namespace tidewright::scrape

@@ -38,6 +38,7 @@ struct ScrapeInstruments {
   base::Counter* out_of_order = nullptr;
   base::Counter* duplicate = nullptr;
   base::Counter* over_store_limit = nullptr;
+  base::Counter* exemplars = nullptr;  // Refused ones.
 };
 
 // What all loops share. Borrowed; outlives every loop that is not stopped.

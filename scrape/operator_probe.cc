@@ -152,8 +152,7 @@ base::Result<base::Json> KubernetesSd(const OperatorObject& context, const base:
   const base::Json& attach = ObjectAt(sd, "attachMetadata");
   const bool knows_nodes = role == "pod" || role == "endpoints" || role == "endpointslice";
   if (HasValue(attach, "node") && knows_nodes) out["attach_metadata"]["node"] = attach["node"];
-  OperatorObject plain = context;
-  TW_RETURN_IF_ERROR(AddHttpSettings(plain, sd, /*files=*/false, &out));
+  TW_RETURN_IF_ERROR(AddHttpSettings(context, sd, /*files=*/false, &out));
   return out;
 }
 
