@@ -215,7 +215,7 @@ base::Status Ingester::TakeHistogram(const ExpositionParser& parser, Sample* sam
   auto take = [&](const auto& from, auto* to) {
     if (base::Status status = Validate(from); !status.ok()) return status.Annotate(place);
     *to = from;
-    sample->refusal = LimitResolution(config_->native_histogram_bucket_limit, max_schema_, to).Annotate(place);
+    refusal_ = LimitResolution(config_->native_histogram_bucket_limit, max_schema_, to).Annotate(place);
     return base::Status::Ok();
   };
   if (parser.histogram() != nullptr) {
@@ -258,7 +258,7 @@ void Ingester::AppendExemplars(const ExpositionParser& parser, tsdb::SeriesRef r
   if (batch.extended == nullptr) return;
   exemplars_.clear();
   parser.AppendExemplars(&exemplars_);
-  const bool of_histogram = sample.histogram != nullptr || sample.float_histogram != nullptr;
+  const bool of_histogram = sample.of_histogram();
   for (Exemplar& exemplar : exemplars_) {
     if (!exemplar.has_timestamp && !of_histogram) exemplar.timestamp_ms = sample.t;
     exemplar.has_timestamp = exemplar.has_timestamp || !of_histogram;
@@ -281,7 +281,7 @@ base::Status Ingester::AppendNew(const ExpositionParser& parser, const Sample& s
   }
   TW_RETURN_IF_ERROR(CheckLabels(labels));
   if (Over(++outcome->post_relabel)) return base::Status::Ok();  // The scrape fails once all samples are counted.
-  TW_RETURN_IF_ERROR(sample.refusal);
+  if (sample.of_histogram()) TW_RETURN_IF_ERROR(refusal_);
   auto ref = Store(0, labels, sample, batch);
   bool stored = false;
   TW_RETURN_IF_ERROR(Judge(ref.status(), outcome, &stored));
@@ -301,7 +301,7 @@ base::Status Ingester::AppendKnown(const ExpositionParser& parser, uint32_t inde
   SeriesCache::Entry& entry = cache_[index];
   if (entry.ref == 0) return base::Status::Ok();  // Dropped by metric relabelling.
   if (Over(++outcome->post_relabel)) return base::Status::Ok();
-  TW_RETURN_IF_ERROR(sample.refusal);
+  if (sample.of_histogram()) TW_RETURN_IF_ERROR(refusal_);
   bool stored = false;
   if (repeated && !sample.explicit_time) {
     return Judge(base::AlreadyExistsError("the series occurs twice"), outcome, &stored);

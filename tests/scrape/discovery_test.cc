@@ -218,7 +218,7 @@ class NameServer {
 };
 
 TEST_F(DiscoveryTest, DnsKnowsTheRecordTypes) {
-  using namespace std::string_literals;
+  using std::string_literals::operator""s;
   const std::string host = "\4host\7example\0"s, v6 = "\x20\x01\x0d\xb8"s + std::string(11, '\0') + "\1";
   NameServer server({{1, {"\x0a\0\0\1"s, "\x0a\0\0\2"s}},
                      {28, {v6}},

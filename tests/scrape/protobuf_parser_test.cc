@@ -9,7 +9,7 @@ namespace tidewright::scrape {
 namespace {
 
 using ::testing::HasSubstr;
-using namespace std::string_literals;
+using std::string_literals::operator""s;
 
 // A length-delimited field, or a delimited message with field 0.
 std::string Field(int field, const std::string& bytes) {
