@@ -64,6 +64,17 @@ void AddBodySize(const OperatorObject& context, base::Json* config) {
   if (!chosen.empty()) (*config)["body_size_limit"] = chosen;
 }
 
+// One instance is one shard, whose number is 0.
+base::Json OfOneShard(base::Json config) {
+  constexpr std::string_view kShard = "$(SHARD)";
+  for (auto& rule : config["relabel_configs"]) {
+    std::string regex = TextAt(rule, "regex");
+    const size_t at = regex.find(kShard);
+    if (at != std::string::npos) rule["regex"] = regex.replace(at, kShard.size(), "0");
+  }
+  return config;
+}
+
 base::Result<std::vector<base::Json>> ConvertEndpoints(const OperatorObject& context) {
   const bool service = context.kind == "ServiceMonitor";
   const std::string field = service ? "endpoints" : "podMetricsEndpoints";
@@ -213,14 +224,10 @@ base::Result<GlobalConfig> InstanceDefaults(const base::Json& prometheus) {
 base::Result<std::vector<ScrapeConfig>> DecodeConverted(const std::vector<base::Json>& scrape_configs,
                                                         const std::string& origin, const GlobalConfig& global,
                                                         std::vector<std::string>* warnings) {
-  base::Json document;
-  document["scrape_configs"] = scrape_configs;
-  // One instance is one shard.
-  std::string text = document.dump();
-  for (size_t at = text.find("$(SHARD)"); at != std::string::npos; at = text.find("$(SHARD)", at)) {
-    text.replace(at, 8, "0");
-  }
-  TW_ASSIGN_OR_RETURN(base::Node node, base::ParseYaml(text, origin));
+  base::Json document = {{"scrape_configs", base::Json::array()}};
+  for (const base::Json& config : scrape_configs) document["scrape_configs"].push_back(OfOneShard(config));
+  // Not through a text: secrets may be any bytes.
+  const base::Node node = base::NodeFromJson(document);
   base::ErrorList errors(origin);
   base::ObjectReader root(node, "", errors);
   DecodeContext context;
