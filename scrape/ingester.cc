@@ -238,6 +238,10 @@ base::Result<tsdb::SeriesRef> Ingester::Put(tsdb::SeriesRef ref, const tsdb::Lab
 base::Result<tsdb::SeriesRef> Ingester::Store(tsdb::SeriesRef ref, const tsdb::Labels& labels, const Sample& sample,
                                               Batch& batch) const {
   if (sample.t > latest_ms_) return base::OutOfRangeError("in the future");
+  // By far the most samples are these.
+  if (sample.start_ms == 0 && !sample.of_histogram()) {
+    return batch.appender->Append(ref, labels, sample.t, sample.value);
+  }
   if (sample.start_ms != 0 && sample.start_ms < sample.t) {
     Sample zero;
     zero.t = sample.start_ms;
@@ -255,7 +259,6 @@ base::Result<tsdb::SeriesRef> Ingester::Store(tsdb::SeriesRef ref, const tsdb::L
 // Without a time of their own they get the sample's, but those of histograms, which could not be told apart then.
 void Ingester::AppendExemplars(const ExpositionParser& parser, tsdb::SeriesRef ref, const Sample& sample, Batch& batch,
                                ScrapeOutcome* outcome) {
-  if (batch.extended == nullptr) return;
   exemplars_.clear();
   parser.AppendExemplars(&exemplars_);
   const bool of_histogram = sample.of_histogram();
@@ -290,7 +293,7 @@ base::Status Ingester::AppendNew(const ExpositionParser& parser, const Sample& s
   cache_.Visit(index);
   cache_[index].tracked = !sample.explicit_time || config_->track_timestamps_staleness;
   ++outcome->added;
-  AppendExemplars(parser, *ref, sample, batch, outcome);
+  if (batch.extended != nullptr) AppendExemplars(parser, *ref, sample, batch, outcome);
   return base::Status::Ok();
 }
 
@@ -316,7 +319,7 @@ base::Status Ingester::AppendKnown(const ExpositionParser& parser, uint32_t inde
   TW_RETURN_IF_ERROR(Judge(ref.status(), outcome, &stored));
   if (ref.ok()) entry.ref = *ref;
   entry.tracked = entry.tracked || !sample.explicit_time || config_->track_timestamps_staleness;
-  if (ref.ok()) AppendExemplars(parser, *ref, sample, batch, outcome);
+  if (batch.extended != nullptr && ref.ok()) AppendExemplars(parser, *ref, sample, batch, outcome);
   return base::Status::Ok();
 }
 
