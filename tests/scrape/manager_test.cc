@@ -234,10 +234,9 @@ TEST_F(ManagerTest, TargetFilesAreFollowed) {
   EXPECT_EQ(manager_->Targets().active[0].labels.Get("team"), "a");
   EXPECT_EQ(manager_->Targets().active[0].discovered.Get("__meta_filepath"), path);
   write(R"([{"targets": ["h:2"], "labels": {"team": "a"}}])");
-  clock_.Advance(kIntervalMs);
+  ScrapeOnce();
   ASSERT_TRUE(Eventually([&] { return targets() == 1; }));
   write("[{broken");
-  clock_.Advance(kIntervalMs);
   ScrapeOnce();
   EXPECT_EQ(targets(), 1u) << "a broken file keeps its targets";
 }
