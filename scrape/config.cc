@@ -260,9 +260,8 @@ void ReadPatterns(base::ObjectReader& root, const std::string& key, DecodeContex
 std::vector<ScrapeConfig> DecodeScrapeConfigList(base::ObjectReader& root, DecodeContext& context,
                                                  const GlobalConfig& global) {
   std::vector<ScrapeConfig> configs;
-  root.Objects("scrape_configs", [&](base::ObjectReader& reader) {
-    configs.push_back(DecodeScrapeConfig(reader, context, global));
-  });
+  root.Objects("scrape_configs",
+               [&](base::ObjectReader& reader) { configs.push_back(DecodeScrapeConfig(reader, context, global)); });
   return configs;
 }
 

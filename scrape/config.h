@@ -37,6 +37,23 @@ struct FileSdConfig {
   friend bool operator==(const FileSdConfig&, const FileSdConfig&) = default;
 };
 
+// http_sd_configs: target groups from a URL.
+struct HttpSdConfig {
+  std::string url;
+  base::Duration refresh_interval{60'000};
+  HttpClientConfig http;
+  friend bool operator==(const HttpSdConfig&, const HttpSdConfig&) = default;
+};
+
+// dns_sd_configs: targets from records of names.
+struct DnsSdConfig {
+  std::vector<std::string> names;
+  std::string type = "SRV";  // SRV, A, AAAA, MX or NS.
+  int64_t port = 0;          // Of the targets; SRV records have their own.
+  base::Duration refresh_interval{30'000};
+  friend bool operator==(const DnsSdConfig&, const DnsSdConfig&) = default;
+};
+
 // kubernetes_sd_configs. Only the cluster that the program itself talks to; see Config::warnings.
 struct KubernetesSdConfig {
   struct Selector {
@@ -105,6 +122,8 @@ struct ScrapeConfig : ScrapeDefaults {
   HttpClientConfig http;
   std::vector<TargetGroup> static_groups;
   std::vector<FileSdConfig> file_sd;
+  std::vector<HttpSdConfig> http_sd;
+  std::vector<DnsSdConfig> dns_sd;
   std::vector<KubernetesSdConfig> kubernetes_sd;
   std::vector<RelabelRule> relabel_rules;
   std::vector<RelabelRule> metric_relabel_rules;
@@ -135,6 +154,9 @@ base::Result<Config> LoadConfig(const std::string& path);
 
 // The target groups of a file_sd file (YAML or JSON). `path` becomes __meta_filepath and the source.
 base::Result<std::vector<TargetGroup>> ParseTargetFile(std::string_view text, const std::string& path);
+
+// The target groups of an http_sd reply (JSON). `url` becomes __meta_url and the source.
+base::Result<std::vector<TargetGroup>> ParseTargetReply(std::string_view text, const std::string& url);
 
 // The existing files that match glob patterns, sorted, each once. A pattern without '*' that matches nothing is left
 // out.

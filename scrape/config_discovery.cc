@@ -3,6 +3,7 @@
 #include <set>
 #include <utility>
 
+#include "base/json.h"
 #include "base/strings.h"
 #include "kube/meta.h"
 #include "scrape/config_sections.h"
@@ -11,15 +12,14 @@ namespace tidewright::scrape {
 namespace {
 
 constexpr std::string_view kUnsupported[] = {
-    "http_sd_configs",      "dns_sd_configs",          "consul_sd_configs",      "azure_sd_configs",
-    "gce_sd_configs",       "ec2_sd_configs",          "lightsail_sd_configs",   "ecs_sd_configs",
-    "msk_sd_configs",       "rds_sd_configs",          "elasticache_sd_configs", "aws_sd_configs",
-    "docker_sd_configs",    "digitalocean_sd_configs", "dockerswarm_sd_configs", "eureka_sd_configs",
-    "hetzner_sd_configs",   "ionos_sd_configs",        "kuma_sd_configs",        "linode_sd_configs",
-    "marathon_sd_configs",  "nerve_sd_configs",        "nomad_sd_configs",       "oci_sd_configs",
-    "openstack_sd_configs", "outscale_sd_configs",     "ovhcloud_sd_configs",    "puppetdb_sd_configs",
-    "scaleway_sd_configs",  "serverset_sd_configs",    "stackit_sd_configs",     "triton_sd_configs",
-    "uyuni_sd_configs",     "vultr_sd_configs",
+    "consul_sd_configs",      "azure_sd_configs",    "gce_sd_configs",       "ec2_sd_configs",
+    "lightsail_sd_configs",   "ecs_sd_configs",      "msk_sd_configs",       "rds_sd_configs",
+    "elasticache_sd_configs", "aws_sd_configs",      "docker_sd_configs",    "digitalocean_sd_configs",
+    "dockerswarm_sd_configs", "eureka_sd_configs",   "hetzner_sd_configs",   "ionos_sd_configs",
+    "kuma_sd_configs",        "linode_sd_configs",   "marathon_sd_configs",  "nerve_sd_configs",
+    "nomad_sd_configs",       "oci_sd_configs",      "openstack_sd_configs", "outscale_sd_configs",
+    "ovhcloud_sd_configs",    "puppetdb_sd_configs", "scaleway_sd_configs",  "serverset_sd_configs",
+    "stackit_sd_configs",     "triton_sd_configs",   "uyuni_sd_configs",     "vultr_sd_configs",
 };
 
 // {targets: [...], labels: {...}}: the members of static_configs and of target files.
@@ -169,19 +169,63 @@ void DecodeKubernetesSd(base::ObjectReader& reader, DecodeContext& context, Scra
   });
 }
 
-// http_sd_configs is checked because its errors are frequent; the other mechanisms are taken as they are.
-void CheckHttpSd(base::ObjectReader& reader, DecodeContext& context) {
+void DecodeHttpSd(base::ObjectReader& reader, DecodeContext& context, ScrapeConfig* config) {
   reader.Objects("http_sd_configs", [&](base::ObjectReader& r) {
-    std::string url;
-    base::Duration interval;
-    r.Optional("refresh_interval", &interval);
-    if (r.Required("url", &url)) {
-      bool scheme = url.substr(0, 7) == "http://" || url.substr(0, 8) == "https://";
-      if (!scheme) r.Error("url", base::Quoted(url) + " must start with http:// or https://");
-      if (scheme && !http::Url::Parse(url).ok()) r.Error("url", base::Quoted(url) + " has no host");
+    HttpSdConfig sd;
+    base::Duration interval{0};
+    if (r.Optional("refresh_interval", &interval) && interval.ms > 0) sd.refresh_interval = interval;
+    if (r.Required("url", &sd.url)) {
+      bool scheme = sd.url.substr(0, 7) == "http://" || sd.url.substr(0, 8) == "https://";
+      if (!scheme) r.Error("url", base::Quoted(sd.url) + " must start with http:// or https://");
+      if (scheme && !http::Url::Parse(sd.url).ok()) r.Error("url", base::Quoted(sd.url) + " has no host");
     }
-    DecodeHttpClient(r, context);
+    sd.http = DecodeHttpClient(r, context);
+    config->http_sd.push_back(std::move(sd));
   });
+}
+
+std::string Upper(std::string text) {
+  for (char& c : text) c = static_cast<char>(std::toupper(static_cast<unsigned char>(c)));
+  return text;
+}
+
+void DecodeDnsSd(base::ObjectReader& reader, ScrapeConfig* config) {
+  reader.Objects("dns_sd_configs", [&](base::ObjectReader& r) {
+    DnsSdConfig sd;
+    base::Duration interval{0};
+    r.Optional("names", &sd.names);
+    r.Optional("type", &sd.type);
+    sd.type = Upper(sd.type);
+    ReadCount(r, "port", &sd.port);
+    if (r.Optional("refresh_interval", &interval) && interval.ms > 0) sd.refresh_interval = interval;
+    if (sd.names.empty()) r.Error("names", "is empty; name at least one domain");
+    if (!OneOf(r, "type", sd.type, {"SRV", "A", "AAAA", "MX", "NS"})) return;
+    if (sd.type != "SRV" && sd.port == 0) r.Error("port", "is needed for records of type " + sd.type);
+    config->dns_sd.push_back(std::move(sd));
+  });
+}
+
+// Names `source`:0, 1, ... and adds a label to each group of a list.
+base::Result<std::vector<TargetGroup>> ParseTargetGroups(base::Node document, const std::string& source,
+                                                         const std::string& meta_label) {
+  std::vector<TargetGroup> groups;
+  if (document.IsNull()) return groups;
+  base::ErrorList errors(source);
+  base::Node wrapper;
+  wrapper.kind = base::Node::Kind::kMap;
+  wrapper.line = document.line;
+  wrapper.members.emplace_back("groups", std::move(document));
+  base::ObjectReader reader(wrapper, "", errors);
+  reader.Objects("groups", [&](base::ObjectReader& r) {
+    TargetGroup group = DecodeTargetGroup(r, NameScheme::kUtf8);
+    group.source = source + ":" + std::to_string(groups.size());
+    std::vector<tsdb::Label> labels(group.labels.begin(), group.labels.end());
+    labels.push_back({meta_label, source});
+    group.labels = tsdb::Labels::FromPairs(std::move(labels));
+    groups.push_back(std::move(group));
+  });
+  TW_RETURN_IF_ERROR(errors.ToStatus());
+  return groups;
 }
 
 }  // namespace
@@ -190,38 +234,28 @@ void DecodeDiscovery(base::ObjectReader& reader, DecodeContext& context, ScrapeC
   DecodeStatic(reader, context, config);
   DecodeFileSd(reader, context, config);
   DecodeKubernetesSd(reader, context, config);
-  CheckHttpSd(reader, context);
+  DecodeHttpSd(reader, context, config);
+  DecodeDnsSd(reader, config);
   for (std::string_view key : kUnsupported) {
     const base::Node* node = reader.Raw(key);
     if (node == nullptr) continue;
     if (node->kind != base::Node::Kind::kList) {
       reader.Error(key, "is not a list");
     } else if (!node->items.empty()) {
-      context.Warn(reader, key, "not supported yet; its targets are not scraped");
+      context.Warn(reader, key,
+                   "not supported; its targets are not scraped. Supported are static, file, http, dns and kubernetes");
     }
   }
 }
 
 base::Result<std::vector<TargetGroup>> ParseTargetFile(std::string_view text, const std::string& path) {
   TW_ASSIGN_OR_RETURN(base::Node document, base::ParseYaml(text, path));  // JSON is YAML, too.
-  std::vector<TargetGroup> groups;
-  if (document.IsNull()) return groups;
-  base::ErrorList errors(path);
-  base::Node wrapper;
-  wrapper.kind = base::Node::Kind::kMap;
-  wrapper.line = document.line;
-  wrapper.members.emplace_back("groups", std::move(document));
-  base::ObjectReader reader(wrapper, "", errors);
-  reader.Objects("groups", [&](base::ObjectReader& r) {
-    TargetGroup group = DecodeTargetGroup(r, NameScheme::kUtf8);
-    group.source = path + ":" + std::to_string(groups.size());
-    std::vector<tsdb::Label> labels(group.labels.begin(), group.labels.end());
-    labels.push_back({"__meta_filepath", path});
-    group.labels = tsdb::Labels::FromPairs(std::move(labels));
-    groups.push_back(std::move(group));
-  });
-  TW_RETURN_IF_ERROR(errors.ToStatus());
-  return groups;
+  return ParseTargetGroups(std::move(document), path, "__meta_filepath");
+}
+
+base::Result<std::vector<TargetGroup>> ParseTargetReply(std::string_view text, const std::string& url) {
+  TW_ASSIGN_OR_RETURN(base::Json document, base::ParseJson(text));
+  return ParseTargetGroups(base::NodeFromJson(document), url, "__meta_url");
 }
 
 }  // namespace tidewright::scrape

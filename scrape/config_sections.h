@@ -10,7 +10,7 @@
 
 namespace tidewright::scrape {
 
-// Reads static_configs, file_sd_configs, kubernetes_sd_configs into `config`; warns about every other mechanism.
+// Reads static_configs and the sections of every supported kind of discovery into `config`; warns about the others.
 void DecodeDiscovery(base::ObjectReader& reader, DecodeContext& context, ScrapeConfig* config);
 
 // The list `scrape_configs` of `root`, with the defaults of `global`. Job names are not compared.

@@ -1,5 +1,7 @@
 #include "scrape/discovery.h"
 
+#include <sys/stat.h>
+
 #include <algorithm>
 #include <map>
 #include <set>
@@ -12,7 +14,7 @@
 namespace tidewright::scrape {
 namespace {
 
-constexpr int64_t kMaxFileRefreshMs = 10'000;
+constexpr int64_t kFileLookMs = 1000;
 
 class StaticDiscoverer : public Discoverer {
  public:
@@ -45,6 +47,7 @@ class FileDiscoverer : public Discoverer {
 
  private:
   struct File {
+    std::string identity;
     std::string text;
     size_t groups = 0;
   };
@@ -61,13 +64,23 @@ class FileDiscoverer : public Discoverer {
     if (!changed.empty()) update_(std::move(changed));
     base::MutexLock lock(mu_);
     if (stopped_) return;
-    int64_t interval = std::clamp<int64_t>(config_.refresh_interval.ms, 1000, kMaxFileRefreshMs);
-    task_ = scheduler_.At(scheduler_.clock().NowMs() + interval, [this] { Refresh(); });
+    task_ = scheduler_.At(scheduler_.clock().NowMs() + kFileLookMs, [this] { Refresh(); });
+  }
+
+  // What changes with the content, without reading it: ConfigMap volumes put a symbolic link to another file in place.
+  static std::string IdentityOf(const std::string& path) {
+    struct stat info {};
+    if (stat(path.c_str(), &info) != 0) return "";
+    return std::to_string(info.st_dev) + ' ' + std::to_string(info.st_ino) + ' ' + std::to_string(info.st_size) + ' ' +
+           std::to_string(info.st_mtim.tv_sec) + ' ' + std::to_string(info.st_mtim.tv_nsec);
   }
 
   void ReadTargets(const std::string& path, std::vector<TargetGroup>* changed) {
-    auto text = base::ReadFile(path);
     File& file = files_[path];
+    std::string identity = IdentityOf(path);
+    if (!identity.empty() && identity == file.identity) return;
+    file.identity = std::move(identity);
+    auto text = base::ReadFile(path);
     std::string content = text.ok() ? *text : "unreadable: " + text.status().message();
     if (content == file.text) return;
     file.text = content;

@@ -10,6 +10,7 @@
 #include "base/thread_pool.h"
 #include "kube/shared_caches.h"
 #include "scrape/config.h"
+#include "scrape/http_transport.h"
 
 namespace tidewright::scrape {
 
@@ -28,9 +29,26 @@ class Discoverer {
 
 std::unique_ptr<Discoverer> NewStaticDiscoverer(std::vector<TargetGroup> groups);
 
-// Reads the files at once and then every refresh interval, at the latest every ten seconds. A file that cannot be read
-// or parsed keeps its previous groups and is logged once per content; a file that is gone loses them.
+// Reads the files at once and then looks at them once a second, whatever the refresh interval; it reads those that have
+// changed. A file that cannot be read or parsed keeps its previous groups and is logged once per content; a file that
+// is gone loses them.
 std::unique_ptr<Discoverer> NewFileDiscoverer(FileSdConfig config, base::Scheduler& scheduler);
+
+// Asks the URL at once and then every refresh interval. The reply must be JSON with status 200; whatever else comes
+// keeps the previous groups and is logged once until it changes.
+std::unique_ptr<Discoverer> NewHttpDiscoverer(HttpSdConfig config, base::Scheduler& scheduler,
+                                              const HttpTransport::Factory& factory);
+
+// Where names are looked up. Empty: what the system's resolver says (/etc/resolv.conf).
+struct DnsServer {
+  std::string address;  // Of an IPv4 name server.
+  uint16_t port = 53;
+};
+
+// Looks the names up at once and then every refresh interval, on a thread of its own, because a name server that does
+// not answer takes seconds. A lookup that fails keeps the name's previous targets; a name without records has none.
+std::unique_ptr<Discoverer> NewDnsDiscoverer(DnsSdConfig config, base::Scheduler& scheduler,
+                                             const DnsServer& server = {});
 
 // Follows the objects of the role in shared caches. Roles pod, node, service and endpoints; others deliver nothing.
 // Begins when everything that labels are made of has been listed; changes within half a second are delivered together.

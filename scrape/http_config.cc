@@ -1,6 +1,9 @@
 #include "scrape/http_config.h"
 
+#include <arpa/inet.h>
+
 #include <algorithm>
+#include <array>
 #include <tuple>
 
 #include "base/file.h"
@@ -9,8 +12,6 @@
 
 namespace tidewright::scrape {
 namespace {
-
-constexpr int64_t kCertificateCheckMs = 60'000;
 
 // Header fields that the client sets itself or that have fields of their own.
 constexpr std::string_view kReservedHeaders[] = {
@@ -68,23 +69,6 @@ void DecodeAuthorization(base::ObjectReader& reader, DecodeContext& context, Htt
   RefuseReference(reader, "credentials_ref");
 }
 
-void DecodeOauth2(base::ObjectReader& reader, DecodeContext& context) {
-  std::string client_id, token_url, grant_type = "client_credentials";
-  reader.Required("client_id", &client_id);
-  reader.Required("token_url", &token_url);
-  reader.Optional("grant_type", &grant_type);
-  DecodeInlineOrFile(reader, "client_secret", context);
-  RefuseReference(reader, "client_secret_ref");
-  DecodeInlineOrFile(reader, "client_certificate_key", context);
-  for (auto key :
-       {"client_certificate_key_id", "client_certificate_key_ref", "iss", "audience", "claims", "signature_algorithm",
-        "scopes", "endpoint_params", "proxy_url", "no_proxy", "proxy_from_environment", "proxy_connect_header"}) {
-    reader.Ignore(key);
-  }
-  HttpClientConfig tls;
-  reader.Object("tls_config", [&](base::ObjectReader& tls_reader) { DecodeTls(tls_reader, context, &tls); });
-}
-
 void DecodeBearerToken(base::ObjectReader& reader, DecodeContext& context, HttpClientConfig* config) {
   if (!reader.Has("bearer_token") && !reader.Has("bearer_token_file")) {
     reader.Ignore("bearer_token");
@@ -97,26 +81,44 @@ void DecodeBearerToken(base::ObjectReader& reader, DecodeContext& context, HttpC
   config->credentials = std::move(token);
 }
 
-void DecodeProxy(base::ObjectReader& reader, DecodeContext& context) {
-  std::string url, no_proxy;
-  bool from_environment = false;
-  reader.Optional("proxy_url", &url);
-  reader.Optional("no_proxy", &no_proxy);
-  reader.Optional("proxy_from_environment", &from_environment);
-  bool has_header = reader.Has("proxy_connect_header");
+void DecodeProxy(base::ObjectReader& reader, DecodeContext& context, ProxyConfig* proxy) {
+  reader.Optional("proxy_url", &proxy->url);
+  reader.Optional("no_proxy", &proxy->no_proxy);
+  reader.Optional("proxy_from_environment", &proxy->from_environment);
+  const bool has_header = reader.Has("proxy_connect_header"), any = !proxy->url.empty() || proxy->from_environment;
   reader.Ignore("proxy_connect_header");
-  if (!url.empty() && url.find("://") == std::string::npos && url[0] != '/') url = "//" + url;
-  if (url.substr(0, 3) == "://") reader.Error("proxy_url", "has no scheme; use for example http://proxy:3128");
-  if (!url.empty() && from_environment) reader.Error("proxy_url", "use either proxy_url or proxy_from_environment");
-  if (!no_proxy.empty() && from_environment) reader.Error("no_proxy", "use either no_proxy or proxy_from_environment");
-  if (!no_proxy.empty() && url.empty()) reader.Error("no_proxy", "needs proxy_url");
-  if (has_header && url.empty() && !from_environment) {
-    reader.Error("proxy_connect_header", "needs proxy_url or proxy_from_environment");
+  if (proxy->url.substr(0, 3) == "://") reader.Error("proxy_url", "has no scheme; use for example http://proxy:3128");
+  if (!proxy->url.empty() && proxy->from_environment) {
+    reader.Error("proxy_url", "use either proxy_url or proxy_from_environment");
   }
-  if (!url.empty()) context.Warn(reader, "proxy_url", "not supported yet; the peer is reached directly");
-  if (from_environment) {
-    context.Warn(reader, "proxy_from_environment", "not supported yet; the peer is reached directly");
+  if (!proxy->no_proxy.empty() && proxy->from_environment) {
+    reader.Error("no_proxy", "use either no_proxy or proxy_from_environment");
   }
+  if (!proxy->no_proxy.empty() && proxy->url.empty()) reader.Error("no_proxy", "needs proxy_url");
+  if (has_header && !any) reader.Error("proxy_connect_header", "needs proxy_url or proxy_from_environment");
+  if (has_header && any) context.Warn(reader, "proxy_connect_header", "not supported yet; the proxy does not get it");
+}
+
+Oauth2Config DecodeOauth2(base::ObjectReader& reader, DecodeContext& context) {
+  Oauth2Config oauth2;
+  reader.Required("client_id", &oauth2.client_id);
+  reader.Required("token_url", &oauth2.token_url);
+  reader.Optional("grant_type", &oauth2.grant_type);
+  oauth2.client_secret = DecodeInlineOrFile(reader, "client_secret", context);
+  RefuseReference(reader, "client_secret_ref");
+  reader.Optional("scopes", &oauth2.scopes);
+  reader.Optional("endpoint_params", &oauth2.endpoint_params);
+  DecodeInlineOrFile(reader, "client_certificate_key", context);
+  for (auto key : {"client_certificate_key_id", "client_certificate_key_ref", "iss", "audience", "claims",
+                   "signature_algorithm"}) {
+    reader.Ignore(key);
+  }
+  if (!oauth2.grant_type.empty() && oauth2.grant_type != "client_credentials") {
+    context.Warn(reader, "grant_type", "only client_credentials is supported yet; requests fail for want of a token");
+  }
+  DecodeProxy(reader, context, &oauth2.proxy);
+  reader.Object("tls_config", [&](base::ObjectReader& tls_reader) { DecodeTls(tls_reader, context, &oauth2); });
+  return oauth2;
 }
 
 void DecodeHeaders(base::ObjectReader& reader, DecodeContext& context, HttpClientConfig* config) {
@@ -167,15 +169,23 @@ base::Result<std::string> InlineOrFile::Read() const {
   return std::string(base::TrimSpace(content));
 }
 
-bool operator==(const HttpClientConfig& a, const HttpClientConfig& b) {
-  auto fields = [](const HttpClientConfig& c) {
-    return std::tie(c.username, c.password, c.authorization_type, c.credentials, c.ca, c.cert, c.key, c.server_name,
-                    c.insecure_skip_verify, c.follow_redirects, c.headers);
+bool operator==(const Oauth2Config& a, const Oauth2Config& b) {
+  auto fields = [](const Oauth2Config& c) {
+    return std::tie(c.ca, c.cert, c.key, c.server_name, c.insecure_skip_verify, c.client_id, c.client_secret,
+                    c.token_url, c.scopes, c.endpoint_params, c.grant_type, c.proxy);
   };
   return fields(a) == fields(b);
 }
 
-void DecodeTls(base::ObjectReader& reader, DecodeContext& context, HttpClientConfig* config) {
+bool operator==(const HttpClientConfig& a, const HttpClientConfig& b) {
+  auto fields = [](const HttpClientConfig& c) {
+    return std::tie(c.username, c.password, c.authorization_type, c.credentials, c.ca, c.cert, c.key, c.server_name,
+                    c.insecure_skip_verify, c.oauth2, c.proxy, c.follow_redirects, c.headers);
+  };
+  return fields(a) == fields(b);
+}
+
+void DecodeTls(base::ObjectReader& reader, DecodeContext& context, TlsConfig* config) {
   config->ca = DecodeInlineOrFile(reader, "ca", context);
   config->cert = DecodeInlineOrFile(reader, "cert", context);
   config->key = DecodeInlineOrFile(reader, "key", context);
@@ -201,14 +211,12 @@ HttpClientConfig DecodeHttpClient(base::ObjectReader& reader, DecodeContext& con
   CheckOneAuthentication(reader);
   reader.Object("basic_auth", [&](base::ObjectReader& r) { DecodeBasicAuth(r, context, &config); });
   reader.Object("authorization", [&](base::ObjectReader& r) { DecodeAuthorization(r, context, &config); });
-  if (reader.Object("oauth2", [&](base::ObjectReader& r) { DecodeOauth2(r, context); })) {
-    context.Warn(reader, "oauth2", "not supported yet; requests are sent without a token");
-  }
+  reader.Object("oauth2", [&](base::ObjectReader& r) { config.oauth2 = DecodeOauth2(r, context); });
   DecodeBearerToken(reader, context, &config);
   reader.Object("tls_config", [&](base::ObjectReader& r) { DecodeTls(r, context, &config); });
   reader.Optional("follow_redirects", &config.follow_redirects);
   reader.Optional("enable_http2", &http2);
-  DecodeProxy(reader, context);
+  DecodeProxy(reader, context, &config.proxy);
   DecodeHeaders(reader, context, &config);
   return config;
 }
@@ -234,29 +242,69 @@ base::Result<http::Headers> RequestHeaders(const HttpClientConfig& config) {
   return headers;
 }
 
-base::Result<http::ClientTls> HttpTransport::ReadTls() const {
-  http::ClientTls tls;
-  TW_ASSIGN_OR_RETURN(tls.ca_pem, config_.ca.Read());
-  TW_ASSIGN_OR_RETURN(tls.certificate_pem, config_.cert.Read());
-  TW_ASSIGN_OR_RETURN(tls.private_key_pem, config_.key.Read());
-  tls.server_name = config_.server_name;
-  tls.insecure_skip_verify = config_.insecure_skip_verify;
-  return tls;
+namespace {
+
+struct IpAddress {
+  std::array<unsigned char, 16> bytes{};
+  size_t size = 0;  // 4 or 16; 0 when the text is no address.
+};
+
+IpAddress ParseIp(const std::string& text) {
+  IpAddress ip;
+  if (inet_pton(AF_INET, text.c_str(), ip.bytes.data()) == 1)
+    ip.size = 4;
+  else if (inet_pton(AF_INET6, text.c_str(), ip.bytes.data()) == 1)
+    ip.size = 16;
+  return ip;
 }
 
-base::Result<std::shared_ptr<http::Client>> HttpTransport::Client(int64_t now_ms) {
-  base::MutexLock lock(mu_);
-  if (client_ != nullptr && now_ms - checked_ms_ < kCertificateCheckMs) return client_;
-  TW_ASSIGN_OR_RETURN(http::ClientTls tls, ReadTls());
-  checked_ms_ = now_ms;
-  std::string fingerprint = tls.ca_pem + '\n' + tls.certificate_pem + '\n' + tls.private_key_pem;
-  if (client_ != nullptr && fingerprint == fingerprint_) return client_;
-  http::ClientOptions options;
-  options.tls = std::move(tls);
-  TW_ASSIGN_OR_RETURN(std::unique_ptr<http::Client> client, factory_(options));
-  client_ = std::move(client);
-  fingerprint_ = std::move(fingerprint);
-  return client_;
+bool IsLoopback(const std::string& host) {
+  const IpAddress ip = ParseIp(host);
+  static constexpr std::array<unsigned char, 16> kLoopback6 = {0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 1};
+  return host == "localhost" || (ip.size == 4 && ip.bytes[0] == 127) || (ip.size == 16 && ip.bytes == kLoopback6);
+}
+
+bool InNetwork(const IpAddress& ip, const IpAddress& network, int64_t bits) {
+  if (ip.size != network.size || bits < 0 || bits > static_cast<int64_t>(ip.size) * 8) return false;
+  for (int64_t i = 0; i < bits; ++i) {
+    const int shift = 7 - static_cast<int>(i % 8);
+    const auto at = static_cast<size_t>(i / 8);
+    if (((ip.bytes[at] ^ network.bytes[at]) >> shift & 1) != 0) return false;
+  }
+  return true;
+}
+
+bool MatchesEntry(std::string entry, const std::string& host, uint16_t port) {
+  const IpAddress ip = ParseIp(host);
+  if (size_t slash = entry.find('/'); slash != std::string::npos) {
+    int64_t bits = -1;
+    return base::ParseInt64(entry.substr(slash + 1), &bits) && InNetwork(ip, ParseIp(entry.substr(0, slash)), bits);
+  }
+  if (const IpAddress own = ParseIp(entry); own.size > 0) return ip.size == own.size && ip.bytes == own.bytes;
+  int64_t wanted = 0;
+  size_t colon = entry.rfind(':');
+  if (colon != std::string::npos && base::ParseInt64(entry.substr(colon + 1), &wanted)) {
+    if (wanted != port) return false;
+    entry.resize(colon);
+    if (entry.size() > 2 && entry.front() == '[' && entry.back() == ']') entry = entry.substr(1, entry.size() - 2);
+    if (const IpAddress own = ParseIp(entry); own.size > 0) return ip.size == own.size && ip.bytes == own.bytes;
+  }
+  if (entry.substr(0, 2) == "*.") entry.erase(0, 1);
+  if (entry.empty()) return false;
+  if (entry[0] != '.' && base::EqualsIgnoreCase(entry, host)) return true;
+  const std::string suffix = entry[0] == '.' ? entry : "." + entry;
+  return host.size() > suffix.size() && base::EqualsIgnoreCase(host.substr(host.size() - suffix.size()), suffix);
+}
+
+}  // namespace
+
+bool BypassesProxy(std::string_view no_proxy, const std::string& host, uint16_t port) {
+  if (IsLoopback(host)) return true;
+  for (const std::string& part : base::Split(no_proxy, ',')) {
+    const std::string entry(base::TrimSpace(part));
+    if (entry == "*" || MatchesEntry(entry, host, port)) return true;
+  }
+  return false;
 }
 
 }  // namespace tidewright::scrape

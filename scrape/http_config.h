@@ -3,15 +3,14 @@
 
 #include <cstdint>
 #include <map>
-#include <memory>
+#include <optional>
 #include <string>
 #include <string_view>
 #include <vector>
 
 #include "base/document.h"
-#include "base/mutex.h"
 #include "base/status.h"
-#include "http/client.h"
+#include "http/message.h"
 #include "scrape/relabel.h"
 
 namespace tidewright::scrape {
@@ -43,13 +42,38 @@ struct HttpHeaderConfig {
   friend bool operator==(const HttpHeaderConfig&, const HttpHeaderConfig&) = default;
 };
 
-struct HttpClientConfig {
+// tls_config.
+struct TlsConfig {
+  InlineOrFile ca, cert, key;
+  std::string server_name;
+  bool insecure_skip_verify = false;
+};
+
+struct ProxyConfig {
+  std::string url;       // "" for none.
+  std::string no_proxy;  // Hosts that are reached directly; see BypassesProxy().
+  bool from_environment = false;
+  friend bool operator==(const ProxyConfig&, const ProxyConfig&) = default;
+};
+
+// The OAuth 2 grant "client credentials" (RFC 6749, section 4.4).
+struct Oauth2Config : TlsConfig {
+  std::string client_id;
+  InlineOrFile client_secret;
+  std::string token_url;
+  std::vector<std::string> scopes;
+  std::map<std::string, std::string> endpoint_params;  // Further fields of the token request.
+  std::string grant_type = "client_credentials";       // Others are read and not supported.
+  ProxyConfig proxy;
+  friend bool operator==(const Oauth2Config& a, const Oauth2Config& b);
+};
+
+struct HttpClientConfig : TlsConfig {
   InlineOrFile username, password;  // basic_auth.
   std::string authorization_type;   // "Bearer" unless given; "" without authorization.
   InlineOrFile credentials;         // authorization or bearer_token.
-  InlineOrFile ca, cert, key;       // tls_config.
-  std::string server_name;
-  bool insecure_skip_verify = false;
+  std::optional<Oauth2Config> oauth2;
+  ProxyConfig proxy;
   bool follow_redirects = true;
   std::map<std::string, HttpHeaderConfig> headers;
   bool customized = false;  // Anything at all was written; not part of equality.
@@ -60,30 +84,14 @@ struct HttpClientConfig {
 // enable_http2, proxy settings, http_headers).
 HttpClientConfig DecodeHttpClient(base::ObjectReader& reader, DecodeContext& context);
 // Reads only a tls_config mapping into `config`.
-void DecodeTls(base::ObjectReader& reader, DecodeContext& context, HttpClientConfig* config);
+void DecodeTls(base::ObjectReader& reader, DecodeContext& context, TlsConfig* config);
 
-// Authorization and custom header fields for one request; files are read anew, because tokens rotate.
+// Authorization, but for OAuth 2, and custom header fields for one request; files are read anew, because tokens rotate.
 base::Result<http::Headers> RequestHeaders(const HttpClientConfig& config);
 
-// An http::Client for a configuration, made on first use and made anew when a certificate file has changed (looked at
-// once a minute). Thread-safe.
-class HttpTransport {
- public:
-  using Factory = std::function<base::Result<std::unique_ptr<http::Client>>(const http::ClientOptions&)>;
-  HttpTransport(HttpClientConfig config, Factory factory) : config_(std::move(config)), factory_(std::move(factory)) {}
-
-  const HttpClientConfig& config() const { return config_; }
-  base::Result<std::shared_ptr<http::Client>> Client(int64_t now_ms);
-
- private:
-  base::Result<http::ClientTls> ReadTls() const;
-
-  const HttpClientConfig config_;
-  const Factory factory_;
-  base::Mutex mu_;
-  std::shared_ptr<http::Client> client_ GUARDED_BY(mu_);
-  std::string fingerprint_ GUARDED_BY(mu_);  // Of the certificates that client_ was made with.
-  int64_t checked_ms_ GUARDED_BY(mu_) = 0;
-};
+// Whether `host` is to be reached without a proxy: "localhost" and loopback addresses are, and what the comma-separated
+// list names: host names with everything below them (".x" without x itself), IP addresses, networks (10.0.0.0/8), each
+// with an optional port; "*" is everything.
+bool BypassesProxy(std::string_view no_proxy, const std::string& host, uint16_t port);
 
 }  // namespace tidewright::scrape

@@ -219,7 +219,7 @@ base::Status Ingester::TakeHistogram(const ExpositionParser& parser, Sample* sam
   auto take = [&](const auto& from, auto* to) {
     if (base::Status status = Validate(from); !status.ok()) return status.Annotate(place);
     *to = from;
-    sample->refusal = LimitResolution(config_->native_histogram_bucket_limit, max_schema_, to).Annotate(place);
+    refusal_ = LimitResolution(config_->native_histogram_bucket_limit, max_schema_, to).Annotate(place);
     return base::Status::Ok();
   };
   if (parser.histogram() != nullptr) {
@@ -242,6 +242,10 @@ base::Result<tsdb::SeriesRef> Ingester::Put(tsdb::SeriesRef ref, const tsdb::Lab
 base::Result<tsdb::SeriesRef> Ingester::Store(tsdb::SeriesRef ref, const tsdb::Labels& labels, const Sample& sample,
                                               ScrapeSink& sink) const {
   if (sample.t > latest_ms_) return base::OutOfRangeError("in the future");
+  // By far the most samples are these.
+  if (sample.start_ms == 0 && !sample.of_histogram()) {
+    return sink.appender->Append(ref, labels, sample.t, sample.value);
+  }
   if (sample.start_ms != 0 && sample.start_ms < sample.t) {
     Sample zero;
     zero.t = sample.start_ms;
@@ -259,7 +263,7 @@ base::Result<tsdb::SeriesRef> Ingester::Store(tsdb::SeriesRef ref, const tsdb::L
 // Without a time of their own they get the sample's, but those of histograms, which could not be told apart then.
 void Ingester::TakeExemplars(const ExpositionParser& parser, const Sample& sample) {
   parser.AppendExemplars(&exemplars_);
-  const bool of_histogram = sample.histogram != nullptr || sample.float_histogram != nullptr;
+  const bool of_histogram = sample.of_histogram();
   for (Exemplar& exemplar : exemplars_) {
     if (!exemplar.has_timestamp && !of_histogram) exemplar.timestamp_ms = sample.t;
     exemplar.has_timestamp = exemplar.has_timestamp || !of_histogram;
@@ -287,7 +291,7 @@ base::Status Ingester::AppendNew(const ExpositionParser& parser, const Sample& s
   }
   TW_RETURN_IF_ERROR(CheckLabels(labels));
   if (Over(++outcome->post_relabel)) return base::Status::Ok();  // The scrape fails once all samples are counted.
-  TW_RETURN_IF_ERROR(sample.refusal);
+  if (sample.of_histogram()) TW_RETURN_IF_ERROR(refusal_);
   TW_RETURN_IF_ERROR(FlushKnown(parser, sink, outcome));
   auto ref = Store(0, labels, sample, sink);
   bool stored = false;
@@ -308,7 +312,7 @@ base::Status Ingester::AppendKnown(const ExpositionParser& parser, uint32_t inde
   SeriesCache::Entry& entry = cache_[index];
   if (entry.ref == 0) return base::Status::Ok();  // Dropped by metric relabelling.
   if (Over(++outcome->post_relabel)) return base::Status::Ok();
-  TW_RETURN_IF_ERROR(sample.refusal);
+  if (sample.of_histogram()) TW_RETURN_IF_ERROR(refusal_);
   bool stored = false;
   if (repeated && !sample.explicit_time) {
     return Judge(base::AlreadyExistsError("the series occurs twice"), outcome, &stored);

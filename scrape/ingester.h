@@ -71,7 +71,7 @@ class Ingester {
     // One of the two for histograms.
     const tsdb::Histogram* histogram = nullptr;
     const tsdb::FloatHistogram* float_histogram = nullptr;
-    base::Status refusal;  // Why the histogram, and the scrape with it, is refused; OK otherwise.
+    bool of_histogram() const { return histogram != nullptr || float_histogram != nullptr; }
   };
   // Samples of known series at the time of the scrape that are numbers and nothing else, on their way to the store.
   struct KnownSamples {
@@ -135,6 +135,7 @@ class Ingester {
   // The histogram and the exemplars at hand.
   tsdb::Histogram histogram_;
   tsdb::FloatHistogram float_histogram_;
+  base::Status refusal_;  // Why the histogram at hand, and the scrape with it, is refused.
   std::vector<Exemplar> exemplars_;
 };
 

@@ -111,27 +111,45 @@ void ScrapeLoop::Request() {
 }
 
 base::Status ScrapeLoop::Send() {
-  std::shared_ptr<const ScrapeConfig> config;
   std::shared_ptr<HttpTransport> transport;
-  Target target;
   {
     base::MutexLock lock(mu_);
     if (stopped_) return base::CancelledError("the target is not scraped any more");
     if (!forced_error_.ok()) return forced_error_;
-    config = config_;
     transport = transport_;
-    target = target_;
   }
-  TW_ASSIGN_OR_RETURN(std::shared_ptr<http::Client> client, transport->Client(context_.clock.NowMs()));
-  TW_ASSIGN_OR_RETURN(http::Headers authorization, RequestHeaders(config->http));
+  transport->Authorize(context_.clock.NowMs(), [self = shared_from_this()](base::Result<http::Headers> authorization) {
+    self->SendAuthorized(authorization);
+  });
+  return base::Status::Ok();
+}
+
+// On a thread of the pool, or on one of the client that fetched a token.
+void ScrapeLoop::SendAuthorized(const base::Result<http::Headers>& authorization) {
+  std::shared_ptr<const ScrapeConfig> config;
+  std::shared_ptr<http::Client> client;
+  Target target;
+  base::Status failure = authorization.status();
+  {
+    base::MutexLock lock(mu_);
+    if (stopped_) return;
+    if (failure.code() == base::Code::kAborted) return Schedule(0, &ScrapeLoop::Request);
+    config = config_;
+    target = target_;
+    if (failure.ok()) {
+      auto made = transport_->Client(context_.clock.NowMs(), target.url);
+      failure = made.status();
+      if (made.ok()) client = *made;
+    }
+  }
+  if (!failure.ok()) return OnReply(failure);
   http::ClientRequest request = BuildRequest(*config, target);
   if (config->limits.body_size <= 0) request.max_body_bytes = kMaxBodyBytes;
-  for (const auto& [name, value] : authorization) request.headers.Add(name, value);
+  for (const auto& [name, value] : *authorization) request.headers.Add(name, value);
   // The callback keeps this loop and not the client: a client must not be destroyed on its own thread.
   client->SendAsync(std::move(request), [self = shared_from_this()](base::Result<http::Response> reply) {
     self->OnReply(std::move(reply));
   });
-  return base::Status::Ok();
 }
 
 // On a thread of the HTTP client, which must not be held up: the samples are taken on the pool.
@@ -207,6 +225,7 @@ void ScrapeLoop::Count(const ScrapeOutcome& outcome) const {
   add(to.out_of_order, outcome.out_of_order);
   add(to.duplicate, outcome.duplicate);
   add(to.over_store_limit, outcome.over_store_limit);
+  add(to.exemplars, outcome.exemplars_refused);
 }
 
 }  // namespace tidewright::scrape

@@ -13,7 +13,7 @@
 #include "base/status.h"
 #include "base/thread_pool.h"
 #include "scrape/config.h"
-#include "scrape/http_config.h"
+#include "scrape/http_transport.h"
 #include "scrape/ingester.h"
 #include "scrape/target.h"
 #include "tsdb/appender.h"
@@ -38,6 +38,7 @@ struct ScrapeInstruments {
   base::Counter* out_of_order = nullptr;
   base::Counter* duplicate = nullptr;
   base::Counter* over_store_limit = nullptr;
+  base::Counter* exemplars = nullptr;  // Refused ones.
 };
 
 // What all loops share. Borrowed; outlives every loop that is not stopped.
@@ -84,6 +85,7 @@ class ScrapeLoop : public std::enable_shared_from_this<ScrapeLoop> {
   void Ingest();
   void WriteEnd();
   base::Status Send();
+  void SendAuthorized(const base::Result<http::Headers>& authorization);
   void OnReply(base::Result<http::Response> reply);
   ScrapeOutcome IngestReply(const base::Result<http::Response>& reply, int64_t t_ms, double duration_seconds)
       REQUIRES_LOCK(step_mu_);

@@ -21,6 +21,8 @@ ScrapeInstruments MakeInstruments(base::MetricRegistry* metrics) {
   to.out_of_order = refused("out_of_order");
   to.duplicate = refused("duplicate");
   to.over_store_limit = refused("series_limit");
+  to.exemplars = &metrics->GetCounter("tidewright_scrape_exemplars_refused_total",
+                                      "Exemplars that were older than their series' newest one, or too long.");
   return to;
 }
 

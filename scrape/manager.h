@@ -14,7 +14,7 @@
 #include "base/thread_pool.h"
 #include "kube/shared_caches.h"
 #include "scrape/config.h"
-#include "scrape/http_config.h"
+#include "scrape/http_transport.h"
 #include "scrape/loop.h"
 #include "scrape/pool.h"
 #include "tsdb/appender.h"

@@ -31,6 +31,7 @@ base::Status AddEndpoint(const OperatorObject& context, const base::Json& endpoi
 // Labels of the object behind a target that become labels of the target.
 void AddTargetLabels(const base::Json& names, const std::string& role, base::Json* rules) {
   for (const auto& name : names) {
+    if (!name.is_string()) continue;  // kube-apiserver lets nothing else pass.
     const std::string label = SanitizedName(name.get<std::string>());
     rules->push_back(RelabelJson({kMeta + role + "_label_" + label}, "(.+)", label, "${1}"));
   }

@@ -31,12 +31,23 @@ int64_t CountAt(const base::Json& object, std::string_view key) {
   return value.is_number_integer() ? value.get<int64_t>() : 0;
 }
 
+// "sampleLimit" -> "enforcedSampleLimit"
+std::string Enforced(std::string field) {
+  field[0] = static_cast<char>(std::toupper(static_cast<unsigned char>(field[0])));
+  return "enforced" + field;
+}
+
+constexpr std::pair<const char*, const char*> kCounts[] = {{"sampleLimit", "sample_limit"},
+                                                           {"targetLimit", "target_limit"},
+                                                           {"labelLimit", "label_limit"},
+                                                           {"labelNameLengthLimit", "label_name_length_limit"},
+                                                           {"labelValueLengthLimit", "label_value_length_limit"},
+                                                           {"keepDroppedTargets", "keep_dropped_targets"}};
+
 // The lower of the user's limit and the instance's. Where the user has none the job has none of its own, and the global
 // one applies.
 void AddCount(const OperatorObject& context, const std::string& field, const std::string& as, base::Json* config) {
-  std::string enforced_field = "enforced" + field;
-  enforced_field[8] = static_cast<char>(std::toupper(static_cast<unsigned char>(enforced_field[8])));
-  const int64_t user = CountAt(context.spec, field), enforced = CountAt(context.prometheus, enforced_field);
+  const int64_t user = CountAt(context.spec, field), enforced = CountAt(context.prometheus, Enforced(field));
   if (!HasValue(context.spec, field) || (user == 0 && enforced > 0)) return;
   (*config)[as] = enforced > 0 ? std::min(user, enforced) : user;
 }
@@ -51,6 +62,17 @@ void AddBodySize(const OperatorObject& context, base::Json* config) {
   const bool lower = bytes(user) == 0 || (bytes(enforced) > 0 && bytes(enforced) < bytes(user));
   const std::string& chosen = !enforced.empty() && lower ? enforced : user;
   if (!chosen.empty()) (*config)["body_size_limit"] = chosen;
+}
+
+// One instance is one shard, whose number is 0.
+base::Json OfOneShard(base::Json config) {
+  constexpr std::string_view kShard = "$(SHARD)";
+  for (auto& rule : config["relabel_configs"]) {
+    std::string regex = TextAt(rule, "regex");
+    const size_t at = regex.find(kShard);
+    if (at != std::string::npos) rule["regex"] = regex.replace(at, kShard.size(), "0");
+  }
+  return config;
 }
 
 base::Result<std::vector<base::Json>> ConvertEndpoints(const OperatorObject& context) {
@@ -118,12 +140,7 @@ void AddHonor(const OperatorObject& context, const base::Json& from, bool always
 }
 
 void AddLimits(const OperatorObject& context, base::Json* config) {
-  AddCount(context, "sampleLimit", "sample_limit", config);
-  AddCount(context, "targetLimit", "target_limit", config);
-  AddCount(context, "labelLimit", "label_limit", config);
-  AddCount(context, "labelNameLengthLimit", "label_name_length_limit", config);
-  AddCount(context, "labelValueLengthLimit", "label_value_length_limit", config);
-  AddCount(context, "keepDroppedTargets", "keep_dropped_targets", config);
+  for (auto [field, as] : kCounts) AddCount(context, field, as, config);
   AddBodySize(context, config);
 }
 
@@ -184,17 +201,33 @@ base::Result<std::vector<base::Json>> OperatorConverter::Convert(const base::Jso
   return std::vector<base::Json>{std::move(config)};
 }
 
+base::Result<GlobalConfig> InstanceDefaults(const base::Json& prometheus) {
+  base::Json global = {{"scrape_interval", "30s"}, {"evaluation_interval", "30s"}};
+  for (auto [field, as] : {std::pair{"scrapeInterval", "scrape_interval"},
+                           {"scrapeTimeout", "scrape_timeout"},
+                           {"evaluationInterval", "evaluation_interval"}}) {
+    if (!TextAt(prometheus, field).empty()) global[as] = TextAt(prometheus, field);
+  }
+  CopyMember(prometheus, "scrapeProtocols", &global, "scrape_protocols");
+  for (auto [field, as] : kCounts) {
+    const int64_t own = CountAt(prometheus, field), enforced = CountAt(prometheus, Enforced(field));
+    global[as] = own > 0 && enforced > 0 ? std::min(own, enforced) : std::max(own, enforced);
+  }
+  for (auto field : {"bodySizeLimit", "enforcedBodySizeLimit"}) {
+    if (!TextAt(prometheus, field).empty()) global["body_size_limit"] = TextAt(prometheus, field);
+  }
+  base::Json document = {{"global", std::move(global)}};
+  TW_ASSIGN_OR_RETURN(Config config, ParseConfig(document.dump(), "Prometheus"));
+  return config.global;
+}
+
 base::Result<std::vector<ScrapeConfig>> DecodeConverted(const std::vector<base::Json>& scrape_configs,
                                                         const std::string& origin, const GlobalConfig& global,
                                                         std::vector<std::string>* warnings) {
-  base::Json document;
-  document["scrape_configs"] = scrape_configs;
-  // One instance is one shard.
-  std::string text = document.dump();
-  for (size_t at = text.find("$(SHARD)"); at != std::string::npos; at = text.find("$(SHARD)", at)) {
-    text.replace(at, 8, "0");
-  }
-  TW_ASSIGN_OR_RETURN(base::Node node, base::ParseYaml(text, origin));
+  base::Json document = {{"scrape_configs", base::Json::array()}};
+  for (const base::Json& config : scrape_configs) document["scrape_configs"].push_back(OfOneShard(config));
+  // Not through a text: secrets may be any bytes.
+  const base::Node node = base::NodeFromJson(document);
   base::ErrorList errors(origin);
   base::ObjectReader root(node, "", errors);
   DecodeContext context;

@@ -38,7 +38,11 @@ class OperatorConverter {
   const ReferenceLookup lookup_;
 };
 
-// Reads what Convert() gave, with the defaults of `global`. Warnings go to `warnings`, which may be null.
+// The section `global` that an instance stands for: its timing, protocols and limits, enforced limits included.
+base::Result<GlobalConfig> InstanceDefaults(const base::Json& prometheus);
+
+// Reads what Convert() gave, with the defaults of `global` (see InstanceDefaults(); jobs rely on its limits). Warnings
+// go to `warnings`, which may be null.
 base::Result<std::vector<ScrapeConfig>> DecodeConverted(const std::vector<base::Json>& scrape_configs,
                                                         const std::string& origin, const GlobalConfig& global,
                                                         std::vector<std::string>* warnings);

@@ -53,7 +53,7 @@ void AddProbeParams(const OperatorObject& context, base::Json* config) {
 }
 
 void AddStaticTargets(const OperatorObject& context, const base::Json& targets, base::Json* config) {
-  base::Json labels = HasValue(targets, "labels") ? targets["labels"] : base::Json::object();
+  base::Json labels = ObjectAt(targets, "labels").is_object() ? targets["labels"] : base::Json::object();
   if (TextAt(labels, "namespace").empty()) labels["namespace"] = context.ns;
   base::Json group = {{"targets", ObjectAt(targets, "static")}, {"labels", std::move(labels)}};
   (*config)["static_configs"] = base::Json::array({std::move(group)});
@@ -78,8 +78,9 @@ base::Status AddIngressTargets(const OperatorObject& context, const base::Json& 
 
 base::Status AddProbeTargets(const OperatorObject& context, base::Json* rules, base::Json* config) {
   const base::Json& targets = ObjectAt(context.spec, "targets");
-  const bool fixed = HasValue(targets, "staticConfig");
-  if (!fixed && !HasValue(targets, "ingress")) return Invalid("targets: has neither staticConfig nor ingress; set one");
+  const bool fixed = ObjectAt(targets, "staticConfig").is_object();
+  if (!fixed && !ObjectAt(targets, "ingress").is_object())
+    return Invalid("targets: has neither staticConfig nor ingress; set one");
   const base::Json& chosen = targets[fixed ? "staticConfig" : "ingress"];
   if (fixed) {
     AddStaticTargets(context, chosen, config);
@@ -152,8 +153,7 @@ base::Result<base::Json> KubernetesSd(const OperatorObject& context, const base:
   const base::Json& attach = ObjectAt(sd, "attachMetadata");
   const bool knows_nodes = role == "pod" || role == "endpoints" || role == "endpointslice";
   if (HasValue(attach, "node") && knows_nodes) out["attach_metadata"]["node"] = attach["node"];
-  OperatorObject plain = context;
-  TW_RETURN_IF_ERROR(AddHttpSettings(plain, sd, /*files=*/false, &out));
+  TW_RETURN_IF_ERROR(AddHttpSettings(context, sd, /*files=*/false, &out));
   return out;
 }
 

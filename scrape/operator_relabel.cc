@@ -124,7 +124,7 @@ base::Status AddSelectorRules(const base::Json& selector, const std::string& rol
   };
   if (const base::Json& labels = ObjectAt(selector, "matchLabels"); labels.is_object()) {
     for (const auto& [key, value] : labels.items()) {
-      rules->push_back(RelabelJson(sources(key, true), "(" + value.get<std::string>() + ");true", "", "", "keep"));
+      rules->push_back(RelabelJson(sources(key, true), "(" + TextAt(labels, key) + ");true", "", "", "keep"));
     }
   }
   for (const auto& expression : ObjectAt(selector, "matchExpressions")) {
@@ -144,7 +144,7 @@ base::Status AddSelectorRules(const base::Json& selector, const std::string& rol
 base::Result<std::string> SelectorText(const base::Json& selector) {
   std::multimap<std::string, std::string> requirements;
   if (const base::Json& labels = ObjectAt(selector, "matchLabels"); labels.is_object()) {
-    for (const auto& [key, value] : labels.items()) requirements.emplace(key, key + "=" + value.get<std::string>());
+    for (const auto& [key, value] : labels.items()) requirements.emplace(key, key + "=" + TextAt(labels, key));
   }
   for (const auto& expression : ObjectAt(selector, "matchExpressions")) {
     TW_RETURN_IF_ERROR(CheckExpression(expression));

@@ -12,7 +12,8 @@ constexpr size_t kKeepDropped = 1000;
 constexpr int64_t kDiscoveryGraceMs = 10'000;
 
 bool SameDiscovery(const ScrapeConfig& a, const ScrapeConfig& b) {
-  return a.static_groups == b.static_groups && a.file_sd == b.file_sd && a.kubernetes_sd == b.kubernetes_sd;
+  return a.static_groups == b.static_groups && a.file_sd == b.file_sd && a.http_sd == b.http_sd &&
+         a.dns_sd == b.dns_sd && a.kubernetes_sd == b.kubernetes_sd;
 }
 
 }  // namespace
@@ -49,6 +50,10 @@ void ScrapePool::StartDiscovery() {
   std::vector<std::unique_ptr<Discoverer>> created;
   if (!job->static_groups.empty()) created.push_back(NewStaticDiscoverer(job->static_groups));
   for (const FileSdConfig& sd : job->file_sd) created.push_back(NewFileDiscoverer(sd, context_.loops.scheduler));
+  for (const HttpSdConfig& sd : job->http_sd) {
+    created.push_back(NewHttpDiscoverer(sd, context_.loops.scheduler, context_.client_factory));
+  }
+  for (const DnsSdConfig& sd : job->dns_sd) created.push_back(NewDnsDiscoverer(sd, context_.loops.scheduler));
   for (const KubernetesSdConfig& sd : job->kubernetes_sd) {
     if (context_.kube == nullptr) {
       base::LogWarn("scrape", "no connection to a cluster: kubernetes_sd_configs find no targets",
@@ -99,8 +104,9 @@ void ScrapePool::Reconfigure(ScrapeConfig config) {
   }
   if (!rediscover) return;
   StartDiscovery();
-  // Groups of files and static targets are there by now; those of a cluster come when its lists have been read.
-  int64_t grace = next->kubernetes_sd.empty() ? 0 : kDiscoveryGraceMs;
+  // Groups of files and static targets are there by now; those of others come when they have answered.
+  const bool local = next->kubernetes_sd.empty() && next->http_sd.empty() && next->dns_sd.empty();
+  const int64_t grace = local ? 0 : kDiscoveryGraceMs;
   cleanup_ = context_.loops.scheduler.At(context_.loops.clock.NowMs() + grace,
                                          [this, first_new] { ForgetDiscoverersBefore(first_new); });
 }

@@ -13,7 +13,7 @@
 #include "base/mutex.h"
 #include "scrape/config.h"
 #include "scrape/discovery.h"
-#include "scrape/http_config.h"
+#include "scrape/http_transport.h"
 #include "scrape/loop.h"
 
 namespace tidewright::scrape {

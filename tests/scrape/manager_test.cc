@@ -234,10 +234,9 @@ TEST_F(ManagerTest, TargetFilesAreFollowed) {
   EXPECT_EQ(manager_->Targets().active[0].labels.Get("team"), "a");
   EXPECT_EQ(manager_->Targets().active[0].discovered.Get("__meta_filepath"), path);
   write(R"([{"targets": ["h:2"], "labels": {"team": "a"}}])");
-  clock_.Advance(kIntervalMs);
+  ScrapeOnce();
   ASSERT_TRUE(Eventually([&] { return targets() == 1; }));
   write("[{broken");
-  clock_.Advance(kIntervalMs);
   ScrapeOnce();
   EXPECT_EQ(targets(), 1u) << "a broken file keeps its targets";
 }
@@ -387,6 +386,65 @@ TEST(ScrapeOverHttp, StoresWhatAServerExposes) {
   EXPECT_EQ((*db)->Stats().series, 2001u + 5u);
   manager.Stop();
   scheduler.Stop();
+}
+
+// A target that speaks protobuf and wants a token, whose endpoint wants the client's credentials in the body.
+TEST(ScrapeOverHttp, FetchesATokenAndReadsProtobuf) {
+  std::atomic<int> tokens{0}, refused{0};
+  base::Mutex mu;
+  std::string accept;
+  auto server = http::Server::Create({}, [&](const http::ServerRequest& request, auto responder) {
+    http::Response response;
+    if (request.path == "/token") {
+      const bool known = request.body.find("client_id=me") != std::string::npos;
+      tokens += known ? 1 : 0;
+      response.status = known ? 200 : 401;
+      response.body = R"({"access_token":"t0ken","expires_in":3600})";
+    } else if (request.headers.Get("Authorization") != "Bearer t0ken") {
+      ++refused;
+      response.status = 403;
+    } else {
+      base::MutexLock lock(mu);
+      accept = request.headers.Get("Accept");
+      response.headers.Add("Content-Type",
+                           "application/vnd.google.protobuf; proto=io.prometheus.client.MetricFamily; "
+                           "encoding=delimited");
+      response.body = std::string(
+          "\x12\x0a\x01"
+          "c\x18\x00\x22\x0b\x1a\x09\x09\x00\x00\x00\x00\x00\x00\x14\x40",
+          19);
+    }
+    responder->Reply(std::move(response));
+  });
+  ASSERT_TRUE(server.ok()) << server.status().ToString();
+  auto port = (*server)->Listen("127.0.0.1", 0);
+  ASSERT_TRUE(port.ok()) << port.status().ToString();
+  auto& clock = base::SystemClock::Get();
+  auto db = tsdb::Db::Open("", {}, clock, nullptr);
+  ASSERT_TRUE(db.ok());
+  base::ThreadPool pool("test", 2);
+  base::Scheduler scheduler(clock, pool);
+  Manager manager(**db, clock, scheduler, nullptr, nullptr);
+  const std::string address = "127.0.0.1:" + std::to_string(*port);
+  auto config =
+      ParseConfig("scrape_configs:\n- job_name: app\n  scrape_interval: 200ms\n  scrape_native_histograms: true\n" +
+                      ("  static_configs: [{targets: ['" + address + "']}]\n") +
+                      "  oauth2: {client_id: me, client_secret: x, token_url: 'http://" + address + "/token'}\n",
+                  "prometheus.yml");
+  ASSERT_TRUE(config.ok()) << config.status().ToString();
+  ASSERT_TRUE(manager.ApplyConfig(*config).ok());
+  manager.Start();
+  ASSERT_TRUE(Eventually([&] {
+    auto targets = manager.Targets().active;
+    return targets.size() == 1 && targets[0].state.health == Health::kUp;
+  })) << manager.Targets().active[0].state.last_error;
+  manager.Stop();
+  scheduler.Stop();
+  EXPECT_EQ(tokens, 1);
+  EXPECT_EQ(refused, 0) << "no request goes out without its token";
+  EXPECT_EQ((*db)->Stats().series, 1u + 5u);
+  base::MutexLock lock(mu);
+  EXPECT_EQ(accept.find("application/vnd.google.protobuf"), 0u);
 }
 
 }  // namespace

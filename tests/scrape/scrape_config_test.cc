@@ -65,11 +65,14 @@ remote_write: [{url: "http://remote/write"}]
 )",
                             "prometheus.yml");
   ASSERT_TRUE(config.ok()) << config.status().ToString();
-  EXPECT_THAT(config->warnings,
-              ElementsAre("scrape_configs[1].consul_sd_configs: not supported yet; its targets are not scraped",
-                          "scrape_configs[2].kubernetes_sd_configs[0].role: \"ingress\" is not supported yet; its "
-                          "targets are not scraped",
-                          "remote_write: not supported yet; samples are kept locally only"));
+  EXPECT_THAT(
+      config->warnings,
+      ElementsAre(
+          "scrape_configs[1].consul_sd_configs: not supported; its targets are not scraped. Supported are static, "
+          "file, http, dns and kubernetes",
+          "scrape_configs[2].kubernetes_sd_configs[0].role: \"ingress\" is not supported yet; its "
+          "targets are not scraped",
+          "remote_write: not supported yet; samples are kept locally only"));
 }
 
 TEST(Config, JobsInheritGlobalValues) {
