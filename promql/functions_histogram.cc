@@ -229,7 +229,8 @@ base::Result<EvalMatrix> QuantilesOf(Evaluator& evaluator, const Call& call, con
     std::optional<MonotonicityFix> fix;
     double value = BucketQuantile(quantiles[i], now.buckets, &fix);
     if (fix && inform) {
-      evaluator.state().InfoFixed(arg,
+      evaluator.state().InfoFixed(
+          arg,
           "input to histogram_quantile needed to be fixed for monotonicity (see https://prometheus.io/docs/prometheus/"
           "latest/querying/functions/#histogram_quantile)" +
               evaluator.ForMetric(family.labels),

@@ -19,13 +19,31 @@ bool FloatsOnly(RangeCall& call) {
   return !call.window.t.empty();
 }
 
+// The sum and its compensation, without looking for overflow on the way: false when there was some.
+bool SumFast(std::span<const double> values, KahanSum* result) {
+  double sum = 0, compensation = 0;
+  for (double v : values) {
+    double total = sum + v;
+    double back = total - sum;
+    compensation += (sum - (total - back)) + (v - back);
+    sum = total;
+  }
+  result->Set(sum, compensation);
+  return std::isfinite(sum);
+}
+
 double SumOf(std::span<const double> values) {
   KahanSum sum;
+  if (SumFast(values, &sum)) return sum.Value();
+  sum = KahanSum();
   for (double v : values) sum.Add(v);
   return sum.Value();
 }
 
 double MeanOf(std::span<const double> values) {
+  KahanSum sum;
+  auto count = static_cast<double>(values.size());
+  if (SumFast(values, &sum)) return sum.sum() / count + sum.compensation() / count;
   KahanMean mean;
   for (double v : values) mean.Add(v);
   return mean.Value();
@@ -114,6 +132,11 @@ template <bool (*Better)(double, double)>
 void SlidingExtreme(RangeCall&, const RangeInput& input, std::vector<double>& values) {
   const Windows& windows = input.windows();
   auto v = input.samples().v;
+  if (values.size() == 1) {
+    auto window = v.subspan(windows.begin[0], windows.end[0] - windows.begin[0]);
+    values[0] = window.empty() ? Absent() : window[ExtremeOf<Better>(window)];
+    return;
+  }
   std::vector<size_t> queue;
   size_t head = 0;
   size_t next = 0;

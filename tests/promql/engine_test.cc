@@ -400,8 +400,7 @@ const Hostile kHostile[] = {
     {"huge_range_function", "quantile_over_time(0.5, vector(1)[100d:1s])"},
     {"endless_string", "\"" + std::string(1'000'000, 'x')},
 };
-INSTANTIATE_TEST_SUITE_P(Rows, HostileQuery, testing::ValuesIn(kHostile),
-                         [](const auto& info) { return std::string(info.param.name); });
+INSTANTIATE_TEST_SUITE_P(Rows, HostileQuery, testing::ValuesIn(kHostile), NameOf<Hostile>);
 
 TEST(PromqlApi, ChecksAndFormats) {
   EXPECT_TRUE(CheckExpression("sum(rate(x[5m]))").ok());
