@@ -135,9 +135,11 @@ class EventRecorder::Impl {
     }
     if (written.ok()) return;
     correlator_.Forget(verdict.key);
-    base::LogWarn(
-        "kube", "event not written",
-        {{"object", base::DumpJson(event.involved)}, {"reason", event.reason}, {"error", written.ToString()}});
+    base::LogWarn("kube", "event not written",
+                  {{"object", base::FindString(event.involved, {"kind"}) + " " + NamespaceFor(event) + "/" +
+                                  base::FindString(event.involved, {"name"})},
+                   {"reason", event.reason},
+                   {"error", written.ToString()}});
     Drop("error");
   }
 
