@@ -12,6 +12,7 @@
 #include <random>
 
 #include "base/log.h"
+#include "base/mutex.h"
 #include "tests/tsdb/store.h"
 
 namespace tidewright::tsdb {
@@ -106,7 +107,12 @@ TEST(Crash, KillsLoseNothingThatWasAcknowledged) {
     ASSERT_GE(child, 0);
     if (child == 0) Ingest(directory.path(), first, progress);
     // Anywhere between the start and some hundred scrapes on, so that it also dies while it opens.
-    usleep(static_cast<useconds_t>(random() % 60'000));
+    {
+      base::Mutex mu;
+      base::CondVar nothing;
+      base::MutexLock lock(mu);
+      nothing.WaitFor(mu, std::chrono::milliseconds(random() % 60));
+    }
     kill(child, SIGKILL);
     int status = 0;
     ASSERT_EQ(waitpid(child, &status, 0), child);
