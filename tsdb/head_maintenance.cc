@@ -469,10 +469,10 @@ base::Status Head::OpenLog(const std::string& directory) {
     TW_ASSIGN_OR_RETURN(log_, LogWriter::Open(log_directory, options_.wal_segment_bytes));
     directory_ = directory;
     last_sync_ms_ = clock_.NowMs();
+    encoder_stale_ = false;
     base::MutexLock readers(readers_mu_);
     committed_ = handler.sequence();
   }
-  encoder_stale_ = false;
   instruments_.corruptions.Add(static_cast<double>(replay.corruptions));
   base::LogInfo("tsdb", "replayed the log",
                 {{"directory", directory},

@@ -232,7 +232,8 @@ std::vector<IndexedSeries> SeriesIndex::Select(const Matchers& matchers) const {
     }
   }
   std::sort(found.begin(), found.end(),
-            [this](const IndexedSeries& a, const IndexedSeries& b) { return Less(a.labels, b.labels); });
+            [this](const IndexedSeries& a, const IndexedSeries& b)
+                NO_THREAD_SAFETY_ANALYSIS { return Less(a.labels, b.labels); });
   return found;
 }
 
