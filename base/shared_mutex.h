@@ -1,7 +1,7 @@
 // SharedMutex: many readers or one writer, with Clang's thread-safety annotations.
 #pragma once
 
-#include <pthread.h>
+#include <shared_mutex>
 
 #include "base/mutex.h"
 
@@ -13,17 +13,16 @@ namespace tidewright::base {
 class CAPABILITY("mutex") SharedMutex {
  public:
   SharedMutex() = default;
-  ~SharedMutex() { pthread_rwlock_destroy(&lock_); }
   SharedMutex(const SharedMutex&) = delete;
   SharedMutex& operator=(const SharedMutex&) = delete;
 
-  void Lock() ACQUIRE_LOCK() { pthread_rwlock_wrlock(&lock_); }
-  void Unlock() RELEASE_LOCK() { pthread_rwlock_unlock(&lock_); }
-  void LockShared() TW_THREAD_ATTRIBUTE(acquire_shared_capability()) { pthread_rwlock_rdlock(&lock_); }
-  void UnlockShared() TW_THREAD_ATTRIBUTE(release_shared_capability()) { pthread_rwlock_unlock(&lock_); }
+  void Lock() ACQUIRE_LOCK() { mu_.lock(); }
+  void Unlock() RELEASE_LOCK() { mu_.unlock(); }
+  void LockShared() TW_THREAD_ATTRIBUTE(acquire_shared_capability()) { mu_.lock_shared(); }
+  void UnlockShared() TW_THREAD_ATTRIBUTE(release_shared_capability()) { mu_.unlock_shared(); }
 
  private:
-  pthread_rwlock_t lock_ = PTHREAD_RWLOCK_INITIALIZER;
+  std::shared_mutex mu_;
 };
 
 // Holds a SharedMutex for a scope, as its only holder.
