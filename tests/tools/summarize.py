@@ -147,7 +147,7 @@ def add_go_report(summary, path):
         is_leaf = name and not any(p == package and n.startswith(name + "/") for p, n in tests)
         if test.outcome in ("fail", None):
             if (package, name) not in blamed:
-                text = test.text(GO_MARKS)
+                text = test.text(GO_MARKS) or "".join(test.output).strip()
                 summary.failed.append((title, text if test.outcome else "did not end\n" + text))
             blamed.update({(package, ""), (package, name.rpartition("/")[0])})
         elif is_leaf and test.outcome == "skip":

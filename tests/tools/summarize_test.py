@@ -119,6 +119,10 @@ class SummarizeTest(unittest.TestCase):
                 self.assertEqual(summary.line(), "0 passed, 1 failed, 0 skipped")
                 self.assertIn("cannot start etcd", summary.failed[0][1])
 
+    def test_go_package_that_only_says_that_it_failed_says_at_least_that(self):
+        summary = self.run_with_go(("output", "", "exit status 3\n"), ("fail", ""))
+        self.assertEqual(summary.failed, [("controlplane: scenarios", "exit status 3")])
+
     def test_go_package_without_tests_is_nothing(self):
         self.assertEqual(self.run_with_go(("skip", "")).line(), "0 passed, 0 failed, 0 skipped")
 

@@ -64,7 +64,8 @@ func runInFolder(ctx context.Context, m *testing.M, bridge *network.Bridge, fold
 	if theWorld, err = startWorld(ctx, bridge, folder); err != nil {
 		return 0, err
 	}
-	context.AfterFunc(ctx, func() { os.Exit(130) }) // The kernel ends everything else.
+	// The kernel ends everything else. Not when the context ends only because the run has.
+	defer context.AfterFunc(ctx, func() { os.Exit(130) })()
 	code := m.Run()
 	return code, theWorld.stop()
 }
