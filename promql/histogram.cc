@@ -13,7 +13,7 @@ namespace {
 constexpr double kInfinity = std::numeric_limits<double>::infinity();
 
 // The upper bound of the positive bucket `index`. The last one before overflow ends at the largest double.
-double ExponentialBound(int32_t index, int32_t schema) {
+double ExponentialBound(int64_t index, int32_t schema) {
   double exponent = std::ldexp(static_cast<double>(index), -schema);
   return exponent == 1024 ? std::numeric_limits<double>::max() : std::exp2(exponent);
 }
@@ -56,12 +56,13 @@ std::vector<HistogramBucket> BucketsOf(const Histogram& h) {
     return buckets;
   }
   ForEachCell(h.negative_spans, h.negative_buckets, [&](int32_t i, double count) {
-    buckets.push_back({-ExponentialBound(i, h.schema), -ExponentialBound(i - 1, h.schema), count, true, false});
+    buckets.push_back(
+        {-ExponentialBound(i, h.schema), -ExponentialBound(int64_t{i} - 1, h.schema), count, true, false});
   });
   std::reverse(buckets.begin(), buckets.end());
   if (h.zero_count > 0) buckets.push_back({-h.zero_threshold, h.zero_threshold, h.zero_count, true, true});
   ForEachCell(h.positive_spans, h.positive_buckets, [&](int32_t i, double count) {
-    buckets.push_back({ExponentialBound(i - 1, h.schema), ExponentialBound(i, h.schema), count, false, true});
+    buckets.push_back({ExponentialBound(int64_t{i} - 1, h.schema), ExponentialBound(i, h.schema), count, false, true});
   });
   return buckets;
 }
@@ -114,7 +115,7 @@ void HistogramSum::ReduceTo(int32_t schema) {
 
 // Makes the zero bucket reach to `threshold`, or on to the end of the populated bucket in which that lies.
 void HistogramSum::WidenZero(double threshold) {
-  auto lower = [&](const Cell& cell) { return ExponentialBound(cell.index - 1, schema_); };
+  auto lower = [&](const Cell& cell) { return ExponentialBound(int64_t{cell.index} - 1, schema_); };
   for (bool grown = true; grown;) {
     grown = false;
     for (const Cells* cells : {&positive_, &negative_}) {
