@@ -339,7 +339,9 @@ TEST_F(Scraped, NativeHistogramsGoTheWayOfFloats) {
       EXPECT_TRUE(Histograms(*db_) == expected) << "nothing is seen before the commit";
       ASSERT_TRUE(appender->Commit().ok());
       expected.push_back(text);
-      if (minute_ % 30 == 29) ASSERT_TRUE(db_->Maintain().ok());
+      if (minute_ % 30 == 29) {
+        ASSERT_TRUE(db_->Maintain().ok());
+      }
     }
   };
   append(130);
