@@ -44,9 +44,10 @@ base::Status Redis::Start() {
 }
 
 base::Status Redis::Spawn() {
+  // With another appendfsync, redis puts writes off while the disk is slow, and a kill loses what was acknowledged.
   auto child = base::Subprocess::Start(
       {"redis-server", "--bind", options_.address, "--port", std::to_string(options_.port), "--dir", data_->path(),
-       "--appendonly", "yes", "--save", "", "--daemonize", "no", "--protected-mode", "no"},
+       "--appendonly", "yes", "--appendfsync", "always", "--save", "", "--daemonize", "no", "--protected-mode", "no"},
       data_->path() + "/redis.log");
   if (!child.ok()) {
     last_error_ = child.status().message();
