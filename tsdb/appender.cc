@@ -19,4 +19,8 @@ void Appender::AppendBatch(std::span<const SeriesRef> refs, std::span<const doub
   }
 }
 
+base::Status Appender::AppendExemplar(SeriesRef, const Exemplar&) {
+  return base::UnimplementedError("this store takes no exemplars");
+}
+
 }  // namespace tidewright::tsdb

@@ -8,6 +8,7 @@
 #include <vector>
 
 #include "base/status.h"
+#include "tsdb/exemplar.h"
 #include "tsdb/histogram.h"
 #include "tsdb/labels.h"
 
@@ -55,6 +56,11 @@ class Appender {
   // appended to by its labels. Several times as fast as Append() for the series of a scrape in their usual order.
   virtual void AppendBatch(std::span<const SeriesRef> refs, std::span<const double> values, int64_t t,
                            std::vector<BatchRejection>* rejected);
+
+  // Adds an exemplar to a series, `ref` being what Append() returned. What repeats the series' newest exemplar is
+  // passed over, as is everything while the store keeps no exemplars. kOutOfRange (less than the newest in time, value
+  // or labels), kInvalidArgument (more than kMaxExemplarCharacters), kNotFound (series unknown).
+  virtual base::Status AppendExemplar(SeriesRef ref, const Exemplar& exemplar);
 
   // Remembers type, unit and help of a metric family.
   virtual void UpdateMetadata(const std::string& family, const Metadata& metadata) = 0;

@@ -43,6 +43,9 @@ class HeadAppender : public Appender {
                    std::vector<BatchRejection>* rejected) override {
     head_.AdmitAll(&batch_, refs, values, t, rejected);
   }
+  base::Status AppendExemplar(SeriesRef ref, const Exemplar& exemplar) override {
+    return head_.AdmitExemplar(&batch_, ref, exemplar);
+  }
   void UpdateMetadata(const std::string& family, const Metadata& metadata) override {
     batch_.families[family] = metadata;
   }
@@ -109,6 +112,11 @@ class DbImpl : public Db {
   std::unique_ptr<Appender> NewAppender() override { return std::make_unique<HeadAppender>(head_); }
   base::Result<std::unique_ptr<Querier>> NewQuerier(int64_t mint, int64_t maxt) override;
   std::map<std::string, Metadata> AllMetadata() const override { return head_.AllMetadata(); }
+  base::Result<std::vector<SeriesExemplars>> SelectExemplars(int64_t start, int64_t end,
+                                                             std::span<const Matchers> any) const override {
+    return head_.exemplars().Select(start, end, any);
+  }
+  void SetMaxExemplars(size_t count) override { head_.exemplars().Resize(count); }
   uint64_t SeriesEpoch() const override { return head_.index().epoch(); }
   base::Status Maintain() override;
   DbStats Stats() const override;

@@ -28,6 +28,8 @@ struct DbOptions {
   uint64_t wal_segment_bytes = 32 << 20;
   // The longest block that compaction makes; 0: a tenth of the retention.
   int64_t max_block_ms = 0;
+  // How many exemplars of all series together are kept, the newest ones; 0: none.
+  size_t max_exemplars = 0;
 };
 
 struct DbStats {
@@ -53,6 +55,8 @@ class Db : public Appendable, public Queryable {
   // and log segments that hold nothing else. Called by the owner about once a minute.
   virtual base::Status Maintain() = 0;
   virtual DbStats Stats() const = 0;
+  // Changes DbOptions::max_exemplars: the newest are kept.
+  virtual void SetMaxExemplars(size_t count) = 0;
 
   // Deletes the samples of the matching series between mint and maxt (inclusive, ms); returns the number of series
   // concerned, counted per block. Writes the head to blocks first. kUnavailable when queries hold on to the head for

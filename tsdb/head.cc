@@ -49,13 +49,17 @@ Head::Instruments::Instruments(base::MetricRegistry& registry)
       damaged_chunks(registry.GetCounter("tidewright_tsdb_chunks_damaged_total",
                                          "Times that a chunk could not be read and was left out of an answer.")),
       failed_chunk_writes(registry.GetCounter("tidewright_tsdb_chunk_writes_failed_total",
-                                              "Times that finished chunks could not be written to a file.")) {}
+                                              "Times that finished chunks could not be written to a file.")),
+      exemplars(registry.GetCounter("tidewright_tsdb_exemplars_appended_total", "Exemplars committed.")),
+      late_exemplars(registry.GetCounter("tidewright_tsdb_exemplars_out_of_order_total",
+                                         "Exemplars that the store refused because a newer one is there.")) {}
 
 Head::Head(const DbOptions& options, base::Clock& clock, base::MetricRegistry* metrics)
     : options_(options),
       clock_(clock),
       instruments_(metrics != nullptr ? *metrics : own_registry_),
       index_([this](SeriesRef ref) { return LabelsOf(ref); }),
+      exemplars_(options.max_exemplars),
       chunks_(RandomNumber()),
       min_valid_time_(kNever),
       write_floor_(kNever),

@@ -21,6 +21,7 @@
 #include "base/status.h"
 #include "tsdb/block_meta.h"
 #include "tsdb/db.h"
+#include "tsdb/exemplar_ring.h"
 #include "tsdb/head_chunk_files.h"
 #include "tsdb/histogram_store.h"
 #include "tsdb/log.h"
@@ -47,6 +48,12 @@ struct HeadBatch {
   };
   std::vector<HistogramEntry> histograms;
   std::unordered_map<SeriesRef, int64_t> newest_histograms;
+  struct ExemplarEntry {
+    SeriesRef ref = 0;
+    Labels series;
+    Exemplar exemplar;
+  };
+  std::vector<ExemplarEntry> exemplars;
   std::vector<SeriesRef> created;
   std::map<std::string, Metadata> families;
   bool repeats = false;  // Some series occurs more than once.
@@ -59,6 +66,7 @@ struct HeadBatch {
     entries.clear();
     histograms.clear();
     newest_histograms.clear();
+    exemplars.clear();
     created.clear();
     families.clear();
     newest.clear();
@@ -83,6 +91,7 @@ class Head {
   void AdmitAll(HeadBatch* batch, std::span<const SeriesRef> refs, std::span<const double> values, int64_t t,
                 std::vector<BatchRejection>* rejected);
   base::Result<SeriesRef> AdmitHistogram(HeadBatch* batch, SeriesRef ref, const Labels& labels, HistogramSample sample);
+  base::Status AdmitExemplar(HeadBatch* batch, SeriesRef ref, const Exemplar& exemplar);
   base::Status Commit(HeadBatch* batch);
   void Rollback(HeadBatch* batch);
 
@@ -98,6 +107,8 @@ class Head {
   ChunkFileReader NewFileReader() const { return ChunkFileReader(files_.get()); }
   const SeriesIndex& index() const { return index_; }
   std::map<std::string, Metadata> AllMetadata() const;
+  ExemplarRing& exemplars() { return exemplars_; }
+  const ExemplarRing& exemplars() const { return exemplars_; }
   // Samples before this are gone for readers and refused from writers.
   int64_t MinValidTime() const { return min_valid_time_.load(std::memory_order_relaxed); }
 
@@ -149,6 +160,8 @@ class Head {
     base::Counter& failed_checkpoints;
     base::Counter& damaged_chunks;
     base::Counter& failed_chunk_writes;
+    base::Counter& exemplars;
+    base::Counter& late_exemplars;
   };
   enum class Admission { kAdmitted, kRepeated, kOutOfOrder, kConflict, kUnknownSeries };
   // Samples of one time that are about to be committed, and what the commit needs to know of their series.
@@ -196,11 +209,16 @@ class Head {
   uint64_t Apply(int64_t t, std::span<const SeriesRef> refs, std::span<const double> values, CommitSequence sequence,
                  bool release) REQUIRES_LOCK(commit_mu_);
   void Publish(HeadBatch* batch, const std::vector<Group>& groups) REQUIRES_LOCK(commit_mu_);
-  void CheckHistograms(HeadBatch* batch, std::vector<IndexedSeries>* unlogged) REQUIRES_LOCK(commit_mu_);
   bool IsEmpty(const SeriesData& series, SeriesRef ref) const {
     return series.count == 0 && series.closed_count == 0 && (!series.histogram || histograms_.Empty(ref));
   }
   void StoreFamilies(HeadBatch* batch);
+  void LetGo(SeriesRef ref);
+
+  // head_side.cc: what is kept beside the series.
+  void CheckSide(HeadBatch* batch, std::vector<IndexedSeries>* unlogged) REQUIRES_LOCK(commit_mu_);
+  void EncodeSide(const HeadBatch& batch) REQUIRES_LOCK(commit_mu_);
+  uint64_t PublishSide(HeadBatch* batch, CommitSequence sequence) REQUIRES_LOCK(commit_mu_);
   void SyncLog() REQUIRES_LOCK(commit_mu_);
 
   // head_maintenance.cc
@@ -211,6 +229,7 @@ class Head {
   bool CheckpointDue();
   base::Status Checkpoint() REQUIRES_LOCK(maintain_mu_);
   base::Status WriteState(const RecordSink& sink) REQUIRES_LOCK(maintain_mu_);
+  base::Status WriteExemplars(const RecordSink& sink) REQUIRES_LOCK(maintain_mu_);
   class StateWriter;
 
   const DbOptions options_;
@@ -221,6 +240,7 @@ class Head {
   SeriesPages pages_;
   SeriesIndex index_;
   HistogramStore histograms_;
+  ExemplarRing exemplars_;
   SeriesChunks chunks_;  // Changed with commit_mu_ and the page of the series locked.
   std::atomic<uint64_t> series_count_{0};
   std::atomic<uint64_t> samples_appended_{0};

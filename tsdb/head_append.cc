@@ -137,50 +137,6 @@ base::Result<SeriesRef> Head::Admit(HeadBatch* batch, SeriesRef ref, const Label
   }
 }
 
-base::Result<SeriesRef> Head::AdmitHistogram(HeadBatch* batch, SeriesRef ref, const Labels& labels,
-                                             HistogramSample sample) {
-  const Sample where{sample.t, 0};
-  if (TooOld(sample.t)) return RefuseOld(where);
-  while (true) {
-    if (ref == 0) {
-      if (labels.empty()) return base::InvalidArgumentError("a series needs at least one label with a value");
-      TW_ASSIGN_OR_RETURN(ref, GetOrCreate(batch, labels));
-    }
-    Admission admission = Admission::kAdmitted;
-    Slab::Handle label_set = 0;
-    if (Page* page = pages_.Find(ref)) {
-      base::MutexLock lock(page->mu);
-      SeriesData* series = page->Find(ref);
-      if (series != nullptr) {
-        label_set = series->labels;
-        int64_t last =
-            std::max(chunks_.LastTime(*series).value_or(INT64_MIN), histograms_.LastTime(ref).value_or(INT64_MIN));
-        auto newest = batch->newest_histograms.find(ref);
-        if (newest != batch->newest_histograms.end()) last = std::max(last, newest->second);
-        for (size_t i = batch->entries.size(); series->pending > 0 && i-- > 0;) {
-          if (batch->entries[i].ref == ref) last = std::max(last, batch->entries[i].t);
-        }
-        if (sample.t < last) admission = Admission::kOutOfOrder;
-        if (sample.t == last && last != INT64_MIN) {
-          admission = histograms_.IsLast(ref, sample) ? Admission::kRepeated : Admission::kConflict;
-        }
-        if (admission == Admission::kAdmitted) {
-          batch->newest_histograms[ref] = sample.t;
-          batch->histograms.push_back({ref, std::move(sample)});
-          series->histogram = true;
-          ++series->pending;
-        }
-      }
-    }
-    if (label_set == 0) {
-      ref = 0;
-      continue;
-    }
-    if (admission == Admission::kAdmitted || admission == Admission::kRepeated) return ref;
-    return Refuse(admission, index_.Materialize(label_set).ToString(), where);
-  }
-}
-
 void Head::AdmitAll(HeadBatch* batch, std::span<const SeriesRef> refs, std::span<const double> values, int64_t t,
                     std::vector<BatchRejection>* rejected) {
   const bool too_old = TooOld(t);
@@ -219,17 +175,16 @@ void Head::AdmitAll(HeadBatch* batch, std::span<const SeriesRef> refs, std::span
   }
 }
 
+void Head::LetGo(SeriesRef ref) {
+  Page* page = pages_.Find(ref);
+  base::MutexLock lock(page->mu);
+  --page->Find(ref)->pending;
+}
+
 void Head::Rollback(HeadBatch* batch) {
-  for (const HeadBatch::Entry& entry : batch->entries) {
-    Page* page = pages_.Find(entry.ref);
-    base::MutexLock lock(page->mu);
-    --page->Find(entry.ref)->pending;
-  }
-  for (const HeadBatch::HistogramEntry& entry : batch->histograms) {
-    Page* page = pages_.Find(entry.ref);
-    base::MutexLock lock(page->mu);
-    --page->Find(entry.ref)->pending;
-  }
+  for (const HeadBatch::Entry& entry : batch->entries) LetGo(entry.ref);
+  for (const HeadBatch::HistogramEntry& entry : batch->histograms) LetGo(entry.ref);
+  for (const HeadBatch::ExemplarEntry& entry : batch->exemplars) LetGo(entry.ref);
   // A series that nobody else has begun to use leaves no trace.
   if (!batch->created.empty()) {
     base::MutexLock lock(commit_mu_);
@@ -244,7 +199,7 @@ base::Status Head::Commit(HeadBatch* batch) {
     base::MutexLock lock(commit_mu_);
     std::vector<IndexedSeries> unlogged;
     std::vector<Group> groups = MakeGroups(batch, &unlogged);
-    CheckHistograms(batch, &unlogged);
+    CheckSide(batch, &unlogged);
     written = WriteLog(batch, groups, unlogged);
     if (written.ok()) {
       Publish(batch, groups);
@@ -303,27 +258,6 @@ std::vector<Head::Group> Head::MakeGroups(HeadBatch* batch, std::vector<IndexedS
   return groups;
 }
 
-// Drops histograms that a batch which committed in between has made too old.
-void Head::CheckHistograms(HeadBatch* batch, std::vector<IndexedSeries>* unlogged) {
-  auto too_late = [&](const HeadBatch::HistogramEntry& entry) {
-    Page* page = pages_.Find(entry.ref);
-    base::MutexLock lock(page->mu);
-    SeriesData* series = page->Find(entry.ref);
-    int64_t last =
-        std::max(chunks_.LastTime(*series).value_or(INT64_MIN), histograms_.LastTime(entry.ref).value_or(INT64_MIN));
-    if ((last >= entry.sample.t && last != INT64_MIN) || TooOld(entry.sample.t)) {
-      --series->pending;
-      instruments_.out_of_order.Add();
-      return true;
-    }
-    if (!series->logged) unlogged->push_back({entry.ref, series->labels});
-    series->logged = true;
-    return false;
-  };
-  std::vector<HeadBatch::HistogramEntry>& all = batch->histograms;
-  all.erase(std::remove_if(all.begin(), all.end(), too_late), all.end());
-}
-
 // Only what is new, since scrapes repeat their metadata each time. A family without series waits until it has one.
 void Head::EncodeFamilies(HeadBatch* batch) {
   for (auto& [name, metadata] : batch->families) {
@@ -357,9 +291,7 @@ base::Status Head::WriteLog(HeadBatch* batch, const std::vector<Group>& groups,
   for (const Group& group : groups) {
     encoder_.AddSamples(group.t, group.refs, group.values, group.previous, batch->repeats);
   }
-  for (const HeadBatch::HistogramEntry& entry : batch->histograms) {
-    encoder_.AddHistogram(entry.ref, EncodeHistogramSample(entry.sample));
-  }
+  EncodeSide(*batch);
   if (encoder_.record().empty()) return base::Status::Ok();
   TW_RETURN_IF_ERROR(log_->Append(encoder_.record()));
   SyncLog();
@@ -423,14 +355,7 @@ void Head::Publish(HeadBatch* batch, const std::vector<Group>& groups) {
   }
   uint64_t appended = 0;
   for (const Group& group : groups) appended += Apply(group.t, group.refs, group.values, sequence, /*release=*/true);
-  for (HeadBatch::HistogramEntry& entry : batch->histograms) {
-    NoteTime(entry.sample.t);
-    histograms_.Append(entry.ref, sequence, std::move(entry.sample));
-    Page* page = pages_.Find(entry.ref);
-    base::MutexLock lock(page->mu);
-    --page->Find(entry.ref)->pending;
-    ++appended;
-  }
+  appended += PublishSide(batch, sequence);
   samples_appended_.fetch_add(appended, std::memory_order_relaxed);
   instruments_.appended.Add(static_cast<double>(appended));
   StoreFamilies(batch);

@@ -247,6 +247,18 @@ base::Status Head::WriteState(const RecordSink& sink) {
     }
     TW_RETURN_IF_ERROR(writer.Flush(/*force=*/true));
   }
+  return WriteExemplars(sink);
+}
+
+// By reference if the series is still there, else with its labels.
+base::Status Head::WriteExemplars(const RecordSink& sink) {
+  std::vector<std::string> records;
+  exemplars_.ForEach([&](SeriesRef ref, const Labels& series, const Exemplar& exemplar) {
+    if (records.empty() || records.back().size() >= kRecordBytes) records.emplace_back();
+    PutPart(LogPart::kExemplar, EncodeExemplar(index_.Find(series).ref == ref ? ref : 0, series, exemplar),
+            &records.back());
+  });
+  for (const std::string& record : records) TW_RETURN_IF_ERROR(sink(record));
   return base::Status::Ok();
 }
 
@@ -322,6 +334,7 @@ class Head::ReplayHandler : public LogHandler {
       case LogPart::kTimeline: return OnTimeline(&reader);
       case LogPart::kState: return OnState(&reader);
       case LogPart::kHistogram: return OnHistogram(&reader);
+      case LogPart::kExemplar: return OnExemplar(bytes);
       default: return base::DataLossError("record of the head's log: part of unknown kind");
     }
   }
@@ -389,6 +402,19 @@ class Head::ReplayHandler : public LogHandler {
     head_.NoteTime(sample.t);
     head_.histograms_.Append(ref, sequence_, std::move(sample));
     ++samples_;
+    return base::Status::Ok();
+  }
+
+  base::Status OnExemplar(std::string_view bytes) {
+    TW_ASSIGN_OR_RETURN(LoggedExemplar logged, DecodeExemplar(bytes));
+    auto other = other_refs_.find(logged.ref);
+    if (other != other_refs_.end()) logged.ref = other->second;
+    if (logged.ref != 0) {
+      Slab::Handle labels = head_.LabelsOf(logged.ref);
+      if (labels == 0) return base::Status::Ok();
+      logged.series = head_.index_.Materialize(labels);
+    }
+    head_.exemplars_.Add(logged.ref, logged.series, std::move(logged.exemplar));
     return base::Status::Ok();
   }
 

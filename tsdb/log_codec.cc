@@ -74,8 +74,12 @@ void LogEncoder::AddHistogram(SeriesRef ref, std::string_view sample) {
   std::string body;
   PutUvarint(&body, ref);
   body += sample;
-  PutU8(&record_, static_cast<uint8_t>(LogPart::kHistogram));
-  PutString(&record_, body);
+  AddPart(LogPart::kHistogram, body);
+}
+
+void LogEncoder::AddPart(LogPart part, std::string_view bytes) {
+  PutU8(&record_, static_cast<uint8_t>(part));
+  PutString(&record_, bytes);
 }
 
 // Runs of neighbouring references: how far the run begins after the end of the one before, and its length.

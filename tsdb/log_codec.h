@@ -32,6 +32,7 @@ enum class LogPart : uint8_t {
   kTimeline = 5,
   kState = 6,
   kHistogram = 7,
+  kExemplar = 8,
 };
 
 // A set of references, one bit each, for references that lie close together.
@@ -83,6 +84,8 @@ class LogEncoder {
                   std::span<const double> previous, bool absolute);
 
   void AddHistogram(SeriesRef ref, std::string_view sample);
+  // A part that LogHandler::OnOther() gets.
+  void AddPart(LogPart part, std::string_view bytes);
 
   std::string& record() { return record_; }
 

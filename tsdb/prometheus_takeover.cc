@@ -60,7 +60,12 @@ class TakeOver : public PrometheusHeadSink {
     side_[ref - 1].push_back({t, histogram});
     return base::Status::Ok();
   }
-  base::Status AddExemplar(SeriesRef, const Labels&, int64_t, double) override { return base::Status::Ok(); }
+  base::Status AddExemplar(SeriesRef ref, const Labels& labels, int64_t t, double value) override {
+    const Known& series = series_[ref - 1];
+    if (series.ref == 0) return base::Status::Ok();  // Nothing of the series went to the head.
+    base::Status added = appender_->AppendExemplar(series.ref, {labels, t, value});
+    return added.code() == base::Code::kNotFound || IsRefusal(added) ? base::Status::Ok() : added;
+  }
   base::Status SetMetadata(SeriesRef ref, const std::string& family, const Metadata& metadata) override {
     appender_->UpdateMetadata(family.empty() ? std::string(series_[ref - 1].labels.MetricName()) : family, metadata);
     return base::Status::Ok();

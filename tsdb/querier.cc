@@ -17,4 +17,9 @@ bool Series::Columns(ColumnBuffer* buffer, SampleColumns* columns) const {
   return true;
 }
 
+base::Result<std::vector<SeriesExemplars>> Queryable::SelectExemplars(int64_t, int64_t,
+                                                                      std::span<const Matchers>) const {
+  return std::vector<SeriesExemplars>();
+}
+
 }  // namespace tidewright::tsdb

@@ -10,6 +10,7 @@
 
 #include "base/status.h"
 #include "tsdb/appender.h"
+#include "tsdb/exemplar.h"
 #include "tsdb/histogram.h"
 #include "tsdb/labels.h"
 
@@ -91,6 +92,10 @@ class Queryable {
   virtual ~Queryable() = default;
   virtual base::Result<std::unique_ptr<Querier>> NewQuerier(int64_t mint, int64_t maxt) = 0;
   virtual std::map<std::string, Metadata> AllMetadata() const { return {}; }
+  // The exemplars between start and end (ms, inclusive) of the series that satisfy all matchers of any of the lists,
+  // sorted by series.
+  virtual base::Result<std::vector<SeriesExemplars>> SelectExemplars(int64_t start, int64_t end,
+                                                                     std::span<const Matchers> any) const;
   // Changes whenever a series appears or goes, so that a caller may keep what an earlier Select() found: as long as the
   // epoch is the same, the same matchers select the same series of the head. 0: never cache.
   virtual uint64_t SeriesEpoch() const { return 0; }
