@@ -34,7 +34,7 @@ class SliceTest : public testing::Test {
     config.server = sandbox_.Url();
     kube_ = *kube::NewClient(config);
     options_ = Options();
-    plane_ = std::make_unique<ControlPlane>(options_, *kube_, clock_, clock_, metrics_);
+    plane_ = std::make_unique<ControlPlane>(options_, kube_.get(), clock_, clock_, metrics_);
     base::Status started = plane_->Start();
     ASSERT_TRUE(started.ok()) << started.ToString();
     ExposeToAggregator();
