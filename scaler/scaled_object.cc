@@ -233,7 +233,7 @@ class Decoder {
       trigger->metadata[key] = value.text;
       bool list = value.kind == base::Node::Kind::kList || value.kind == base::Node::Kind::kMap;
       if (list) reader.Error("metadata." + key, "is not a text");
-      bool typed = value.kind == base::Node::Kind::kScalar && value.plain && value.line == 0;
+      bool typed = value.kind == base::Node::Kind::kScalar && value.plain && value.at.line == 0;
       if (typed) reader.Error("metadata." + key, value.text + " is not a text; put it in quotes");
     }
   }
