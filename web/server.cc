@@ -57,7 +57,9 @@ bool Reads(const std::string& method) { return method == "GET" || method == "HEA
 }  // namespace
 
 WebServer::WebServer(WebSources sources)
-    : sources_(std::move(sources)), prometheus_api_(*sources_.engine, *sources_.clock) {}
+    : sources_(std::move(sources)), prometheus_api_(*sources_.engine, *sources_.clock) {
+  if (sources_.scrape != nullptr && sources_.store != nullptr) targets_api_.emplace(*sources_.scrape, *sources_.store);
+}
 
 WebServer::~WebServer() { Stop(); }
 
@@ -83,6 +85,7 @@ http::Response WebServer::Handle(const http::ServerRequest& request) {
   if (PrometheusApi::Handles(request.path)) return prometheus_api_.Handle(request);
   if (request.path.rfind("/-/", 0) == 0) return Control(request);
   if (!Reads(request.method)) return Text(405, "only GET is possible here\n");
+  if (targets_api_ && TargetsApi::Handles(request.path)) return targets_api_->Handle(request);
   if (request.path.rfind(kApiPrefix, 0) == 0) return Api(request);
   if (request.path == "/metrics") {
     http::Response response = Text(200, sources_.metrics->Render());
@@ -120,14 +123,10 @@ http::Response WebServer::Api(const http::ServerRequest& request) {
   base::Json data;
   if (name == "autoscaling/metric-rules" && sources_.adapter != nullptr) {
     data = MetricRulesJson(sources_.adapter->Rules());
-  } else if (name == "targets" && sources_.scrape != nullptr) {
-    data = TargetsJson(*sources_.scrape);
   } else if (name == "rules" && sources_.rules != nullptr) {
     data = RulesJson(*sources_.rules);
   } else if (name == "alerts" && sources_.rules != nullptr) {
     data = AlertsJson(*sources_.rules);
-  } else if (name == "metadata" && sources_.store != nullptr) {
-    data = MetadataJson(sources_.store->AllMetadata(), http::QueryValue(request.query, "metric"));
   } else if (name == "status/leader") {
     data = LeaderJson(sources_);
   } else if (name == "status/buildinfo") {

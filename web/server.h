@@ -4,6 +4,7 @@
 #include <cstdint>
 #include <functional>
 #include <memory>
+#include <optional>
 #include <string>
 #include <vector>
 
@@ -18,6 +19,7 @@
 #include "scrape/manager.h"
 #include "tsdb/querier.h"
 #include "web/prometheus_api.h"
+#include "web/targets_api.h"
 
 namespace tidewright::web {
 
@@ -33,7 +35,7 @@ struct LeaderStatus {
 // leaves its part out.
 struct WebSources {
   promql::QueryEngine* engine = nullptr;
-  tsdb::Queryable* store = nullptr;  // For /api/v1/metadata.
+  tsdb::Queryable* store = nullptr;  // For /api/v1/metadata; without it the parts of `scrape` are left out, too.
   const scaler::StatusBoard* board = nullptr;
   base::MetricRegistry* metrics = nullptr;
   base::Clock* clock = nullptr;
@@ -50,7 +52,8 @@ struct WebSources {
 // Serves over plain HTTP:
 //   /  /page.css  /page.js                     the status page
 //   /api/v1/query ...                          web/prometheus_api.h
-//   /api/v1/targets /rules /alerts /metadata   what Prometheus shows there
+//   /api/v1/targets ... /metadata              web/targets_api.h
+//   /api/v1/rules /alerts                      what Prometheus shows there
 //   /api/v1/status/buildinfo
 //   /api/v1/status/leader                      {"elected", "leads", "leader", "identity"}
 //   /api/v1/autoscaling/workloads              web/autoscaling_api.h
@@ -75,6 +78,7 @@ class WebServer {
 
   const WebSources sources_;
   PrometheusApi prometheus_api_;
+  std::optional<TargetsApi> targets_api_;
   uint16_t port_ = 0;
   std::unique_ptr<http::Server> server_;
 };
