@@ -62,7 +62,11 @@ class ControlPlane::Impl {
         scaler_pool_("scaler", kScalerThreads),
         data_scheduler_(clock, data_pool_),
         scaler_scheduler_(clock, scaler_pool_),
-        board_(metrics_) {}
+        board_(metrics_),
+        config_ok_(metrics.GetGauge("prometheus_config_last_reload_successful",
+                                    "Whether the last configuration reload attempt was successful.")),
+        config_time_(metrics.GetGauge("prometheus_config_last_reload_success_timestamp_seconds",
+                                      "Timestamp of the last successful configuration reload.")) {}
 
   ~Impl() { Stop(); }
 
@@ -98,6 +102,8 @@ class ControlPlane::Impl {
   base::Status ReadAdapterConfig();
   base::Status ApplyScrapeConfig(scrape::Config config) REQUIRES_LOCK(reload_mu_);
   base::Status Note(const std::string& part, base::Status status);
+  void NoteReload(bool successful);
+  tsdb::DbOptions StoreOptions(const scrape::Config& config) const;
   void Maintain();
   kube::Client& WritingClient() { return guarded_ != nullptr ? *guarded_ : client_; }
   std::map<std::string, std::string> FileContents() REQUIRES_LOCK(reload_mu_);
@@ -116,6 +122,8 @@ class ControlPlane::Impl {
   base::Scheduler data_scheduler_;
   base::Scheduler scaler_scheduler_;
   scaler::StatusBoard board_;
+  base::Gauge& config_ok_;
+  base::Gauge& config_time_;
 
   // In the order in which Start() makes them.
   std::unique_ptr<tsdb::Db> db_;
@@ -141,7 +149,9 @@ class ControlPlane::Impl {
 
   base::Mutex reload_mu_;                                                   // One Reload() at a time.
   std::map<std::string, std::string> loaded_files_ GUARDED_BY(reload_mu_);  // Content by path, at the last load.
-  std::vector<std::string> rule_files_ GUARDED_BY(reload_mu_);  // Patterns, of the last good prometheus.yml.
+  // Patterns, of the last good prometheus.yml.
+  std::vector<std::string> rule_files_ GUARDED_BY(reload_mu_);
+  std::vector<std::string> scrape_config_files_ GUARDED_BY(reload_mu_);
 };
 
 base::Status ControlPlane::Impl::StartAll() {
@@ -163,13 +173,11 @@ base::Status ControlPlane::Impl::StartAll() {
 }
 
 base::Status ControlPlane::Impl::StartData() {
-  tsdb::DbOptions db_options;
-  db_options.retention_ms = options_.retention_ms;
-  TW_ASSIGN_OR_RETURN(db_, tsdb::Db::Open(options_.data_dir, db_options, clock_, &metrics_));
-  engine_ = promql::NewEmbeddedEngine(*db_, {}, &metrics_);
-  scrape_ = std::make_unique<scrape::Manager>(*db_, clock_, data_scheduler_, &metrics_, &caches_);
   scrape::Config config;
   bool readable = LoadScrapeConfig(&config).ok();
+  TW_ASSIGN_OR_RETURN(db_, tsdb::Db::Open(options_.data_dir, StoreOptions(config), clock_, &metrics_));
+  engine_ = promql::NewEmbeddedEngine(*db_, options_.features.engine, &metrics_);
+  scrape_ = std::make_unique<scrape::Manager>(*db_, clock_, data_scheduler_, &metrics_, &caches_);
   rules_ = std::make_unique<rules::Manager>(*engine_, *db_, clock_, data_scheduler_, &metrics_);
   adapter::AdapterOptions adapter_options;
   adapter_options.registry.relist_interval_ms = options_.relist_interval_ms;
@@ -179,8 +187,9 @@ base::Status ControlPlane::Impl::StartData() {
   TW_RETURN_IF_ERROR(StartWeb());
   if (readable) {
     base::MutexLock lock(reload_mu_);
-    (void)ApplyScrapeConfig(std::move(config));  // Noted.
+    readable = ApplyScrapeConfig(std::move(config)).ok();  // Noted.
   }
+  NoteReload(readable);
   scrape_->Start();
   rules_->Start();
   return base::Status::Ok();
@@ -358,6 +367,20 @@ base::Status ControlPlane::Impl::Note(const std::string& part, base::Status stat
   return status;
 }
 
+// Of prometheus.yml and what it names. The adapter has figures of its own.
+void ControlPlane::Impl::NoteReload(bool successful) {
+  config_ok_.Set(successful ? 1 : 0);
+  if (successful) config_time_.Set(static_cast<double>(clock_.NowMs()) / 1000);
+}
+
+// What the section `storage` says goes before the flags. It is read at the start only.
+tsdb::DbOptions ControlPlane::Impl::StoreOptions(const scrape::Config& config) const {
+  tsdb::DbOptions store;
+  store.retention_ms = config.retention.ms > 0 ? config.retention.ms : options_.retention_ms;
+  store.retention_bytes = static_cast<uint64_t>(config.retention_bytes);
+  return store;
+}
+
 std::vector<std::string> ControlPlane::Impl::ConfigProblems() const {
   base::MutexLock lock(problems_mu_);
   std::vector<std::string> problems;
@@ -371,11 +394,14 @@ base::Status ControlPlane::Impl::LoadScrapeConfig(scrape::Config* config) {
 
 base::Status ControlPlane::Impl::ReadScrapeConfig(scrape::Config* config) {
   if (options_.config_file.empty()) {
-    TW_ASSIGN_OR_RETURN(*config, scrape::ParseConfig(kDefaultConfig, "the built-in configuration"));
-    config->scrape_configs.push_back(scrape::DefaultKubernetesPodsJob(config->global.scrape_interval));
+    TW_ASSIGN_OR_RETURN(
+        *config, scrape::ParseConfig(kDefaultConfig, "the built-in configuration", "", options_.features.scrape));
+    scrape::ScrapeConfig pods = scrape::DefaultKubernetesPodsJob(config->global.scrape_interval);
+    pods.features = config->global.features;
+    config->scrape_configs.push_back(std::move(pods));
     return base::Status::Ok();
   }
-  TW_ASSIGN_OR_RETURN(*config, scrape::LoadConfig(options_.config_file));
+  TW_ASSIGN_OR_RETURN(*config, scrape::LoadConfig(options_.config_file, options_.features.scrape));
   for (const std::string& warning : config->warnings) {
     base::LogWarn("cmd", warning, {{"file", options_.config_file}});
   }
@@ -391,6 +417,7 @@ base::Status ControlPlane::Impl::ApplyScrapeConfig(scrape::Config config) {
     }
   }
   rule_files_ = config.rule_files;
+  scrape_config_files_ = config.scrape_config_files;
   rules_->SetDefaults(config.global.evaluation_interval.ms, config.global.rule_query_offset.ms);
   base::Status rules = Note("rules", rules_->Load(config.rule_files));
   base::Status scrape = scrape_->ApplyConfig(config);
@@ -413,6 +440,7 @@ base::Status ControlPlane::Impl::Reload() {
   scrape::Config config;
   base::Status scrape = LoadScrapeConfig(&config);
   if (scrape.ok()) scrape = ApplyScrapeConfig(std::move(config));
+  NoteReload(scrape.ok());
   base::Status adapter = LoadAdapterConfig();
   RememberFiles(before);
   base::LogInfo("cmd", "configuration read again");
@@ -441,7 +469,9 @@ void ControlPlane::Impl::RememberFiles(const std::map<std::string, std::string>&
 std::map<std::string, std::string> ControlPlane::Impl::FileContents() {
   std::map<std::string, std::string> contents;
   std::vector<std::string> paths = {options_.config_file, options_.adapter_file};
-  for (std::string& path : scrape::MatchFiles(rule_files_)) paths.push_back(std::move(path));
+  for (const auto* patterns : {&rule_files_, &scrape_config_files_}) {
+    for (std::string& path : scrape::MatchFiles(*patterns)) paths.push_back(std::move(path));
+  }
   for (const std::string& path : paths) {
     if (path.empty()) continue;
     auto text = base::ReadFile(path);

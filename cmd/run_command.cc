@@ -81,6 +81,9 @@ int RunControlPlane(RunFlags flags) {
   if (!config.ok()) return Fail(config.status());
   base::Status election = ReadElection(flags, config->ns, &flags.options);
   if (!election.ok()) return Fail(election);
+  std::vector<std::string> warnings;
+  flags.options.features = ParseFeatures(flags.enable_features, &warnings);
+  for (const std::string& warning : warnings) base::LogWarn("cmd", warning);
   base::MetricRegistry metrics;
   kube::ClientOptions client_options;
   client_options.rate_limit = flags.rate_limit;
