@@ -5,12 +5,12 @@
 #include <memory>
 #include <string>
 #include <string_view>
-#include <unordered_map>
 #include <vector>
 
 #include "base/status.h"
 #include "scrape/config.h"
 #include "scrape/exposition.h"
+#include "scrape/metadata.h"
 #include "scrape/sample_appender.h"
 #include "scrape/series_cache.h"
 #include "scrape/target.h"
@@ -37,10 +37,11 @@ struct ScrapeOutcome {
 bool KeepsSeriesCache(const ScrapeConfig& before, const ScrapeConfig& after);
 
 // Knows what one target exposed last and appends what it exposes now. Each scrape is one batch of the store: a query
-// sees all of it or none. Not thread-safe. Borrows `appendable`, which must outlive it.
+// sees all of it or none. Not thread-safe. Borrows `appendable` and `metadata`, which must outlive it.
 class Ingester {
  public:
-  Ingester(std::shared_ptr<const ScrapeConfig> config, const Target& target, tsdb::Appendable& appendable);
+  Ingester(std::shared_ptr<const ScrapeConfig> config, const Target& target, tsdb::Appendable& appendable,
+           MetadataTable& metadata);
 
   // Appends a successful reply's body. Samples without a timestamp of their own get `t_ms`; those later than ten
   // minutes after `now_ms` are left out. When the body is refused as a whole nothing of it is stored, every known
@@ -56,6 +57,7 @@ class Ingester {
   void SetConfig(std::shared_ptr<const ScrapeConfig> config, const Target& target);
 
   size_t cached_series() const { return cache_.size(); }
+  const TargetMetadata& metadata() const { return metadata_; }
 
  private:
   struct Report {
@@ -102,7 +104,7 @@ class Ingester {
   base::Status FlushKnown(const ExpositionParser& parser, ScrapeSink& sink, ScrapeOutcome* outcome);
   base::Result<tsdb::SeriesRef> AppendForgotten(std::string_view text, std::vector<tsdb::Label> scraped,
                                                 const Sample& sample, ScrapeSink& sink) const;
-  ExpositionOptions ParserOptions(const ScrapeSink& sink) const;
+  ExpositionOptions ParserOptions() const;
   base::Status TakeHistogram(const ExpositionParser& parser, Sample* sample);
   void TakeExemplars(const ExpositionParser& parser, const Sample& sample);
   static base::Result<tsdb::SeriesRef> Put(tsdb::SeriesRef ref, const tsdb::Labels& labels, const Sample& sample,
@@ -128,9 +130,8 @@ class Ingester {
   SeriesCache cache_;
   std::vector<Report> reports_;
   int64_t latest_ms_ = 0;  // Samples after this are in the future.
-  // Hashes of the metadata already handed to the store, by family; the family at hand.
-  std::unordered_map<std::string, size_t> metadata_;
-  std::string family_;
+  TargetMetadata metadata_;
+  std::string family_;  // At hand.
   tsdb::Metadata family_metadata_;
   // The histogram and the exemplars at hand.
   tsdb::Histogram histogram_;

@@ -30,7 +30,7 @@ ScrapeInstruments MakeInstruments(base::MetricRegistry* metrics) {
 
 Manager::Manager(tsdb::Appendable& appendable, base::Clock& clock, base::Scheduler& scheduler,
                  base::MetricRegistry* metrics, kube::SharedCaches* kube, HttpTransport::Factory client_factory)
-    : context_{{appendable, clock, scheduler, MakeInstruments(metrics)},
+    : context_{{appendable, metadata_, clock, scheduler, MakeInstruments(metrics)},
                retired_,
                kube,
                client_factory ? std::move(client_factory) : http::NewCurlClient,
@@ -117,13 +117,35 @@ TargetsSnapshot Manager::Targets() const {
       snapshot.active.push_back(
           {job, target.labels, loop->discovered(), target.url, target.interval, target.timeout, loop->state()});
     }
-    for (tsdb::Labels& labels : pool->Dropped()) snapshot.dropped.push_back({job, std::move(labels)});
+    for (DroppedTarget& dropped : pool->Dropped()) snapshot.dropped.push_back(std::move(dropped));
     snapshot.dropped_counts[job] = pool->dropped_count();
   }
   std::sort(snapshot.active.begin(), snapshot.active.end(), [](const TargetStatus& a, const TargetStatus& b) {
     return a.job != b.job ? a.job < b.job : a.labels < b.labels;
   });
   return snapshot;
+}
+
+std::vector<TargetFamilies> Manager::Metadata() const {
+  std::vector<TargetFamilies> all;
+  for (const auto& pool : Pools()) {
+    const std::string job = pool->config()->job_name;
+    for (const auto& loop : pool->Loops()) all.push_back({job, loop->target().labels, loop->Metadata()});
+  }
+  for (TargetFamilies& target : all) {
+    std::sort(target.families.begin(), target.families.end(),
+              [](const auto& a, const auto& b) { return a->family < b->family; });
+  }
+  std::sort(all.begin(), all.end(), [](const TargetFamilies& a, const TargetFamilies& b) {
+    return a.job != b.job ? a.job < b.job : a.labels < b.labels;
+  });
+  return all;
+}
+
+std::vector<std::shared_ptr<const ScrapeConfig>> Manager::Jobs() const {
+  std::vector<std::shared_ptr<const ScrapeConfig>> jobs;
+  for (const auto& pool : Pools()) jobs.push_back(pool->config());
+  return jobs;
 }
 
 }  // namespace tidewright::scrape

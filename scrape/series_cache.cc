@@ -11,6 +11,8 @@ namespace {
 
 constexpr uint64_t kFactorA = 0x9e3779b97f4a7c15;
 constexpr uint64_t kFactorB = 0xd1342543de82ef95;
+// How many entries failed scrapes may add beyond twice those of the last good one.
+constexpr size_t kMaxFailedEntries = 1000;
 
 uint64_t Secret() {
   static const uint64_t secret = [] {
@@ -124,6 +126,7 @@ void SeriesCache::Commit(std::vector<tsdb::SeriesRef>* vanished) {
   }
   vanished->assign(gone.begin(), gone.end());
   Reorder();
+  good_size_ = entries_.size();
   EndScrape();
 }
 
@@ -144,7 +147,7 @@ void SeriesCache::Rollback(std::vector<tsdb::SeriesRef>* vanished) {
     if (entry.live) vanished->push_back(entry.ref);
     entry.live = 0;
   }
-  entries_.resize(base_size_);
+  if (entries_.size() > good_size_ * 2 + kMaxFailedEntries) entries_.resize(good_size_);
   EndScrape();
 }
 
