@@ -1,6 +1,7 @@
 // From discovered targets to requests, and from bodies to stored samples, against Prometheus 3.14.
 #include <gtest/gtest.h>
 
+#include <algorithm>
 #include <iostream>
 #include <map>
 #include <set>
@@ -242,7 +243,21 @@ std::vector<std::string> ExpectedExemplars(const base::Json& expect) {
   return out;
 }
 
-// Plays the steps of one scenario into `store`; returns the verdicts, one letter per step.
+// What a target said about its families, in the form of the data.
+base::Json MetadataOf(const Ingester& ingester) {
+  base::Json list = base::Json::array();
+  for (const auto& known : ingester.metadata().All()) {
+    list.push_back({{"metric", known->family},
+                    {"type", MetricTypeName(known->metadata.type)},
+                    {"help", known->metadata.help},
+                    {"unit", known->metadata.unit}});
+  }
+  std::sort(list.begin(), list.end());
+  return list;
+}
+
+// Plays the steps of one scenario into `store`; returns the verdicts, one letter per step, and an m where the metadata
+// differs.
 std::string Play(const base::Json& test, tsdb::Appendable& store) {
   MetadataTable metadata;
   auto config = ConfigOf(test, test["scrape_config"]);
@@ -252,6 +267,7 @@ std::string Play(const base::Json& test, tsdb::Appendable& store) {
   if (!result.target) return "no target: " + result.error.ToString();
   auto ingester = std::make_unique<Ingester>(job, *result.target, store, metadata);
   std::string verdicts;
+  size_t steps = 0;
   for (const auto& step : test["steps"]) {
     int64_t t = kEpochMs + static_cast<int64_t>(step["t"].get<double>() * 1000);
     base::Status status;
@@ -279,6 +295,9 @@ std::string Play(const base::Json& test, tsdb::Appendable& store) {
       }
     }
     verdicts += status.ok() ? "+" : "-";
+    base::Json metadata = test["expect"]["steps"][steps++].value("metadata", base::Json());
+    std::sort(metadata.begin(), metadata.end());
+    if (!metadata.is_null() && metadata != MetadataOf(*ingester)) verdicts += "m";
   }
   return verdicts;
 }
