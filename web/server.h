@@ -51,6 +51,7 @@ struct WebSources {
 
 // Serves over plain HTTP:
 //   /  /page.css  /page.js                     the status page
+//   /targets  /targets.js                      the targets page
 //   /api/v1/query ...                          web/prometheus_api.h
 //   /api/v1/targets ... /metadata              web/targets_api.h
 //   /api/v1/rules /alerts                      what Prometheus shows there
