@@ -45,6 +45,10 @@ constexpr const char* kDefaultConfig =
     "  kubernetes_sd_configs: [{role: node}]\n"
     "  relabel_configs: [{source_labels: [__meta_kubernetes_node_name], target_label: node}]\n";
 
+size_t MaxExemplars(const scrape::Config& config) {
+  return config.max_exemplars > 0 ? static_cast<size_t>(config.max_exemplars) : 0;
+}
+
 }  // namespace
 
 class ControlPlane::Impl {
@@ -378,6 +382,7 @@ tsdb::DbOptions ControlPlane::Impl::StoreOptions(const scrape::Config& config) c
   tsdb::DbOptions store;
   store.retention_ms = config.retention.ms > 0 ? config.retention.ms : options_.retention_ms;
   store.retention_bytes = static_cast<uint64_t>(config.retention_bytes);
+  store.max_exemplars = MaxExemplars(config);
   return store;
 }
 
@@ -416,6 +421,7 @@ base::Status ControlPlane::Impl::ApplyScrapeConfig(scrape::Config config) {
       if (job.job_name == kSelfJob) job.static_groups = {self};
     }
   }
+  db_->SetMaxExemplars(MaxExemplars(config));
   rule_files_ = config.rule_files;
   scrape_config_files_ = config.scrape_config_files;
   rules_->SetDefaults(config.global.evaluation_interval.ms, config.global.rule_query_offset.ms);

@@ -144,6 +144,7 @@ struct Config {
   base::Duration retention{0};                   // storage.tsdb.retention.time; 0 when not set.
   int64_t retention_bytes = 0;                   // storage.tsdb.retention.size; 0 when not set.
   base::Duration out_of_order_time_window{0};    // storage.tsdb.out_of_order_time_window.
+  int64_t max_exemplars = 100'000;               // storage.exemplars.max_exemplars; less than 1 is none.
   // "scrape_configs[2].consul_sd_configs: not supported yet; its targets are not scraped"
   std::vector<std::string> warnings;
 };

@@ -178,10 +178,7 @@ void DecodeStorage(base::ObjectReader& reader, DecodeContext& context, Config* c
     });
     tsdb.Object("retention", [&](base::ObjectReader& r) { DecodeRetention(r, context, config); });
   });
-  reader.Object("exemplars", [](base::ObjectReader& r) {
-    int64_t count = 0;
-    r.Optional("max_exemplars", &count);
-  });
+  reader.Object("exemplars", [&](base::ObjectReader& r) { r.Optional("max_exemplars", &config->max_exemplars); });
 }
 
 void DecodeTracing(base::ObjectReader& reader, DecodeContext& context) {

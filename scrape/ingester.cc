@@ -208,7 +208,7 @@ base::Status Ingester::AppendSeries(ExpositionParser& parser, Entry entry, uint3
   }
   if (config_->features.start_timestamp_zero_samples) sample.start_ms = parser.StartTimestampMs();
   exemplars_.clear();
-  if (sink.extended != nullptr) TakeExemplars(parser, sample);
+  TakeExemplars(parser, sample);
   if (index == SeriesCache::kNone) return AppendNew(parser, sample, sink, outcome);
   return AppendKnown(parser, index, sample, sink, outcome);
 }
@@ -276,7 +276,8 @@ void Ingester::TakeExemplars(const ExpositionParser& parser, const Sample& sampl
 void Ingester::AppendExemplars(tsdb::SeriesRef ref, ScrapeSink& sink, ScrapeOutcome* outcome) const {
   for (const Exemplar& exemplar : exemplars_) {
     if (!exemplar.has_timestamp) continue;
-    if (!sink.extended->AppendExemplar(ref, exemplar).ok()) ++outcome->exemplars_refused;
+    const tsdb::Exemplar kept{tsdb::Labels::FromPairs(exemplar.labels), exemplar.timestamp_ms, exemplar.value};
+    if (!sink.appender->AppendExemplar(ref, kept).ok()) ++outcome->exemplars_refused;
   }
 }
 

@@ -11,7 +11,6 @@
 #include "scrape/config.h"
 #include "scrape/exposition.h"
 #include "scrape/metadata.h"
-#include "scrape/sample_appender.h"
 #include "scrape/series_cache.h"
 #include "scrape/target.h"
 #include "tsdb/appender.h"
@@ -84,12 +83,10 @@ class Ingester {
   };
   // Where the samples of one scrape go.
   struct ScrapeSink {
-    ScrapeSink(tsdb::Appendable& appendable, int64_t time_ms)
-        : t_ms(time_ms), appender(appendable.NewAppender()), extended(dynamic_cast<SampleAppender*>(appender.get())) {}
+    ScrapeSink(tsdb::Appendable& appendable, int64_t time_ms) : t_ms(time_ms), appender(appendable.NewAppender()) {}
     const int64_t t_ms;  // Of the scrape.
     std::unique_ptr<tsdb::Appender> appender;
-    SampleAppender* extended;  // The same, if it takes histograms and exemplars; else null.
-    KnownSamples known;        // Not yet appended. Empty whenever another sample is, so that the body's order is kept.
+    KnownSamples known;  // Not yet appended. Empty whenever another sample is, so that the body's order is kept.
   };
 
   base::Status AppendBody(std::string_view body, std::string_view content_type, int64_t now_ms, ScrapeSink& sink,

@@ -23,7 +23,7 @@ class NotingStore : public tsdb::Appendable {
   std::vector<std::string> Take() { return std::exchange(notes_, {}); }
 
  private:
-  class Appender : public SampleAppender {
+  class Appender : public tsdb::Appender {
    public:
     explicit Appender(NotingStore& store) : store_(store) {}
     base::Result<tsdb::SeriesRef> Append(tsdb::SeriesRef ref, const tsdb::Labels& labels, int64_t,
@@ -45,7 +45,7 @@ class NotingStore : public tsdb::Appendable {
       store_.notes_.push_back("batch of " + std::to_string(refs.size()));
       tsdb::Appender::AppendBatch(refs, values, t, rejected);
     }
-    base::Status AppendExemplar(tsdb::SeriesRef ref, const Exemplar&) override {
+    base::Status AppendExemplar(tsdb::SeriesRef ref, const tsdb::Exemplar&) override {
       store_.notes_.push_back("exemplar " + store_.names_[ref]);
       return base::Status::Ok();
     }
