@@ -27,7 +27,8 @@ namespace tidewright::cmd {
 
 namespace {
 
-// Blocking work of the two halves never waits for each other: a slow redis must not delay a scrape.
+// Blocking work of one part never waits for that of another: neither a slow redis nor a heavy rule delays a scrape.
+constexpr int kScrapeThreads = 2;
 constexpr int kDataThreads = 4;
 constexpr int kScalerThreads = 8;
 constexpr int64_t kMaintenanceMs = 60'000;
@@ -62,8 +63,10 @@ class ControlPlane::Impl {
         metrics_(metrics),
         caches_(client, clock, &metrics),
         objects_(kube::NewCachedReader(caches_)),
+        scrape_pool_("scrape", kScrapeThreads),
         data_pool_("data", kDataThreads),
         scaler_pool_("scaler", kScalerThreads),
+        scrape_scheduler_(clock, scrape_pool_),
         data_scheduler_(clock, data_pool_),
         scaler_scheduler_(clock, scaler_pool_),
         board_(metrics_),
@@ -121,8 +124,10 @@ class ControlPlane::Impl {
   base::MetricRegistry& metrics_;
   kube::SharedCaches caches_;
   std::unique_ptr<kube::ObjectReader> objects_;
+  base::ThreadPool scrape_pool_;
   base::ThreadPool data_pool_;
   base::ThreadPool scaler_pool_;
+  base::Scheduler scrape_scheduler_;
   base::Scheduler data_scheduler_;
   base::Scheduler scaler_scheduler_;
   scaler::StatusBoard board_;
@@ -181,7 +186,7 @@ base::Status ControlPlane::Impl::StartData() {
   bool readable = LoadScrapeConfig(&config).ok();
   TW_ASSIGN_OR_RETURN(db_, tsdb::Db::Open(options_.data_dir, StoreOptions(config), clock_, &metrics_));
   engine_ = promql::NewEmbeddedEngine(*db_, options_.features.engine, &metrics_);
-  scrape_ = std::make_unique<scrape::Manager>(*db_, clock_, data_scheduler_, &metrics_, &caches_);
+  scrape_ = std::make_unique<scrape::Manager>(*db_, clock_, scrape_scheduler_, &metrics_, &caches_);
   rules_ = std::make_unique<rules::Manager>(*engine_, *db_, clock_, data_scheduler_, &metrics_);
   adapter::AdapterOptions adapter_options;
   adapter_options.registry.relist_interval_ms = options_.relist_interval_ms;
@@ -350,8 +355,10 @@ void ControlPlane::Impl::Stop() {
   if (rules_ != nullptr) rules_->Stop();
   if (scrape_ != nullptr) scrape_->Stop();
   scaler_scheduler_.Stop();
+  scrape_scheduler_.Stop();
   data_scheduler_.Stop();
   scaler_pool_.Stop();
+  scrape_pool_.Stop();
   data_pool_.Stop();
   caches_.Stop();
   if (db_ == nullptr) return;

@@ -7,6 +7,8 @@
 namespace tidewright::scrape {
 namespace {
 
+constexpr int kDiscoveryThreads = 2;
+
 ScrapeInstruments MakeInstruments(base::MetricRegistry* metrics) {
   ScrapeInstruments to;
   if (metrics == nullptr) return to;
@@ -30,11 +32,11 @@ ScrapeInstruments MakeInstruments(base::MetricRegistry* metrics) {
 
 Manager::Manager(tsdb::Appendable& appendable, base::Clock& clock, base::Scheduler& scheduler,
                  base::MetricRegistry* metrics, kube::SharedCaches* kube, HttpTransport::Factory client_factory)
-    : context_{{appendable, metadata_, clock, scheduler, MakeInstruments(metrics)},
-               retired_,
-               kube,
-               client_factory ? std::move(client_factory) : http::NewCurlClient,
-               metrics} {}
+    : discovery_pool_("discovery", kDiscoveryThreads),
+      discovery_scheduler_(clock, discovery_pool_),
+      context_{
+          {appendable, metadata_, clock, scheduler, MakeInstruments(metrics)}, retired_, discovery_scheduler_, kube,
+          client_factory ? std::move(client_factory) : http::NewCurlClient,    metrics} {}
 
 Manager::~Manager() { Stop(); }
 
@@ -95,6 +97,8 @@ void Manager::Stop() {
   if (std::exchange(stopped_, true)) return;
   for (const auto& pool : Pools()) pool->Stop(/*gone=*/false);
   retired_.StopAll();
+  discovery_scheduler_.Stop();
+  discovery_pool_.Stop();
   base::MutexLock pools_lock(mu_);
   pools_.clear();
 }

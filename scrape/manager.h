@@ -46,9 +46,9 @@ struct TargetsSnapshot {
   std::map<std::string, size_t> dropped_counts;  // All of them, by job.
 };
 
-// Thread-safe. Uses the scheduler's pool for its work and keeps no thread per target. Borrows everything it is given,
-// which must outlive it; the scheduler must not be stopped before Stop(), and its tasks must not call ApplyConfig,
-// Start or Stop.
+// Thread-safe. Uses the scheduler's pool for its work, two threads for discovery, and none per target. Borrows
+// everything it is given, which must outlive it; the scheduler must not be stopped before Stop(), and its tasks must
+// not call ApplyConfig, Start or Stop.
 //
 //   scrape::Manager manager(db, clock, scheduler, &registry, &caches);
 //   manager.ApplyConfig(config);   // again after each reload
@@ -78,6 +78,8 @@ class Manager {
   void ApplyLocked(const std::vector<ScrapeConfig>& jobs) REQUIRES_LOCK(apply_mu_);
   std::vector<std::shared_ptr<ScrapePool>> Pools() const;
 
+  base::ThreadPool discovery_pool_;
+  base::Scheduler discovery_scheduler_;
   RetiredLoops retired_;
   MetadataTable metadata_;
   PoolContext context_;

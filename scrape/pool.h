@@ -41,6 +41,7 @@ struct DroppedTarget {
 struct PoolContext {
   LoopContext loops;
   RetiredLoops& retired;
+  base::Scheduler& discovery;          // Not that of the loops: a large cluster or a slow disk must not delay a scrape.
   kube::SharedCaches* kube = nullptr;  // Null: kubernetes_sd_configs find nothing.
   HttpTransport::Factory client_factory;
   base::MetricRegistry* metrics = nullptr;
