@@ -19,6 +19,7 @@
 #include "promql/engine.h"
 #include "rules/manager.h"
 #include "scrape/config.h"
+#include "scrape/config_print.h"
 #include "scrape/manager.h"
 #include "tsdb/db.h"
 #include "web/server.h"
@@ -87,6 +88,7 @@ class ControlPlane::Impl {
   base::Status Reload();
   void ReloadIfChanged();
   std::vector<std::string> ConfigProblems() const;
+  std::string ShownConfig() const;
   Leadership leadership() const;
 
   const scaler::StatusBoard& board() const { return board_; }
@@ -110,6 +112,7 @@ class ControlPlane::Impl {
   base::Status ApplyScrapeConfig(scrape::Config config) REQUIRES_LOCK(reload_mu_);
   base::Status Note(const std::string& part, base::Status status);
   void NoteReload(bool successful);
+  void ShowConfig();
   tsdb::DbOptions StoreOptions(const scrape::Config& config) const;
   void Maintain();
   kube::Client& WritingClient() { return guarded_ != nullptr ? *guarded_ : client_; }
@@ -155,6 +158,7 @@ class ControlPlane::Impl {
 
   mutable base::Mutex problems_mu_;
   std::map<std::string, std::string> problems_ GUARDED_BY(problems_mu_);  // By part: scrape, rules, adapter.
+  std::string shown_config_ GUARDED_BY(problems_mu_);                     // What is in force of prometheus.yml.
 
   base::Mutex reload_mu_;                                                   // One Reload() at a time.
   std::map<std::string, std::string> loaded_files_ GUARDED_BY(reload_mu_);  // Content by path, at the last load.
@@ -216,6 +220,7 @@ base::Status ControlPlane::Impl::StartWeb() {
   sources.rules = rules_.get();
   sources.adapter = adapter_.get();
   sources.reload = [this] { return Reload(); };
+  sources.config = [this] { return ShownConfig(); };
   sources.problems = [this] { return ConfigProblems(); };
   sources.ready = [this] { return Ready(); };
   sources.leader = [this] {
@@ -378,6 +383,20 @@ base::Status ControlPlane::Impl::Note(const std::string& part, base::Status stat
   return status;
 }
 
+void ControlPlane::Impl::ShowConfig() {
+  base::Result<std::string> text = std::string(kDefaultConfig);
+  if (!options_.config_file.empty()) text = base::ReadFile(options_.config_file);
+  if (text.ok()) text = scrape::PrintConfig(*text, options_.config_file, options_.features.scrape);
+  if (!text.ok()) return;  // It has just changed; that is going to be noticed.
+  base::MutexLock lock(problems_mu_);
+  shown_config_ = *std::move(text);
+}
+
+std::string ControlPlane::Impl::ShownConfig() const {
+  base::MutexLock lock(problems_mu_);
+  return shown_config_;
+}
+
 // Of prometheus.yml and what it names. The adapter has figures of its own.
 void ControlPlane::Impl::NoteReload(bool successful) {
   config_ok_.Set(successful ? 1 : 0);
@@ -428,6 +447,7 @@ base::Status ControlPlane::Impl::ApplyScrapeConfig(scrape::Config config) {
       if (job.job_name == kSelfJob) job.static_groups = {self};
     }
   }
+  ShowConfig();
   db_->SetMaxExemplars(MaxExemplars(config));
   rule_files_ = config.rule_files;
   scrape_config_files_ = config.scrape_config_files;

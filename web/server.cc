@@ -129,6 +129,8 @@ http::Response WebServer::Api(const http::ServerRequest& request) {
     data = AlertsJson(*sources_.rules);
   } else if (name == "status/leader") {
     data = LeaderJson(sources_);
+  } else if (name == "status/config" && sources_.config) {
+    data = {{"yaml", sources_.config()}};
   } else if (name == "status/buildinfo") {
     data = BuildInfoJson();
   } else {

@@ -45,6 +45,7 @@ struct WebSources {
   adapter::Adapter* adapter = nullptr;
   std::function<base::Status()> reload;                // POST /-/reload
   std::function<base::Status()> ready;                 // /-/ready; empty is always ready.
+  std::function<std::string()> config;                 // /api/v1/status/config: the YAML in force.
   std::function<std::vector<std::string>()> problems;  // More lines for the page's list of problems.
   std::function<LeaderStatus()> leader;                // /api/v1/status/leader; empty is a process that leads.
 };
@@ -55,7 +56,7 @@ struct WebSources {
 //   /api/v1/query ...                          web/prometheus_api.h
 //   /api/v1/targets ... /metadata              web/targets_api.h
 //   /api/v1/rules /alerts                      what Prometheus shows there
-//   /api/v1/status/buildinfo
+//   /api/v1/status/buildinfo /config
 //   /api/v1/status/leader                      {"elected", "leads", "leader", "identity"}
 //   /api/v1/autoscaling/workloads              web/autoscaling_api.h
 //   /api/v1/autoscaling/metric-rules           the adapter's rules and what they list

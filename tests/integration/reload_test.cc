@@ -93,6 +93,9 @@ class ReloadTest : public testing::Test {
 
 TEST_F(ReloadTest, OnSignalRequestAndChangedFiles) {
   EXPECT_EQ(Successful(), 1);
+  auto shown = base::ParseJson(Ask("GET", "/api/v1/status/config").body);
+  ASSERT_TRUE(shown.ok());
+  EXPECT_THAT((*shown)["data"]["yaml"].get<std::string>(), HasSubstr("extra_scrape_metrics: true"));
   EXPECT_THAT(Log(), HasSubstr("--enable-feature=no-such-feature: not supported"));
   double before = SuccessTime();
   EXPECT_GT(before, 1e9);
