@@ -71,7 +71,7 @@ class Decoder {
     int64_t replicas = 0;
     out_.paused = true;
     if (!base::ParseInt64(text, &replicas) || replicas < 0 || replicas > INT32_MAX) {
-      errors_.Add(0, "metadata.annotations.paused-replicas",
+      errors_.Add({}, "metadata.annotations.paused-replicas",
                   base::Quoted(text) + " is not a number of replicas; use for example \"2\"");
       return;
     }
