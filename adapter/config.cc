@@ -202,8 +202,8 @@ base::Result<Config> ParseConfig(std::string_view text, const std::string& origi
   std::string key;
   TW_ASSIGN_OR_RETURN(const Node* member, ConfigMapMember(root, origin, &key));
   // Empty lines in front make the lines of a block scalar those of the file around it.
-  bool block = member->text.find('\n') != std::string::npos && member->line > 0;
-  std::string inner = std::string(block ? member->line : 0, '\n') + member->text;
+  bool block = member->text.find('\n') != std::string::npos && member->at.line > 0;
+  std::string inner = std::string(block ? member->at.line : 0, '\n') + member->text;
   TW_ASSIGN_OR_RETURN(Node config, base::ParseYaml(inner, origin));
   return ReadConfig(config, block ? origin : origin + " (data[" + key + "])");
 }

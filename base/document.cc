@@ -20,9 +20,20 @@ constexpr size_t kMaxNodes = 1'000'000;  // After alias expansion: stops "billio
 
 // Ends a parse from within yaml-cpp's callbacks; caught where the parser is called.
 struct YamlLimit {
-  int line;
+  Place at;
   const char* message;
 };
+
+Place PlaceOf(const YAML::Mark& mark) { return {mark.line + 1, mark.column + 1}; }
+
+// "prometheus.yml:3:5: "
+std::string Prefix(const std::string& origin, Place at) {
+  std::string text = origin;
+  for (int number : {at.line, at.column}) {
+    if (number > 0) text += ":" + std::to_string(number);
+  }
+  return text + ": ";
+}
 
 // Builds Nodes from yaml-cpp's events, so that limits hold while the text is being read, and the parser's habit of
 // returning empty documents for ever (for the text ",") can be noticed.
@@ -48,7 +59,7 @@ class NodeBuilder : public YAML::EventHandler {
     auto found = anchors_.find(anchor);
     Node copy = found != anchors_.end() ? found->second : NewNode(mark);
     nodes_ += CountNodes(copy);
-    if (nodes_ > kMaxNodes) throw YamlLimit{mark.line + 1, "more than 1000000 values after alias expansion"};
+    if (nodes_ > kMaxNodes) throw YamlLimit{PlaceOf(mark), "more than 1000000 values after alias expansion"};
     Add(std::move(copy), 0);
   }
 
@@ -61,6 +72,10 @@ class NodeBuilder : public YAML::EventHandler {
     node.plain = tag != "!" && tag != "tag:yaml.org,2002:str";
     bool null_word = value == "~" || value == "null" || value == "Null" || value == "NULL";
     if (node.plain && (null_word || value.empty())) node.kind = Node::Kind::kNull;
+    if (tag == "tag:yaml.org,2002:binary") {
+      if (!Base64Decode(value, &node.text)) Fault(node.at, "!!binary stands before what is not base64");
+      node.plain = false;
+    }
     Add(std::move(node), anchor);
   }
 
@@ -91,14 +106,14 @@ class NodeBuilder : public YAML::EventHandler {
   }
 
   Node NewNode(const YAML::Mark& mark) {
-    if (++nodes_ > kMaxNodes) throw YamlLimit{mark.line + 1, "more than 1000000 values"};
+    if (++nodes_ > kMaxNodes) throw YamlLimit{PlaceOf(mark), "more than 1000000 values"};
     Node node;
-    node.line = mark.line + 1;
+    node.at = PlaceOf(mark);
     return node;
   }
 
   void Open(const YAML::Mark& mark, Node::Kind kind, YAML::anchor_t anchor) {
-    if (stack_.size() >= kMaxDepth) throw YamlLimit{mark.line + 1, "nested deeper than 200 levels"};
+    if (stack_.size() >= kMaxDepth) throw YamlLimit{PlaceOf(mark), "nested deeper than 200 levels"};
     Node node = NewNode(mark);
     node.kind = kind;
     stack_.push_back({std::move(node), anchor, std::nullopt});
@@ -128,13 +143,13 @@ class NodeBuilder : public YAML::EventHandler {
     Frame& frame = stack_.back();
     Node key = *std::exchange(frame.key, std::nullopt);
     if (key.kind == Node::Kind::kList || key.kind == Node::Kind::kMap) {
-      return Fault(key.line, "a key is not a plain word; write key: value");
+      return Fault(key.at, "a key is not a plain word; write key: value");
     }
     if (frame.node.Find(key.text) != nullptr) {
-      return Fault(key.line, "key " + Quoted(key.text) + " is given twice; remove one");
+      return Fault(key.at, "key " + Quoted(key.text) + " is given twice; remove one");
     }
     // People look for the key; the value may begin below it, or not be there at all.
-    value.line = key.line;
+    value.at = key.at;
     frame.node.members.emplace_back(key.text, std::move(value));
   }
 
@@ -152,15 +167,15 @@ class NodeBuilder : public YAML::EventHandler {
       sources.push_back(std::move(source));
     }
     for (Node& from : sources) {
-      if (from.kind != Node::Kind::kMap) return Fault(from.line, "<<: is not a mapping; name an anchor of one");
+      if (from.kind != Node::Kind::kMap) return Fault(from.at, "<<: is not a mapping; name an anchor of one");
       for (auto& member : from.members) {
         if (map.Find(member.first) == nullptr) map.members.push_back(std::move(member));
       }
     }
   }
 
-  void Fault(int line, const std::string& message) {
-    if (error_.ok()) error_ = InvalidArgumentError(origin_ + ":" + std::to_string(line) + ": " + message);
+  void Fault(Place at, const std::string& message) {
+    if (error_.ok()) error_ = InvalidArgumentError(Prefix(origin_, at) + message);
   }
 
   const std::string& origin_;
@@ -173,7 +188,7 @@ class NodeBuilder : public YAML::EventHandler {
 };
 
 Status YamlError(const YAML::Exception& error, const std::string& origin) {
-  return InvalidArgumentError(origin + ":" + std::to_string(error.mark.line + 1) + ": not valid YAML: " + error.msg);
+  return InvalidArgumentError(Prefix(origin, PlaceOf(error.mark)) + "not valid YAML: " + error.msg);
 }
 
 // yaml-cpp recurses over flow collections: refuse absurd nesting before it sees the text.
@@ -197,7 +212,7 @@ Status CheckNesting(std::string_view text, const std::string& origin) {
     if (at_start && (c == ' ' || c == '-' || c == '?')) ++indent;
     if (c != ' ' && c != '-' && c != '?') at_start = false;
     if (depth > kMaxDepth || dashes > kMaxDepth || (at_start && indent > 100 * kMaxDepth)) {
-      return InvalidArgumentError(origin + ":" + std::to_string(line) + ": nested deeper than 200 levels");
+      return InvalidArgumentError(Prefix(origin, {line, 0}) + "nested deeper than 200 levels");
     }
   }
   return Status::Ok();
@@ -208,6 +223,16 @@ bool IsBool(const Node& node, bool* value) {
   const std::string lower = ToLower(node.text);
   if (lower != "true" && lower != "false") return false;
   *value = lower == "true";
+  return true;
+}
+
+// The truth values that YAML 1.1 knows, and so the programs whose files we read.
+bool IsYaml11Bool(const Node& node, bool* value) {
+  if (IsBool(node, value)) return true;
+  const std::string lower = ToLower(node.text);
+  const bool yes = lower == "yes" || lower == "on" || lower == "y";
+  if (!node.plain || node.at.line == 0 || !(yes || lower == "no" || lower == "off" || lower == "n")) return false;
+  *value = yes;
   return true;
 }
 
@@ -264,7 +289,7 @@ Result<std::vector<Node>> ParseYamlDocuments(std::string_view text, const std::s
   } catch (const YAML::Exception& error) {
     return YamlError(error, origin);
   } catch (const YamlLimit& limit) {
-    return InvalidArgumentError(origin + ":" + std::to_string(limit.line) + ": " + limit.message);
+    return InvalidArgumentError(Prefix(origin, limit.at) + limit.message);
   }
   return documents;
 }
@@ -317,7 +342,7 @@ Json NodeToJson(const Node& node) {
 ObjectReader::ObjectReader(const Node& node, std::string path, ErrorList& errors)
     : node_(node), path_(std::move(path)), errors_(errors) {
   if (node_.kind != Node::Kind::kMap && !node_.IsNull()) {
-    errors_.Add(node_.line, path_, "is " + KindName(node_) + "; a mapping (key: value) is expected");
+    errors_.Add(node_.at, path_, "is " + KindName(node_) + "; a mapping (key: value) is expected");
     ignore_rest_ = true;
   }
 }
@@ -347,7 +372,7 @@ const Node* ObjectReader::TakeScalar(std::string_view key, std::string_view want
 bool ObjectReader::Optional(std::string_view key, std::string* out) {
   const Node* node = TakeScalar(key, "a text");
   if (node == nullptr) return false;
-  if (node->plain && node->line == 0) {  // JSON knows types; YAML's plain words are texts, too.
+  if (node->plain && node->at.line == 0) {  // JSON knows types; YAML's plain words are texts, too.
     Error(key, node->text + " is not a text; put it in quotes");
     return false;
   }
@@ -358,7 +383,7 @@ bool ObjectReader::Optional(std::string_view key, std::string* out) {
 bool ObjectReader::Optional(std::string_view key, bool* out) {
   const Node* node = TakeScalar(key, "true or false");
   if (node == nullptr) return false;
-  if (IsBool(*node, out)) return true;
+  if (IsYaml11Bool(*node, out)) return true;
   Error(key, Quoted(node->text) + " is not a truth value; use true or false");
   return false;
 }
@@ -429,7 +454,7 @@ bool ObjectReader::Optional(std::string_view key, std::vector<std::string>* out)
   for (size_t i = 0; i < node->items.size(); ++i) {
     const Node& item = node->items[i];
     if (item.kind != Node::Kind::kScalar) {
-      errors_.Add(item.line, ItemPath(PathOf(key), i), "is " + KindName(item) + "; a text is expected");
+      errors_.Add(item.at, ItemPath(PathOf(key), i), "is " + KindName(item) + "; a text is expected");
       return false;
     }
     values.push_back(item.text);
@@ -448,10 +473,10 @@ bool ObjectReader::Optional(std::string_view key, std::map<std::string, std::str
   std::map<std::string, std::string> values;
   bool ok = true;
   for (const auto& [name, value] : node->members) {
-    bool typed = value.line == 0 && value.plain && value.kind == Node::Kind::kScalar;
+    bool typed = value.at.line == 0 && value.plain && value.kind == Node::Kind::kScalar;
     if (value.kind == Node::Kind::kList || value.kind == Node::Kind::kMap || typed) {
       errors_.Add(
-          value.line, PathOf(key) + "." + name,
+          value.at, PathOf(key) + "." + name,
           (typed ? value.text + " is not a text; put it in quotes" : "is " + KindName(value) + "; a text is expected"));
       ok = false;
       continue;
@@ -482,7 +507,7 @@ bool ObjectReader::Objects(std::string_view key, const std::function<void(Object
     const Node& item = node->items[i];
     std::string path = ItemPath(PathOf(key), i);
     if (item.IsNull()) {
-      errors_.Add(item.line, path, "is empty; remove it or fill it in");
+      errors_.Add(item.at, path, "is empty; remove it or fill it in");
       continue;
     }
     ObjectReader reader(item, std::move(path), errors_);
@@ -513,7 +538,7 @@ void ObjectReader::IgnoreRest() { ignore_rest_ = true; }
 
 void ObjectReader::Error(std::string_view key, const std::string& message) {
   const Node* found = node_.Find(key);
-  errors_.Add(found != nullptr ? found->line : node_.line, PathOf(key), message);
+  errors_.Add(found != nullptr ? found->at : node_.at, PathOf(key), message);
 }
 
 void ObjectReader::Missing(std::string_view key) {
@@ -522,7 +547,7 @@ void ObjectReader::Missing(std::string_view key) {
   for (const auto& [name, value] : node_.members) {
     if (EqualsIgnoreCase(name, key) && !ignore_rest_) return;
   }
-  errors_.Add(node_.line, PathOf(key), "is missing; it is required");
+  errors_.Add(node_.at, PathOf(key), "is missing; it is required");
 }
 
 void ObjectReader::Finish() {
@@ -531,14 +556,12 @@ void ObjectReader::Finish() {
     if (std::find(known_.begin(), known_.end(), name) != known_.end()) continue;
     std::string nearest = NearestName(name, known_);
     std::string remedy = nearest.empty() ? "remove it" : "did you mean " + Quoted(nearest) + "?";
-    errors_.Add(value.line, PathOf(name), "is not a known field; " + remedy);
+    errors_.Add(value.at, PathOf(name), "is not a known field; " + remedy);
   }
 }
 
-void ErrorList::Add(int line, const std::string& path, const std::string& message) {
-  std::string text = origin_;
-  if (line > 0) text += ":" + std::to_string(line);
-  text += ": ";
+void ErrorList::Add(Place at, const std::string& path, const std::string& message) {
+  std::string text = Prefix(origin_, at);
   if (!path.empty()) text += path + ": ";
   text += message;
   errors_.push_back(std::move(text));

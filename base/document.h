@@ -5,7 +5,7 @@
 //
 //   prometheus.yml:12: scrape_configs[0].scrape_interval: "5 minutes" is not a duration; use for example 30s or 1m30s
 //
-// so it names the file (or object) with its line, the field, the value and the remedy.
+// so it names the file (or object) with line and column, the field, the value and the remedy.
 #pragma once
 
 #include <cstdint>
@@ -25,6 +25,12 @@
 
 namespace tidewright::base {
 
+// Where something is in a text, 1-based; 0 when the source has no lines (a Kubernetes object).
+struct Place {
+  int line = 0;
+  int column = 0;
+};
+
 // One value of a parsed document. Immutable after parsing; thread-compatible.
 struct Node {
   enum class Kind { kNull, kScalar, kList, kMap };
@@ -32,7 +38,7 @@ struct Node {
   Kind kind = Kind::kNull;
   std::string text;         // Scalars: the spelling, without quotes.
   bool plain = true;        // Scalars: not quoted, so `true` and `5` may be a bool and a number.
-  int line = 0;             // 1-based; 0 when the source has no lines (a Kubernetes object).
+  Place at;                 // Of its key, if it is the member of a map.
   std::vector<Node> items;  // Lists.
   std::vector<std::pair<std::string, Node>> members;  // Maps, in order.
 
@@ -72,7 +78,7 @@ class ObjectReader {
   ObjectReader(const Node& node, std::string path, ErrorList& errors);
 
   bool Has(std::string_view key) const;
-  int line() const { return node_.line; }
+  int line() const { return node_.at.line; }
   const std::string& path() const { return path_; }
   std::string PathOf(std::string_view key) const;
 
@@ -136,7 +142,7 @@ class ErrorList {
   // `origin`: a file name, or an object such as "ScaledObject shop/checkout".
   explicit ErrorList(std::string origin) : origin_(std::move(origin)) {}
 
-  void Add(int line, const std::string& path, const std::string& message);
+  void Add(Place at, const std::string& path, const std::string& message);
   bool empty() const { return errors_.empty(); }
   const std::vector<std::string>& errors() const { return errors_; }
   // OK when empty; else kInvalidArgument with all messages, one per line.

@@ -54,12 +54,21 @@ CheckResult CheckManifests(const std::vector<base::Node>& documents) {
   return result;
 }
 
-CheckResult CheckPrometheusConfig(const std::string& path) {
+CheckResult CheckPrometheusConfig(const std::string& path, std::vector<std::string>* rule_files) {
   CheckResult result{"prometheus.yml", base::Status::Ok(), {}};
   auto config = scrape::LoadConfig(path);
   result.status = config.status();
-  if (config.ok()) result.warnings = config->warnings;
+  if (!config.ok()) return result;
+  result.warnings = config->warnings;
+  if (rule_files != nullptr) *rule_files = config->rule_files;
   return result;
+}
+
+bool Report(const std::string& path, const CheckResult& result) {
+  std::printf("%s: %s: %s\n", path.c_str(), result.kind.c_str(), result.status.ok() ? "ok" : "NOT OK");
+  for (const std::string& warning : result.warnings) std::printf("  warning: %s\n", warning.c_str());
+  if (!result.status.ok()) std::printf("%s\n", result.status.message().c_str());
+  return result.status.ok();
 }
 
 }  // namespace
@@ -76,20 +85,32 @@ CheckResult CheckFile(const std::string& path) {
   if (HasAny(first, {"rules", "externalRules", "resourceRules"})) {
     return {"adapter rules", adapter::ParseConfig(*text, path).status(), {}};
   }
-  return CheckPrometheusConfig(path);
+  return CheckPrometheusConfig(path, nullptr);
+}
+
+std::map<std::string, CheckResult> CheckConfig(const std::string& path) {
+  std::map<std::string, CheckResult> results;
+  std::vector<std::string> rule_files;
+  results[path] = CheckPrometheusConfig(path, &rule_files);
+  for (const std::string& file : scrape::MatchFiles(rule_files)) {
+    auto text = base::ReadFile(file);
+    base::Status status = text.ok() ? rules::ParseRuleFile(*text, file).status() : text.status();
+    results[file] = {"rule file", std::move(status), {}};
+  }
+  return results;
 }
 
 int RunCheck(const std::vector<std::string>& paths) {
-  int faulty = 0;
-  for (const std::string& path : paths) {
-    CheckResult result = CheckFile(path);
-    std::printf("%s: %s: %s\n", path.c_str(), result.kind.c_str(), result.status.ok() ? "ok" : "NOT OK");
-    for (const std::string& warning : result.warnings) std::printf("  warning: %s\n", warning.c_str());
-    if (result.status.ok()) continue;
-    ++faulty;
-    std::printf("%s\n", result.status.message().c_str());
+  bool fine = true;
+  const bool configs = paths.size() > 1 && paths[0] == "config";
+  for (size_t i = configs ? 1 : 0; i < paths.size(); ++i) {
+    if (!configs) {
+      fine = Report(paths[i], CheckFile(paths[i])) && fine;
+      continue;
+    }
+    for (const auto& [path, result] : CheckConfig(paths[i])) fine = Report(path, result) && fine;
   }
-  return faulty == 0 ? 0 : 1;
+  return fine ? 0 : 1;
 }
 
 }  // namespace tidewright::cmd

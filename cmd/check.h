@@ -1,6 +1,7 @@
 // `tidewright check`: says what is wrong with configuration and manifests before they are used.
 #pragma once
 
+#include <map>
 #include <string>
 #include <vector>
 
@@ -19,7 +20,11 @@ struct CheckResult {
 // adapter rules, or Kubernetes manifests, of which ScaledObjects are checked and the rest must only be readable.
 CheckResult CheckFile(const std::string& path);
 
-// Checks each file and prints the outcome; 0 if all are fine.
+// Checks a Prometheus configuration and the rule files that it names, as promtool check config does. Results by path.
+std::map<std::string, CheckResult> CheckConfig(const std::string& path);
+
+// Checks each file and prints the outcome; 0 if all are fine. A first word "config" makes the rest configuration files,
+// checked by CheckConfig().
 int RunCheck(const std::vector<std::string>& paths);
 
 }  // namespace tidewright::cmd

@@ -19,6 +19,7 @@
 #include "promql/engine.h"
 #include "rules/manager.h"
 #include "scrape/config.h"
+#include "scrape/config_print.h"
 #include "scrape/manager.h"
 #include "tsdb/db.h"
 #include "web/server.h"
@@ -27,7 +28,8 @@ namespace tidewright::cmd {
 
 namespace {
 
-// Blocking work of the two halves never waits for each other: a slow redis must not delay a scrape.
+// Blocking work of one part never waits for that of another: neither a slow redis nor a heavy rule delays a scrape.
+constexpr int kScrapeThreads = 2;
 constexpr int kDataThreads = 4;
 constexpr int kScalerThreads = 8;
 constexpr int64_t kMaintenanceMs = 60'000;
@@ -45,6 +47,10 @@ constexpr const char* kDefaultConfig =
     "  kubernetes_sd_configs: [{role: node}]\n"
     "  relabel_configs: [{source_labels: [__meta_kubernetes_node_name], target_label: node}]\n";
 
+size_t MaxExemplars(const scrape::Config& config) {
+  return config.max_exemplars > 0 ? static_cast<size_t>(config.max_exemplars) : 0;
+}
+
 }  // namespace
 
 class ControlPlane::Impl {
@@ -58,11 +64,17 @@ class ControlPlane::Impl {
         metrics_(metrics),
         caches_(client != nullptr ? std::make_unique<kube::SharedCaches>(*client, clock, &metrics) : nullptr),
         objects_(client != nullptr ? kube::NewCachedReader(*caches_) : nullptr),
+        scrape_pool_("scrape", kScrapeThreads),
         data_pool_("data", kDataThreads),
         scaler_pool_("scaler", kScalerThreads),
+        scrape_scheduler_(clock, scrape_pool_),
         data_scheduler_(clock, data_pool_),
         scaler_scheduler_(clock, scaler_pool_),
-        board_(metrics_) {}
+        board_(metrics_),
+        config_ok_(metrics.GetGauge("prometheus_config_last_reload_successful",
+                                    "Whether the last configuration reload attempt was successful.")),
+        config_time_(metrics.GetGauge("prometheus_config_last_reload_success_timestamp_seconds",
+                                      "Timestamp of the last successful configuration reload.")) {}
 
   ~Impl() { Stop(); }
 
@@ -76,6 +88,7 @@ class ControlPlane::Impl {
   base::Status Reload();
   void ReloadIfChanged();
   std::vector<std::string> ConfigProblems() const;
+  std::string ShownConfig() const;
   Leadership leadership() const;
 
   const scaler::StatusBoard& board() const { return board_; }
@@ -98,6 +111,9 @@ class ControlPlane::Impl {
   base::Status ReadAdapterConfig();
   base::Status ApplyScrapeConfig(scrape::Config config) REQUIRES_LOCK(reload_mu_);
   base::Status Note(const std::string& part, base::Status status);
+  void NoteReload(bool successful);
+  void ShowConfig();
+  tsdb::DbOptions StoreOptions(const scrape::Config& config) const;
   void Maintain();
   kube::Client& WritingClient() { return guarded_ != nullptr ? *guarded_ : *client_; }
   std::map<std::string, std::string> FileContents() REQUIRES_LOCK(reload_mu_);
@@ -111,11 +127,15 @@ class ControlPlane::Impl {
   base::MetricRegistry& metrics_;
   const std::unique_ptr<kube::SharedCaches> caches_;   // With a client.
   const std::unique_ptr<kube::ObjectReader> objects_;  // With a client.
+  base::ThreadPool scrape_pool_;
   base::ThreadPool data_pool_;
   base::ThreadPool scaler_pool_;
+  base::Scheduler scrape_scheduler_;
   base::Scheduler data_scheduler_;
   base::Scheduler scaler_scheduler_;
   scaler::StatusBoard board_;
+  base::Gauge& config_ok_;
+  base::Gauge& config_time_;
 
   // In the order in which Start() makes them.
   std::unique_ptr<tsdb::Db> db_;
@@ -138,10 +158,13 @@ class ControlPlane::Impl {
 
   mutable base::Mutex problems_mu_;
   std::map<std::string, std::string> problems_ GUARDED_BY(problems_mu_);  // By part: scrape, rules, adapter.
+  std::string shown_config_ GUARDED_BY(problems_mu_);                     // What is in force of prometheus.yml.
 
   base::Mutex reload_mu_;                                                   // One Reload() at a time.
   std::map<std::string, std::string> loaded_files_ GUARDED_BY(reload_mu_);  // Content by path, at the last load.
-  std::vector<std::string> rule_files_ GUARDED_BY(reload_mu_);  // Patterns, of the last good prometheus.yml.
+  // Patterns, of the last good prometheus.yml.
+  std::vector<std::string> rule_files_ GUARDED_BY(reload_mu_);
+  std::vector<std::string> scrape_config_files_ GUARDED_BY(reload_mu_);
 };
 
 base::Status ControlPlane::Impl::StartAll() {
@@ -163,13 +186,11 @@ base::Status ControlPlane::Impl::StartAll() {
 }
 
 base::Status ControlPlane::Impl::StartData() {
-  tsdb::DbOptions db_options;
-  db_options.retention_ms = options_.retention_ms;
-  TW_ASSIGN_OR_RETURN(db_, tsdb::Db::Open(options_.data_dir, db_options, clock_, &metrics_));
-  engine_ = promql::NewEmbeddedEngine(*db_, {}, &metrics_);
-  scrape_ = std::make_unique<scrape::Manager>(*db_, clock_, data_scheduler_, &metrics_, caches_.get());
   scrape::Config config;
   bool readable = LoadScrapeConfig(&config).ok();
+  TW_ASSIGN_OR_RETURN(db_, tsdb::Db::Open(options_.data_dir, StoreOptions(config), clock_, &metrics_));
+  engine_ = promql::NewEmbeddedEngine(*db_, options_.features.engine, &metrics_);
+  scrape_ = std::make_unique<scrape::Manager>(*db_, clock_, scrape_scheduler_, &metrics_, caches_.get());
   rules_ = std::make_unique<rules::Manager>(*engine_, *db_, clock_, data_scheduler_, &metrics_);
   if (client_ != nullptr) {
     adapter::AdapterOptions adapter_options;
@@ -181,8 +202,9 @@ base::Status ControlPlane::Impl::StartData() {
   TW_RETURN_IF_ERROR(StartWeb());
   if (readable) {
     base::MutexLock lock(reload_mu_);
-    (void)ApplyScrapeConfig(std::move(config));  // Noted.
+    readable = ApplyScrapeConfig(std::move(config)).ok();  // Noted.
   }
+  NoteReload(readable);
   scrape_->Start();
   rules_->Start();
   return base::Status::Ok();
@@ -203,6 +225,7 @@ base::Status ControlPlane::Impl::StartWeb() {
   sources.rules = rules_.get();
   sources.adapter = adapter_.get();
   sources.reload = [this] { return Reload(); };
+  sources.config = [this] { return ShownConfig(); };
   sources.problems = [this] { return ConfigProblems(); };
   sources.ready = [this] { return Ready(); };
   sources.leader = [this] {
@@ -342,8 +365,10 @@ void ControlPlane::Impl::Stop() {
   if (rules_ != nullptr) rules_->Stop();
   if (scrape_ != nullptr) scrape_->Stop();
   scaler_scheduler_.Stop();
+  scrape_scheduler_.Stop();
   data_scheduler_.Stop();
   scaler_pool_.Stop();
+  scrape_pool_.Stop();
   data_pool_.Stop();
   if (caches_ != nullptr) caches_->Stop();
   if (db_ == nullptr) return;
@@ -363,6 +388,35 @@ base::Status ControlPlane::Impl::Note(const std::string& part, base::Status stat
   return status;
 }
 
+void ControlPlane::Impl::ShowConfig() {
+  base::Result<std::string> text = std::string(kDefaultConfig);
+  if (!options_.config_file.empty()) text = base::ReadFile(options_.config_file);
+  if (text.ok()) text = scrape::PrintConfig(*text, options_.config_file, options_.features.scrape);
+  if (!text.ok()) return;  // It has just changed; that is going to be noticed.
+  base::MutexLock lock(problems_mu_);
+  shown_config_ = *std::move(text);
+}
+
+std::string ControlPlane::Impl::ShownConfig() const {
+  base::MutexLock lock(problems_mu_);
+  return shown_config_;
+}
+
+// Of prometheus.yml and what it names. The adapter has figures of its own.
+void ControlPlane::Impl::NoteReload(bool successful) {
+  config_ok_.Set(successful ? 1 : 0);
+  if (successful) config_time_.Set(static_cast<double>(clock_.NowMs()) / 1000);
+}
+
+// What the section `storage` says goes before the flags. It is read at the start only.
+tsdb::DbOptions ControlPlane::Impl::StoreOptions(const scrape::Config& config) const {
+  tsdb::DbOptions store;
+  store.retention_ms = config.retention.ms > 0 ? config.retention.ms : options_.retention_ms;
+  store.retention_bytes = static_cast<uint64_t>(config.retention_bytes);
+  store.max_exemplars = MaxExemplars(config);
+  return store;
+}
+
 std::vector<std::string> ControlPlane::Impl::ConfigProblems() const {
   base::MutexLock lock(problems_mu_);
   std::vector<std::string> problems;
@@ -380,11 +434,14 @@ base::Status ControlPlane::Impl::ReadScrapeConfig(scrape::Config* config) {
     return base::Status::Ok();
   }
   if (options_.config_file.empty()) {
-    TW_ASSIGN_OR_RETURN(*config, scrape::ParseConfig(kDefaultConfig, "the built-in configuration"));
-    config->scrape_configs.push_back(scrape::DefaultKubernetesPodsJob(config->global.scrape_interval));
+    TW_ASSIGN_OR_RETURN(
+        *config, scrape::ParseConfig(kDefaultConfig, "the built-in configuration", "", options_.features.scrape));
+    scrape::ScrapeConfig pods = scrape::DefaultKubernetesPodsJob(config->global.scrape_interval);
+    pods.features = config->global.features;
+    config->scrape_configs.push_back(std::move(pods));
     return base::Status::Ok();
   }
-  TW_ASSIGN_OR_RETURN(*config, scrape::LoadConfig(options_.config_file));
+  TW_ASSIGN_OR_RETURN(*config, scrape::LoadConfig(options_.config_file, options_.features.scrape));
   for (const std::string& warning : config->warnings) {
     base::LogWarn("cmd", warning, {{"file", options_.config_file}});
   }
@@ -399,7 +456,10 @@ base::Status ControlPlane::Impl::ApplyScrapeConfig(scrape::Config config) {
       if (job.job_name == kSelfJob) job.static_groups = {self};
     }
   }
+  ShowConfig();
+  db_->SetMaxExemplars(MaxExemplars(config));
   rule_files_ = config.rule_files;
+  scrape_config_files_ = config.scrape_config_files;
   rules_->SetDefaults(config.global.evaluation_interval.ms, config.global.rule_query_offset.ms);
   base::Status rules = Note("rules", rules_->Load(config.rule_files));
   base::Status scrape = scrape_->ApplyConfig(config);
@@ -422,6 +482,7 @@ base::Status ControlPlane::Impl::Reload() {
   scrape::Config config;
   base::Status scrape = LoadScrapeConfig(&config);
   if (scrape.ok()) scrape = ApplyScrapeConfig(std::move(config));
+  NoteReload(scrape.ok());
   base::Status adapter = adapter_ != nullptr ? LoadAdapterConfig() : base::Status::Ok();
   RememberFiles(before);
   base::LogInfo("cmd", "configuration read again");
@@ -450,7 +511,9 @@ void ControlPlane::Impl::RememberFiles(const std::map<std::string, std::string>&
 std::map<std::string, std::string> ControlPlane::Impl::FileContents() {
   std::map<std::string, std::string> contents;
   std::vector<std::string> paths = {options_.config_file, options_.adapter_file};
-  for (std::string& path : scrape::MatchFiles(rule_files_)) paths.push_back(std::move(path));
+  for (const auto* patterns : {&rule_files_, &scrape_config_files_}) {
+    for (std::string& path : scrape::MatchFiles(*patterns)) paths.push_back(std::move(path));
+  }
   for (const std::string& path : paths) {
     if (path.empty()) continue;
     auto text = base::ReadFile(path);

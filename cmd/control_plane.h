@@ -10,6 +10,7 @@
 #include "base/clock.h"
 #include "base/metrics.h"
 #include "base/status.h"
+#include "cmd/features.h"
 #include "kube/client.h"
 #include "kube/leader_election.h"
 #include "scaler/status_board.h"
@@ -47,6 +48,7 @@ struct ControlPlaneOptions {
 
   bool hpa_controller = false;
   int64_t hpa_sync_period_ms = 15'000;
+  Features features;
   int64_t relist_interval_ms = 30'000;
   bool watch_keda = false;
 

@@ -52,6 +52,8 @@ void AddRunFlags(CLI::App& command, RunFlags& flags) {
   command.add_option("--storage.tsdb.path", options.data_dir, "Folder of the samples; default: memory only");
   command.add_option("--storage.tsdb.retention.time", flags.retention, "How long samples are kept")
       ->capture_default_str();
+  command.add_option("--enable-feature", flags.enable_features,
+                     "Switches of Prometheus, separated by commas; what has no effect is named in a warning");
   command.add_option("--web.address", options.web_address, "Address of the web port")->capture_default_str();
   command.add_option("--web.port", options.web_port, "Web port: page, Prometheus API, metrics")->capture_default_str();
   command.add_flag("--web.enable-remote-write-receiver", options.remote_write_receiver,
@@ -118,7 +120,8 @@ int main(int argc, char** argv) {
 
   std::vector<std::string> files;
   CLI::App* check = app.add_subcommand("check", "Say what is wrong with configuration, rules and manifests");
-  check->add_option("FILE", files, "Files to check")->required();
+  check->add_option("FILE", files, "Files to check; after the word config: prometheus.yml with its rule files")
+      ->required();
 
   std::vector<std::string> scripts;
   CLI::App* promql = app.add_subcommand("promql", "Tools around queries")->require_subcommand(1);

@@ -87,6 +87,9 @@ int RunControlPlane(RunFlags flags) {
   auto retention = base::ParseDuration(flags.retention);
   if (!retention.ok()) return Fail(retention.status().Annotate("--storage.tsdb.retention.time"));
   flags.options.retention_ms = retention->ms;
+  std::vector<std::string> warnings;
+  flags.options.features = ParseFeatures(flags.enable_features, &warnings);
+  for (const std::string& warning : warnings) base::LogWarn("cmd", warning);
   base::MetricRegistry metrics;
   std::unique_ptr<kube::Client> client;
   if (flags.kubernetes) {

@@ -15,6 +15,7 @@ struct RunFlags {
   std::string kubeconfig;  // "": the service account of the pod.
   std::string context;
   std::string retention = "24h";
+  std::vector<std::string> enable_features;
   std::string log_level = "info";
   std::optional<bool> leader_elect;  // Default: in a pod, but not with a kubeconfig.
   std::string lease_duration = "15s";

@@ -71,7 +71,7 @@ class Decoder {
     int64_t replicas = 0;
     out_.paused = true;
     if (!base::ParseInt64(text, &replicas) || replicas < 0 || replicas > INT32_MAX) {
-      errors_.Add(0, "metadata.annotations.paused-replicas",
+      errors_.Add({}, "metadata.annotations.paused-replicas",
                   base::Quoted(text) + " is not a number of replicas; use for example \"2\"");
       return;
     }
@@ -233,7 +233,7 @@ class Decoder {
       trigger->metadata[key] = value.text;
       bool list = value.kind == base::Node::Kind::kList || value.kind == base::Node::Kind::kMap;
       if (list) reader.Error("metadata." + key, "is not a text");
-      bool typed = value.kind == base::Node::Kind::kScalar && value.plain && value.line == 0;
+      bool typed = value.kind == base::Node::Kind::kScalar && value.plain && value.at.line == 0;
       if (typed) reader.Error("metadata." + key, value.text + " is not a text; put it in quotes");
     }
   }

@@ -51,17 +51,11 @@ void ReadNameScheme(base::ObjectReader& reader, ScrapeDefaults* defaults) {
   defaults->escaping = escaping;
 }
 
-void ReadHistogramSwitches(base::ObjectReader& reader, DecodeContext& context, ScrapeDefaults* defaults) {
+void ReadHistogramSwitches(base::ObjectReader& reader, ScrapeDefaults* defaults) {
   reader.Optional("scrape_native_histograms", &defaults->native_histograms);
   reader.Optional("always_scrape_classic_histograms", &defaults->always_classic_histograms);
   reader.Optional("convert_classic_histograms_to_nhcb", &defaults->convert_classic_histograms);
   reader.Optional("extra_scrape_metrics", &defaults->extra_metrics);
-  if (reader.Has("scrape_native_histograms") && defaults->native_histograms) {
-    context.Warn(reader, "scrape_native_histograms", "not supported yet; classic histograms are scraped");
-  }
-  if (reader.Has("convert_classic_histograms_to_nhcb") && defaults->convert_classic_histograms) {
-    context.Warn(reader, "convert_classic_histograms_to_nhcb", "not supported yet; histograms stay classic");
-  }
 }
 
 // The fields that global and scrape_configs share. `defaults` comes in with the inherited values.
@@ -81,7 +75,7 @@ void DecodeDefaults(base::ObjectReader& reader, DecodeContext& context, ScrapeDe
   inherit(ReadCount, "keep_dropped_targets", &limits.keep_dropped_targets);
   ReadNameScheme(reader, defaults);
   ReadProtocols(reader, defaults);
-  ReadHistogramSwitches(reader, context, defaults);
+  ReadHistogramSwitches(reader, defaults);
   std::string file;
   if (reader.Optional("scrape_failure_log_file", &file) && !file.empty()) {
     context.Warn(reader, "scrape_failure_log_file", "not supported yet; failures go to the program's log");
@@ -206,9 +200,7 @@ ScrapeConfig DecodeScrapeConfig(base::ObjectReader& reader, DecodeContext& conte
   DecodeParams(reader, &config);
   ReadCount(reader, "native_histogram_bucket_limit", &config.native_histogram_bucket_limit);
   reader.Optional("native_histogram_min_bucket_factor", &config.native_histogram_min_bucket_factor);
-  if (config.native_histograms && !config.protocols_chosen) {
-    config.protocols.insert(config.protocols.begin(), "PrometheusProto");
-  }
+  if (config.native_histograms) PreferProtobuf(&config);
   config.http = DecodeHttpClient(reader, context);
   NameScheme outer = std::exchange(context.scheme, config.name_scheme);
   config.relabel_rules = DecodeRelabelRules(reader, "relabel_configs", config.name_scheme);
@@ -335,25 +327,26 @@ std::vector<std::string> MatchFiles(const std::vector<std::string>& patterns) {
   return {files.begin(), files.end()};
 }
 
-base::Result<Config> ParseConfig(std::string_view text, const std::string& origin, const std::string& directory) {
+base::Result<Config> ParseConfig(std::string_view text, const std::string& origin, const std::string& directory,
+                                 const ScrapeDefaults& defaults) {
   TW_ASSIGN_OR_RETURN(base::Node document, base::ParseYaml(text, origin));
   base::ErrorList errors(origin);
   DecodeContext context;
   context.directory = directory;
   Config config;
+  static_cast<ScrapeDefaults&>(config.global) = defaults;
   std::set<std::string> jobs;
-  std::vector<std::string> scrape_files;
   base::ObjectReader root(document, "", errors);
   root.Object("global", [&](base::ObjectReader& reader) { DecodeGlobal(reader, context, &config.global); });
   context.scheme = config.global.name_scheme;
   ReadPatterns(root, "rule_files", context, &config.rule_files);
-  ReadPatterns(root, "scrape_config_files", context, &scrape_files);
+  ReadPatterns(root, "scrape_config_files", context, &config.scrape_config_files);
   DecodeScrapeConfigs(root, context, &jobs, &config);
   DecodeOtherSections(root, context, &config);
   root.Finish();
   TW_RETURN_IF_ERROR(errors.ToStatus());
   if (!directory.empty()) {
-    for (const std::string& path : MatchFiles(scrape_files)) {
+    for (const std::string& path : MatchFiles(config.scrape_config_files)) {
       TW_RETURN_IF_ERROR(ReadScrapeConfigFile(path, context, &jobs, &config));
     }
   }
@@ -361,10 +354,16 @@ base::Result<Config> ParseConfig(std::string_view text, const std::string& origi
   return config;
 }
 
-base::Result<Config> LoadConfig(const std::string& path) {
+void PreferProtobuf(ScrapeDefaults* defaults) {
+  static const std::string protobuf = "PrometheusProto";
+  std::vector<std::string>& protocols = defaults->protocols;
+  if (!defaults->protocols_chosen && protocols[0] != protobuf) protocols.insert(protocols.begin(), protobuf);
+}
+
+base::Result<Config> LoadConfig(const std::string& path, const ScrapeDefaults& defaults) {
   TW_ASSIGN_OR_RETURN(std::string text, base::ReadFile(path));
   std::string folder = std::filesystem::path(path).parent_path().string();
-  return ParseConfig(text, path, folder.empty() ? "." : folder);
+  return ParseConfig(text, path, folder.empty() ? "." : folder, defaults);
 }
 
 }  // namespace tidewright::scrape

@@ -102,6 +102,7 @@ struct ScrapeDefaults {
   bool always_classic_histograms = false;
   bool convert_classic_histograms = false;
   bool extra_metrics = false;  // scrape_timeout_seconds, scrape_sample_limit, scrape_body_size_bytes.
+  Features features;
   friend bool operator==(const ScrapeDefaults&, const ScrapeDefaults&) = default;
 };
 
@@ -115,7 +116,6 @@ struct ScrapeConfig : ScrapeDefaults {
   bool enable_compression = true;
   int64_t native_histogram_bucket_limit = 0;      // 0 is none.
   double native_histogram_min_bucket_factor = 0;  // 0 is none.
-  Features features;
   std::string metrics_path = "/metrics";
   std::string scheme = "http";
   std::map<std::string, std::vector<std::string>> params;
@@ -139,18 +139,26 @@ struct GlobalConfig : ScrapeDefaults {
 struct Config {
   GlobalConfig global;
   std::vector<std::string> rule_files;  // Glob patterns, absolute when the file's folder is known; see MatchFiles().
-  std::vector<ScrapeConfig> scrape_configs;  // Those of scrape_config_files included.
-  base::Duration retention{0};               // storage.tsdb.retention.time; 0 when not set.
+  std::vector<ScrapeConfig> scrape_configs;      // Those of scrape_config_files included.
+  std::vector<std::string> scrape_config_files;  // Glob patterns, likewise.
+  base::Duration retention{0};                   // storage.tsdb.retention.time; 0 when not set.
+  int64_t retention_bytes = 0;                   // storage.tsdb.retention.size; 0 when not set.
+  base::Duration out_of_order_time_window{0};    // storage.tsdb.out_of_order_time_window.
+  int64_t max_exemplars = 100'000;               // storage.exemplars.max_exemplars; less than 1 is none.
   // "scrape_configs[2].consul_sd_configs: not supported yet; its targets are not scraped"
   std::vector<std::string> warnings;
 };
 
 // Parses `text`. `origin` names it in errors; relative paths resolve against `directory` ("" leaves them alone, and
-// scrape_config_files unread).
-base::Result<Config> ParseConfig(std::string_view text, const std::string& origin, const std::string& directory = "");
+// scrape_config_files unread). What the section `global` does not say is as in `defaults`.
+base::Result<Config> ParseConfig(std::string_view text, const std::string& origin, const std::string& directory = "",
+                                 const ScrapeDefaults& defaults = {});
 
 // Reads and parses a file; paths are relative to its folder.
-base::Result<Config> LoadConfig(const std::string& path);
+base::Result<Config> LoadConfig(const std::string& path, const ScrapeDefaults& defaults = {});
+
+// Puts the protobuf format first, unless protocols have been chosen.
+void PreferProtobuf(ScrapeDefaults* defaults);
 
 // The target groups of a file_sd file (YAML or JSON). `path` becomes __meta_filepath and the source.
 base::Result<std::vector<TargetGroup>> ParseTargetFile(std::string_view text, const std::string& path);

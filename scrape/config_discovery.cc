@@ -213,7 +213,7 @@ base::Result<std::vector<TargetGroup>> ParseTargetGroups(base::Node document, co
   base::ErrorList errors(source);
   base::Node wrapper;
   wrapper.kind = base::Node::Kind::kMap;
-  wrapper.line = document.line;
+  wrapper.at = document.at;
   wrapper.members.emplace_back("groups", std::move(document));
   base::ObjectReader reader(wrapper, "", errors);
   reader.Objects("groups", [&](base::ObjectReader& r) {

@@ -153,21 +153,18 @@ void DecodeRemoteRead(base::ObjectReader& reader, DecodeContext& context, std::s
 }
 
 void DecodeRetention(base::ObjectReader& reader, DecodeContext& context, Config* config) {
-  int64_t size = 0;
   double percentage = 0;
   reader.Optional("time", &config->retention);
-  ReadByteSize(reader, "size", &size);
+  ReadByteSize(reader, "size", &config->retention_bytes);
   reader.Optional("percentage", &percentage);
-  if (size < 0) reader.Error("size", "is negative; use 0 for no limit");
+  if (config->retention_bytes < 0) reader.Error("size", "is negative; use 0 for no limit");
   if (percentage < 0 || percentage > 100) reader.Error("percentage", "must be between 0 and 100");
-  if (size > 0) context.Warn(reader, "size", "not supported yet; only the retention time limits the storage");
-  if (percentage > 0)
-    context.Warn(reader, "percentage", "not supported yet; only the retention time limits the storage");
+  if (percentage > 0) context.Warn(reader, "percentage", "not supported yet; use size and time");
 }
 
 void DecodeStorage(base::ObjectReader& reader, DecodeContext& context, Config* config) {
   reader.Object("tsdb", [&](base::ObjectReader& tsdb) {
-    base::Duration window;
+    base::Duration& window = config->out_of_order_time_window;
     double threshold = 0;
     tsdb.Optional("out_of_order_time_window", &window);
     tsdb.Ignore("outofordertimewindow");
@@ -181,10 +178,7 @@ void DecodeStorage(base::ObjectReader& reader, DecodeContext& context, Config* c
     });
     tsdb.Object("retention", [&](base::ObjectReader& r) { DecodeRetention(r, context, config); });
   });
-  reader.Object("exemplars", [](base::ObjectReader& r) {
-    int64_t count = 0;
-    r.Optional("max_exemplars", &count);
-  });
+  reader.Object("exemplars", [&](base::ObjectReader& r) { r.Optional("max_exemplars", &config->max_exemplars); });
 }
 
 void DecodeTracing(base::ObjectReader& reader, DecodeContext& context) {

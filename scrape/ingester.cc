@@ -1,7 +1,6 @@
 #include "scrape/ingester.h"
 
 #include <algorithm>
-#include <functional>
 #include <utility>
 
 #include "scrape/histogram_limits.h"
@@ -15,7 +14,6 @@ constexpr std::string_view kReportNames[] = {"up", "scrape_duration_seconds", "s
                                              // Only with extra_scrape_metrics:
                                              "scrape_timeout_seconds", "scrape_sample_limit", "scrape_body_size_bytes"};
 constexpr size_t kPlainReports = 5;
-constexpr size_t kMaxMetadataFamilies = 10'000;  // Per target; bounds what a hostile target can make us remember.
 
 const tsdb::Labels& NoLabels() {
   static const tsdb::Labels labels;
@@ -85,8 +83,9 @@ bool KeepsSeriesCache(const ScrapeConfig& before, const ScrapeConfig& after) {
   return alike == before;
 }
 
-Ingester::Ingester(std::shared_ptr<const ScrapeConfig> config, const Target& target, tsdb::Appendable& appendable)
-    : appendable_(appendable) {
+Ingester::Ingester(std::shared_ptr<const ScrapeConfig> config, const Target& target, tsdb::Appendable& appendable,
+                   MetadataTable& metadata)
+    : appendable_(appendable), metadata_(metadata) {
   for (std::string_view name : kReportNames) reports_.push_back({name});
   SetConfig(std::move(config), target);
 }
@@ -113,6 +112,7 @@ ScrapeOutcome Ingester::Append(std::string_view body, std::string_view content_t
     return Fail(outcome.status, outcome, t_ms, duration_seconds);
   }
   FlushMetadata(*appender);
+  metadata_.EndScrape();
   std::vector<tsdb::SeriesRef> vanished;
   cache_.Commit(&vanished);
   AppendMarkers(vanished, t_ms, *appender);
@@ -156,10 +156,10 @@ void Ingester::AppendEnd(int64_t t_ms) {
   static_cast<void>(appender->Commit().ok());
 }
 
-ExpositionOptions Ingester::ParserOptions(const ScrapeSink& sink) const {
+ExpositionOptions Ingester::ParserOptions() const {
   ExpositionOptions options;
-  options.native_histograms = sink.extended != nullptr && target_.native_histograms;
-  options.convert_classic_histograms = sink.extended != nullptr && target_.convert_classic_histograms;
+  options.native_histograms = target_.native_histograms;
+  options.convert_classic_histograms = target_.convert_classic_histograms;
   options.keep_classic_histograms = target_.always_classic_histograms;
   options.created_lines = config_->features.start_timestamp_zero_samples;
   options.type_and_unit_labels = config_->features.type_and_unit_labels;
@@ -169,11 +169,12 @@ ExpositionOptions Ingester::ParserOptions(const ScrapeSink& sink) const {
 base::Status Ingester::AppendBody(std::string_view body, std::string_view content_type, int64_t now_ms,
                                   ScrapeSink& sink, ScrapeOutcome* outcome) {
   cache_.Begin();
+  metadata_.BeginScrape();
   family_.clear();
   latest_ms_ = now_ms + kMaxFutureMs;
   auto format = ChooseFormat(content_type, ProtocolMediaType(config_->fallback_protocol));
   TW_RETURN_IF_ERROR(format.status());
-  std::unique_ptr<ExpositionParser> parser = NewExpositionParser(body, *format, ParserOptions(sink));
+  std::unique_ptr<ExpositionParser> parser = NewExpositionParser(body, *format, ParserOptions());
   for (;;) {
     std::string_view guess = parser->GuessSeries();
     uint32_t predicted = guess.empty() ? SeriesCache::kNone : cache_.Predicted(cache_.Hash(guess));
@@ -207,7 +208,7 @@ base::Status Ingester::AppendSeries(ExpositionParser& parser, Entry entry, uint3
   }
   if (config_->features.start_timestamp_zero_samples) sample.start_ms = parser.StartTimestampMs();
   exemplars_.clear();
-  if (sink.extended != nullptr) TakeExemplars(parser, sample);
+  TakeExemplars(parser, sample);
   if (index == SeriesCache::kNone) return AppendNew(parser, sample, sink, outcome);
   return AppendKnown(parser, index, sample, sink, outcome);
 }
@@ -232,9 +233,9 @@ base::Status Ingester::TakeHistogram(const ExpositionParser& parser, Sample* sam
 
 base::Result<tsdb::SeriesRef> Ingester::Put(tsdb::SeriesRef ref, const tsdb::Labels& labels, const Sample& sample,
                                             ScrapeSink& sink) {
-  if (sample.histogram != nullptr) return sink.extended->AppendHistogram(ref, labels, sample.t, *sample.histogram);
+  if (sample.histogram != nullptr) return sink.appender->AppendHistogram(ref, labels, sample.t, *sample.histogram);
   if (sample.float_histogram != nullptr) {
-    return sink.extended->AppendFloatHistogram(ref, labels, sample.t, *sample.float_histogram);
+    return sink.appender->AppendFloatHistogram(ref, labels, sample.t, *sample.float_histogram);
   }
   return sink.appender->Append(ref, labels, sample.t, sample.value);
 }
@@ -275,7 +276,8 @@ void Ingester::TakeExemplars(const ExpositionParser& parser, const Sample& sampl
 void Ingester::AppendExemplars(tsdb::SeriesRef ref, ScrapeSink& sink, ScrapeOutcome* outcome) const {
   for (const Exemplar& exemplar : exemplars_) {
     if (!exemplar.has_timestamp) continue;
-    if (!sink.extended->AppendExemplar(ref, exemplar).ok()) ++outcome->exemplars_refused;
+    const tsdb::Exemplar kept{tsdb::Labels::FromPairs(exemplar.labels), exemplar.timestamp_ms, exemplar.value};
+    if (!sink.appender->AppendExemplar(ref, kept).ok()) ++outcome->exemplars_refused;
   }
 }
 
@@ -296,11 +298,13 @@ base::Status Ingester::AppendNew(const ExpositionParser& parser, const Sample& s
   auto ref = Store(0, labels, sample, sink);
   bool stored = false;
   TW_RETURN_IF_ERROR(Judge(ref.status(), outcome, &stored));
-  if (!stored) return base::Status::Ok();
-  uint32_t index = cache_.Add(cache_.Hash(parser.series()), *ref);
+  // Another spelling of a series that this scrape has had is known from now on, too.
+  if (!stored && ref.status().code() != base::Code::kAlreadyExists) return base::Status::Ok();
+  uint32_t index = cache_.Add(cache_.Hash(parser.series()), stored ? *ref : SeriesCache::kUnknownRef);
   cache_.Visit(index);
-  cache_[index].tracked = !sample.explicit_time || config_->track_timestamps_staleness;
+  cache_[index].tracked = stored && (!sample.explicit_time || config_->track_timestamps_staleness);
   ++outcome->added;
+  if (!stored) return base::Status::Ok();
   AppendExemplars(*ref, sink, outcome);
   return base::Status::Ok();
 }
@@ -441,7 +445,10 @@ void Ingester::AppendMarkers(const std::vector<tsdb::SeriesRef>& refs, int64_t t
 }
 
 void Ingester::NoteMetadata(Entry entry, const ExpositionParser& parser) {
-  family_ = parser.family();
+  if (family_.empty()) {
+    family_ = parser.family();
+    family_metadata_ = metadata_.Get(family_);
+  }
   if (entry == Entry::kType) family_metadata_.type = parser.type();
   if (entry == Entry::kHelp) family_metadata_.help = parser.text();
   if (entry == Entry::kUnit) family_metadata_.unit = parser.text();
@@ -449,17 +456,10 @@ void Ingester::NoteMetadata(Entry entry, const ExpositionParser& parser) {
 
 // Hands the metadata of the family at hand to the store, if it is news.
 void Ingester::FlushMetadata(tsdb::Appender& appender) {
-  if (!family_.empty()) {
-    std::hash<std::string> hash;
-    size_t digest = hash(family_metadata_.help) * 31 + hash(family_metadata_.unit) * 7 +
-                    static_cast<size_t>(family_metadata_.type) + 1;
-    if (metadata_.size() < kMaxMetadataFamilies || metadata_.count(family_) > 0) {
-      size_t& known = metadata_[family_];
-      if (std::exchange(known, digest) != digest) appender.UpdateMetadata(family_, family_metadata_);
-    }
+  if (!family_.empty() && metadata_.Note(family_, family_metadata_)) {
+    appender.UpdateMetadata(family_, family_metadata_);
   }
   family_.clear();
-  family_metadata_ = tsdb::Metadata();
 }
 
 base::Status Ingester::AppendReport(const ScrapeOutcome& outcome, int64_t t_ms, double duration_seconds,

@@ -5,13 +5,12 @@
 #include <memory>
 #include <string>
 #include <string_view>
-#include <unordered_map>
 #include <vector>
 
 #include "base/status.h"
 #include "scrape/config.h"
 #include "scrape/exposition.h"
-#include "scrape/sample_appender.h"
+#include "scrape/metadata.h"
 #include "scrape/series_cache.h"
 #include "scrape/target.h"
 #include "tsdb/appender.h"
@@ -37,10 +36,11 @@ struct ScrapeOutcome {
 bool KeepsSeriesCache(const ScrapeConfig& before, const ScrapeConfig& after);
 
 // Knows what one target exposed last and appends what it exposes now. Each scrape is one batch of the store: a query
-// sees all of it or none. Not thread-safe. Borrows `appendable`, which must outlive it.
+// sees all of it or none. Not thread-safe. Borrows `appendable` and `metadata`, which must outlive it.
 class Ingester {
  public:
-  Ingester(std::shared_ptr<const ScrapeConfig> config, const Target& target, tsdb::Appendable& appendable);
+  Ingester(std::shared_ptr<const ScrapeConfig> config, const Target& target, tsdb::Appendable& appendable,
+           MetadataTable& metadata);
 
   // Appends a successful reply's body. Samples without a timestamp of their own get `t_ms`; those later than ten
   // minutes after `now_ms` are left out. When the body is refused as a whole nothing of it is stored, every known
@@ -56,6 +56,7 @@ class Ingester {
   void SetConfig(std::shared_ptr<const ScrapeConfig> config, const Target& target);
 
   size_t cached_series() const { return cache_.size(); }
+  const TargetMetadata& metadata() const { return metadata_; }
 
  private:
   struct Report {
@@ -82,12 +83,10 @@ class Ingester {
   };
   // Where the samples of one scrape go.
   struct ScrapeSink {
-    ScrapeSink(tsdb::Appendable& appendable, int64_t time_ms)
-        : t_ms(time_ms), appender(appendable.NewAppender()), extended(dynamic_cast<SampleAppender*>(appender.get())) {}
+    ScrapeSink(tsdb::Appendable& appendable, int64_t time_ms) : t_ms(time_ms), appender(appendable.NewAppender()) {}
     const int64_t t_ms;  // Of the scrape.
     std::unique_ptr<tsdb::Appender> appender;
-    SampleAppender* extended;  // The same, if it takes histograms and exemplars; else null.
-    KnownSamples known;        // Not yet appended. Empty whenever another sample is, so that the body's order is kept.
+    KnownSamples known;  // Not yet appended. Empty whenever another sample is, so that the body's order is kept.
   };
 
   base::Status AppendBody(std::string_view body, std::string_view content_type, int64_t now_ms, ScrapeSink& sink,
@@ -102,7 +101,7 @@ class Ingester {
   base::Status FlushKnown(const ExpositionParser& parser, ScrapeSink& sink, ScrapeOutcome* outcome);
   base::Result<tsdb::SeriesRef> AppendForgotten(std::string_view text, std::vector<tsdb::Label> scraped,
                                                 const Sample& sample, ScrapeSink& sink) const;
-  ExpositionOptions ParserOptions(const ScrapeSink& sink) const;
+  ExpositionOptions ParserOptions() const;
   base::Status TakeHistogram(const ExpositionParser& parser, Sample* sample);
   void TakeExemplars(const ExpositionParser& parser, const Sample& sample);
   static base::Result<tsdb::SeriesRef> Put(tsdb::SeriesRef ref, const tsdb::Labels& labels, const Sample& sample,
@@ -128,9 +127,8 @@ class Ingester {
   SeriesCache cache_;
   std::vector<Report> reports_;
   int64_t latest_ms_ = 0;  // Samples after this are in the future.
-  // Hashes of the metadata already handed to the store, by family; the family at hand.
-  std::unordered_map<std::string, size_t> metadata_;
-  std::string family_;
+  TargetMetadata metadata_;
+  std::string family_;  // At hand.
   tsdb::Metadata family_metadata_;
   // The histogram and the exemplars at hand.
   tsdb::Histogram histogram_;

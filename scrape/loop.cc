@@ -28,7 +28,7 @@ ScrapeLoop::ScrapeLoop(const LoopContext& context, std::shared_ptr<const ScrapeC
                        std::shared_ptr<HttpTransport> transport, TargetResult target)
     : context_(context),
       discovered_(std::move(target.discovered)),
-      ingester_(config, *target.target, context.appendable),
+      ingester_(config, *target.target, context.appendable, context.metadata),
       target_(std::move(*target.target)),
       config_(std::move(config)),
       transport_(std::move(transport)) {}
@@ -83,6 +83,11 @@ Target ScrapeLoop::target() const {
 ScrapeState ScrapeLoop::state() const {
   base::MutexLock lock(mu_);
   return state_;
+}
+
+std::vector<std::shared_ptr<const FamilyMetadata>> ScrapeLoop::Metadata() const {
+  base::MutexLock step(step_mu_);
+  return ingester_.metadata().All();
 }
 
 void ScrapeLoop::Schedule(int64_t when_ms, void (ScrapeLoop::*step)()) {

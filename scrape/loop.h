@@ -6,6 +6,7 @@
 #include <memory>
 #include <optional>
 #include <string>
+#include <vector>
 
 #include "base/clock.h"
 #include "base/metrics.h"
@@ -15,6 +16,7 @@
 #include "scrape/config.h"
 #include "scrape/http_transport.h"
 #include "scrape/ingester.h"
+#include "scrape/metadata.h"
 #include "scrape/target.h"
 #include "tsdb/appender.h"
 
@@ -44,6 +46,7 @@ struct ScrapeInstruments {
 // What all loops share. Borrowed; outlives every loop that is not stopped.
 struct LoopContext {
   tsdb::Appendable& appendable;
+  MetadataTable& metadata;
   base::Clock& clock;
   base::Scheduler& scheduler;
   ScrapeInstruments instruments;
@@ -74,6 +77,8 @@ class ScrapeLoop : public std::enable_shared_from_this<ScrapeLoop> {
   Target target() const;
   const tsdb::Labels& discovered() const { return discovered_; }
   ScrapeState state() const;
+  // Of the families that its last scrapes exposed. Waits for a scrape that is just being stored.
+  std::vector<std::shared_ptr<const FamilyMetadata>> Metadata() const;
 
  private:
   ScrapeLoop(const LoopContext& context, std::shared_ptr<const ScrapeConfig> config,
@@ -96,7 +101,7 @@ class ScrapeLoop : public std::enable_shared_from_this<ScrapeLoop> {
   const tsdb::Labels discovered_;
 
   // Held by a step while it works, so that Stop() can wait for it and markers never overtake samples. Before mu_.
-  base::Mutex step_mu_;
+  mutable base::Mutex step_mu_;
   Ingester ingester_ GUARDED_BY(step_mu_);
   int64_t last_sample_ms_ GUARDED_BY(step_mu_) = 0;
 

@@ -7,6 +7,8 @@
 namespace tidewright::scrape {
 namespace {
 
+constexpr int kDiscoveryThreads = 2;
+
 ScrapeInstruments MakeInstruments(base::MetricRegistry* metrics) {
   ScrapeInstruments to;
   if (metrics == nullptr) return to;
@@ -30,11 +32,11 @@ ScrapeInstruments MakeInstruments(base::MetricRegistry* metrics) {
 
 Manager::Manager(tsdb::Appendable& appendable, base::Clock& clock, base::Scheduler& scheduler,
                  base::MetricRegistry* metrics, kube::SharedCaches* kube, HttpTransport::Factory client_factory)
-    : context_{{appendable, clock, scheduler, MakeInstruments(metrics)},
-               retired_,
-               kube,
-               client_factory ? std::move(client_factory) : http::NewCurlClient,
-               metrics} {}
+    : discovery_pool_("discovery", kDiscoveryThreads),
+      discovery_scheduler_(clock, discovery_pool_),
+      context_{
+          {appendable, metadata_, clock, scheduler, MakeInstruments(metrics)}, retired_, discovery_scheduler_, kube,
+          client_factory ? std::move(client_factory) : http::NewCurlClient,    metrics} {}
 
 Manager::~Manager() { Stop(); }
 
@@ -95,6 +97,8 @@ void Manager::Stop() {
   if (std::exchange(stopped_, true)) return;
   for (const auto& pool : Pools()) pool->Stop(/*gone=*/false);
   retired_.StopAll();
+  discovery_scheduler_.Stop();
+  discovery_pool_.Stop();
   base::MutexLock pools_lock(mu_);
   pools_.clear();
 }
@@ -117,13 +121,35 @@ TargetsSnapshot Manager::Targets() const {
       snapshot.active.push_back(
           {job, target.labels, loop->discovered(), target.url, target.interval, target.timeout, loop->state()});
     }
-    for (tsdb::Labels& labels : pool->Dropped()) snapshot.dropped.push_back({job, std::move(labels)});
+    for (DroppedTarget& dropped : pool->Dropped()) snapshot.dropped.push_back(std::move(dropped));
     snapshot.dropped_counts[job] = pool->dropped_count();
   }
   std::sort(snapshot.active.begin(), snapshot.active.end(), [](const TargetStatus& a, const TargetStatus& b) {
     return a.job != b.job ? a.job < b.job : a.labels < b.labels;
   });
   return snapshot;
+}
+
+std::vector<TargetFamilies> Manager::Metadata() const {
+  std::vector<TargetFamilies> all;
+  for (const auto& pool : Pools()) {
+    const std::string job = pool->config()->job_name;
+    for (const auto& loop : pool->Loops()) all.push_back({job, loop->target().labels, loop->Metadata()});
+  }
+  for (TargetFamilies& target : all) {
+    std::sort(target.families.begin(), target.families.end(),
+              [](const auto& a, const auto& b) { return a->family < b->family; });
+  }
+  std::sort(all.begin(), all.end(), [](const TargetFamilies& a, const TargetFamilies& b) {
+    return a.job != b.job ? a.job < b.job : a.labels < b.labels;
+  });
+  return all;
+}
+
+std::vector<std::shared_ptr<const ScrapeConfig>> Manager::Jobs() const {
+  std::vector<std::shared_ptr<const ScrapeConfig>> jobs;
+  for (const auto& pool : Pools()) jobs.push_back(pool->config());
+  return jobs;
 }
 
 }  // namespace tidewright::scrape

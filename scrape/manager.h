@@ -16,6 +16,7 @@
 #include "scrape/config.h"
 #include "scrape/http_transport.h"
 #include "scrape/loop.h"
+#include "scrape/metadata.h"
 #include "scrape/pool.h"
 #include "tsdb/appender.h"
 
@@ -32,9 +33,11 @@ struct TargetStatus {
   ScrapeState state;
 };
 
-struct DroppedTarget {
+// What a target says about its metric families.
+struct TargetFamilies {
   std::string job;
-  tsdb::Labels discovered;
+  tsdb::Labels labels;
+  std::vector<std::shared_ptr<const FamilyMetadata>> families;  // Sorted by name.
 };
 
 struct TargetsSnapshot {
@@ -43,9 +46,9 @@ struct TargetsSnapshot {
   std::map<std::string, size_t> dropped_counts;  // All of them, by job.
 };
 
-// Thread-safe. Uses the scheduler's pool for its work and keeps no thread per target. Borrows everything it is given,
-// which must outlive it; the scheduler must not be stopped before Stop(), and its tasks must not call ApplyConfig,
-// Start or Stop.
+// Thread-safe. Uses the scheduler's pool for its work, two threads for discovery, and none per target. Borrows
+// everything it is given, which must outlive it; the scheduler must not be stopped before Stop(), and its tasks must
+// not call ApplyConfig, Start or Stop.
 //
 //   scrape::Manager manager(db, clock, scheduler, &registry, &caches);
 //   manager.ApplyConfig(config);   // again after each reload
@@ -68,12 +71,17 @@ class Manager {
   void Stop();
 
   TargetsSnapshot Targets() const;
+  std::vector<TargetFamilies> Metadata() const;                   // Sorted by job, then labels.
+  std::vector<std::shared_ptr<const ScrapeConfig>> Jobs() const;  // Sorted by name.
 
  private:
   void ApplyLocked(const std::vector<ScrapeConfig>& jobs) REQUIRES_LOCK(apply_mu_);
   std::vector<std::shared_ptr<ScrapePool>> Pools() const;
 
+  base::ThreadPool discovery_pool_;
+  base::Scheduler discovery_scheduler_;
   RetiredLoops retired_;
+  MetadataTable metadata_;
   PoolContext context_;
 
   base::Mutex apply_mu_;  // One ApplyConfig, Start or Stop at a time. Taken before mu_.

@@ -16,6 +16,14 @@ bool SameDiscovery(const ScrapeConfig& a, const ScrapeConfig& b) {
          a.dns_sd == b.dns_sd && a.kubernetes_sd == b.kubernetes_sd;
 }
 
+std::string ReasonOf(const ScrapeConfig& config, const TargetResult& dropped) {
+  if (!dropped.error.ok()) return dropped.error.message();
+  const size_t rule = dropped.dropped_by;
+  if (rule >= config.relabel_rules.size()) return "no label is left";
+  return "relabel_configs[" + std::to_string(rule) + "] (action " +
+         std::string(RelabelActionName(config.relabel_rules[rule].action)) + ")";
+}
+
 }  // namespace
 
 void RetiredLoops::Add(const std::shared_ptr<ScrapeLoop>& loop) {
@@ -49,18 +57,18 @@ void ScrapePool::StartDiscovery() {
   std::shared_ptr<const ScrapeConfig> job = config();
   std::vector<std::unique_ptr<Discoverer>> created;
   if (!job->static_groups.empty()) created.push_back(NewStaticDiscoverer(job->static_groups));
-  for (const FileSdConfig& sd : job->file_sd) created.push_back(NewFileDiscoverer(sd, context_.loops.scheduler));
+  for (const FileSdConfig& sd : job->file_sd) created.push_back(NewFileDiscoverer(sd, context_.discovery));
   for (const HttpSdConfig& sd : job->http_sd) {
-    created.push_back(NewHttpDiscoverer(sd, context_.loops.scheduler, context_.client_factory));
+    created.push_back(NewHttpDiscoverer(sd, context_.discovery, context_.client_factory));
   }
-  for (const DnsSdConfig& sd : job->dns_sd) created.push_back(NewDnsDiscoverer(sd, context_.loops.scheduler));
+  for (const DnsSdConfig& sd : job->dns_sd) created.push_back(NewDnsDiscoverer(sd, context_.discovery));
   for (const KubernetesSdConfig& sd : job->kubernetes_sd) {
     if (context_.kube == nullptr) {
       base::LogWarn("scrape", "no connection to a cluster: kubernetes_sd_configs find no targets",
                     {{"job", job->job_name}});
       break;
     }
-    created.push_back(NewKubernetesDiscoverer(sd, *context_.kube, context_.loops.clock, context_.loops.scheduler));
+    created.push_back(NewKubernetesDiscoverer(sd, *context_.kube, context_.loops.clock, context_.discovery));
   }
   for (auto& discoverer : created) {
     int id = 0;
@@ -142,14 +150,18 @@ std::vector<std::shared_ptr<ScrapeLoop>> ScrapePool::Loops() const {
   return loops;
 }
 
-std::vector<tsdb::Labels> ScrapePool::Dropped() const {
+// Labels and reasons are worked out anew for the few that are shown, because most that is discovered may be dropped.
+std::vector<DroppedTarget> ScrapePool::Dropped() const {
   base::MutexLock lock(mu_);
   auto limit = static_cast<size_t>(config_->limits.keep_dropped_targets);
   if (limit == 0) limit = kKeepDropped;
-  std::vector<tsdb::Labels> dropped;
+  std::vector<DroppedTarget> dropped;
   for (const auto& [key, group] : groups_) {
-    for (const tsdb::Labels& labels : group.dropped) {
-      if (dropped.size() < limit) dropped.push_back(labels);
+    for (size_t index : group.dropped) {
+      if (dropped.size() >= limit) return dropped;
+      TargetResult result = BuildTarget(*config_, group.group.targets[index], group.group.labels);
+      std::string reason = ReasonOf(*config_, result);
+      dropped.push_back({config_->job_name, std::move(result.discovered), std::move(reason)});
     }
   }
   return dropped;
@@ -189,8 +201,8 @@ void ScrapePool::ReplaceGroup(int discoverer, TargetGroup group) {
 void ScrapePool::RunTargets(Group* group, std::unordered_map<uint64_t, Running>* previous) {
   group->targets.clear();
   group->dropped.clear();
-  for (const tsdb::Labels& labels : group->group.targets) {
-    TargetResult result = BuildTarget(*config_, labels, group->group.labels);
+  for (size_t i = 0; i < group->group.targets.size(); ++i) {
+    TargetResult result = BuildTarget(*config_, group->group.targets[i], group->group.labels);
     if (result.target) {
       RunTarget(std::move(result), group, previous);
       continue;
@@ -199,7 +211,7 @@ void ScrapePool::RunTargets(Group* group, std::unordered_map<uint64_t, Running>*
       base::LogWarn("scrape", "discovered target is not usable",
                     {{"job", config_->job_name}, {"source", group->group.source}, {"error", result.error.message()}});
     }
-    group->dropped.push_back(std::move(result.discovered));
+    group->dropped.push_back(i);
   }
 }
 

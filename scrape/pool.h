@@ -30,10 +30,18 @@ class RetiredLoops {
   std::vector<std::weak_ptr<ScrapeLoop>> loops_ GUARDED_BY(mu_);
 };
 
+// A target that was discovered and is not scraped.
+struct DroppedTarget {
+  std::string job;
+  tsdb::Labels discovered;
+  std::string reason;  // "relabel_configs[2] (action keep)", or what is wrong with its labels.
+};
+
 // What a pool needs from its surroundings. Borrowed; outlives the pool.
 struct PoolContext {
   LoopContext loops;
   RetiredLoops& retired;
+  base::Scheduler& discovery;          // Not that of the loops: a large cluster or a slow disk must not delay a scrape.
   kube::SharedCaches* kube = nullptr;  // Null: kubernetes_sd_configs find nothing.
   HttpTransport::Factory client_factory;
   base::MetricRegistry* metrics = nullptr;
@@ -54,15 +62,15 @@ class ScrapePool {
 
   std::shared_ptr<const ScrapeConfig> config() const;
   std::vector<std::shared_ptr<ScrapeLoop>> Loops() const;
-  // Discovered labels of targets that relabelling dropped, at most keep_dropped_targets (1,000 if not set).
-  std::vector<tsdb::Labels> Dropped() const;
+  // At most keep_dropped_targets (1,000 if not set).
+  std::vector<DroppedTarget> Dropped() const;
   size_t dropped_count() const;
 
  private:
   struct Group {
     TargetGroup group;
     std::vector<uint64_t> targets;  // Hashes of its running targets.
-    std::vector<tsdb::Labels> dropped;
+    std::vector<size_t> dropped;    // Indices into group.targets.
   };
   struct Running {
     std::shared_ptr<ScrapeLoop> loop;

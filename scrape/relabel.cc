@@ -247,12 +247,7 @@ bool ReadAction(base::ObjectReader& reader, RelabelAction* action) {
   return false;
 }
 
-std::string ActionText(RelabelAction action) {
-  for (const ActionName& known : kActions) {
-    if (known.action == action) return std::string(known.name);
-  }
-  return "";
-}
+std::string ActionText(RelabelAction action) { return std::string(RelabelActionName(action)); }
 
 bool WritesTarget(RelabelAction action) {
   switch (action) {
@@ -338,6 +333,13 @@ base::Status RelabelRule::Compile() {
   return base::Status::Ok();
 }
 
+std::string_view RelabelActionName(RelabelAction action) {
+  for (const ActionName& known : kActions) {
+    if (known.action == action) return known.name;
+  }
+  return "";
+}
+
 bool operator==(const RelabelRule& a, const RelabelRule& b) {
   auto fields = [](const RelabelRule& r) {
     return std::tie(r.source_labels, r.separator, r.regex, r.modulus, r.target_label, r.replacement, r.action,
@@ -365,9 +367,11 @@ std::vector<RelabelRule> DecodeRelabelRules(base::ObjectReader& parent, std::str
   return rules;
 }
 
-bool Relabel(const std::vector<RelabelRule>& rules, tsdb::LabelsBuilder* labels) {
+bool Relabel(const std::vector<RelabelRule>& rules, tsdb::LabelsBuilder* labels, size_t* dropped_by) {
   for (const RelabelRule& rule : rules) {
-    if (!ApplyRule(rule, labels)) return false;
+    if (ApplyRule(rule, labels)) continue;
+    if (dropped_by != nullptr) *dropped_by = static_cast<size_t>(&rule - rules.data());
+    return false;
   }
   return true;
 }

@@ -59,7 +59,11 @@ RelabelRule DecodeRelabelRule(base::ObjectReader& reader, NameScheme scheme);
 // Reads the list at `key`, if present.
 std::vector<RelabelRule> DecodeRelabelRules(base::ObjectReader& parent, std::string_view key, NameScheme scheme);
 
-// Applies the rules in order. Returns false when a rule dropped the label set; `labels` is then unspecified.
-bool Relabel(const std::vector<RelabelRule>& rules, tsdb::LabelsBuilder* labels);
+// Applies the rules in order. Returns false when a rule dropped the label set; `labels` is then unspecified, and
+// `dropped_by`, unless null, is that rule's index.
+bool Relabel(const std::vector<RelabelRule>& rules, tsdb::LabelsBuilder* labels, size_t* dropped_by = nullptr);
+
+// As the configuration spells it: "keep".
+std::string_view RelabelActionName(RelabelAction action);
 
 }  // namespace tidewright::scrape

@@ -5,6 +5,13 @@
 #include <unordered_set>
 
 namespace tidewright::scrape {
+namespace {
+
+// How many entries failed scrapes may add beyond twice those of the last good one.
+constexpr size_t kMaxFailedEntries = 1000;
+
+}  // namespace
+
 void SeriesCache::Begin() {
   for (Entry& entry : entries_) entry.seen = entry.tracked = 0;
   base_size_ = entries_.size();
@@ -82,6 +89,7 @@ void SeriesCache::Commit(std::vector<tsdb::SeriesRef>* vanished) {
   }
   vanished->assign(gone.begin(), gone.end());
   Reorder();
+  good_size_ = entries_.size();
   EndScrape();
 }
 
@@ -102,7 +110,7 @@ void SeriesCache::Rollback(std::vector<tsdb::SeriesRef>* vanished) {
     if (entry.live) vanished->push_back(entry.ref);
     entry.live = 0;
   }
-  entries_.resize(base_size_);
+  if (entries_.size() > good_size_ * 2 + kMaxFailedEntries) entries_.resize(good_size_);
   EndScrape();
 }
 

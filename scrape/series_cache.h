@@ -21,6 +21,8 @@ namespace tidewright::scrape {
 class SeriesCache {
  public:
   static constexpr uint32_t kNone = UINT32_MAX;
+  // The reference of a series that is only found by its labels. No store gives it to a series.
+  static constexpr tsdb::SeriesRef kUnknownRef = (tsdb::SeriesRef{1} << 61) - 1;
 
   struct Entry {
     uint64_t hash = 0;         // Of the text.
@@ -51,7 +53,9 @@ class SeriesCache {
   // Ends a successful scrape: forgets what was not seen. `vanished` receives the references that were live and whose
   // series had no sample this time, under whatever spelling.
   void Commit(std::vector<tsdb::SeriesRef>* vanished);
-  // Ends a failed scrape: forgets what it added. `vanished` receives every live reference; nothing is live afterwards.
+  // Ends a failed scrape. `vanished` receives every live reference; nothing is live afterwards. What the scrape added
+  // stays known, because a target that exceeds a limit shows the same again, unless that makes the cache much larger
+  // than what the last good scrape left.
   void Rollback(std::vector<tsdb::SeriesRef>* vanished);
 
  private:
@@ -65,6 +69,7 @@ class SeriesCache {
       table_;  // Open addressing over entries_, while it is needed; a power of two, at most half full.
   std::vector<uint32_t> order_;  // The entries as they were visited, once that is not the order they have.
   size_t base_size_ = 0;         // Entries before the scrape that is under way.
+  size_t good_size_ = 0;         // Entries after the last good scrape.
   size_t seen_ = 0;
   uint32_t next_ = 0;
 };

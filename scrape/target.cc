@@ -188,7 +188,7 @@ TargetResult BuildTarget(const ScrapeConfig& config, const tsdb::Labels& target,
   TargetResult result;
   tsdb::LabelsBuilder builder = DiscoveredLabels(config, target, group);
   result.discovered = builder.Build();
-  if (!Relabel(config.relabel_rules, &builder)) return result;
+  if (!Relabel(config.relabel_rules, &builder, &result.dropped_by)) return result;
   if (builder.Build().empty()) return result;
   if (builder.Get("instance").empty()) builder.Set("instance", builder.Get("__address__"));
   tsdb::Labels labels = builder.Build();

@@ -33,6 +33,7 @@ struct Target {
 struct TargetResult {
   tsdb::Labels discovered;  // Before relabelling, the defaults of the job included.
   std::optional<Target> target;
+  size_t dropped_by = SIZE_MAX;  // The rule of relabel_configs that dropped it, if one did.
   base::Status error;
 };
 

@@ -25,6 +25,12 @@ bool HasSeries(const SeriesIndex& index, const std::string& family) {
 }  // namespace
 
 base::Result<SeriesRef> Head::GetOrCreate(HeadBatch* batch, const Labels& labels) {
+  if (labels.size() > kMaxSeriesLabels) {
+    instruments_.series_limit.Add();
+    return base::ResourceExhaustedError("the series " + std::string(labels.MetricName()) + " has " +
+                                        std::to_string(labels.size()) + " labels; at most " +
+                                        std::to_string(kMaxSeriesLabels) + " are taken");
+  }
   bool created = false, limited = false;
   IndexedSeries series = index_.GetOrCreate(labels, 0, &created, [&](const IndexedSeries& one) {
     limited = options_.max_series > 0 && series_count_.load(std::memory_order_relaxed) >= options_.max_series;

@@ -12,7 +12,6 @@ namespace tidewright::tsdb {
 namespace {
 
 constexpr uint8_t kAbsolute = 1;
-constexpr uint64_t kMaxLabels = 4096;
 
 base::Status Corrupt(std::string_view what) {
   return base::DataLossError("record of the head's log: " + std::string(what));
@@ -161,7 +160,7 @@ bool LogDecoder::ReadSymbol(ByteReader* reader, LogHandler* handler, Symbol* sym
 base::Status LogDecoder::DecodeSeries(ByteReader* reader, LogHandler* handler) {
   last_ref_ += static_cast<SeriesRef>(reader->Varint());
   uint64_t count = reader->Uvarint();
-  if (!reader->ok() || count == 0 || count > kMaxLabels) return Corrupt("number of labels of a series");
+  if (!reader->ok() || count == 0 || count > kMaxSeriesLabels) return Corrupt("number of labels of a series");
   std::string_view same = reader->Bytes((count + 7) / 8);
   if (!reader->ok()) return Corrupt("series cut short");
   std::vector<SymbolPair> labels(count);

@@ -23,6 +23,9 @@
 
 namespace tidewright::tsdb {
 
+// More labels than this in a record are damage; the head takes no series that has more.
+inline constexpr size_t kMaxSeriesLabels = 4096;
+
 // What the parts of a record are.
 enum class LogPart : uint8_t {
   kSeries = 1,

@@ -66,6 +66,7 @@ WebServer::WebServer(WebSources sources)
   if (sources_.admin != nullptr) {
     admin_api_ = std::make_unique<AdminApi>(*sources_.admin, sources_.admin_directory, *sources_.clock);
   }
+  if (sources_.scrape != nullptr && sources_.store != nullptr) targets_api_.emplace(*sources_.scrape, *sources_.store);
 }
 
 WebServer::~WebServer() { Stop(); }
@@ -95,6 +96,7 @@ http::Response WebServer::Handle(const http::ServerRequest& request) {
   if (AdminApi::Handles(request.path)) return Admin(request);
   if (request.path.rfind("/-/", 0) == 0) return Control(request);
   if (!Reads(request.method)) return Text(405, "only GET is possible here\n");
+  if (targets_api_ && TargetsApi::Handles(request.path)) return targets_api_->Handle(request);
   if (request.path.rfind(kApiPrefix, 0) == 0) return Api(request);
   if (request.path == "/metrics") {
     http::Response response = Text(200, sources_.metrics->Render());
@@ -137,16 +139,14 @@ http::Response WebServer::Api(const http::ServerRequest& request) {
   base::Json data;
   if (name == "autoscaling/metric-rules" && sources_.adapter != nullptr) {
     data = MetricRulesJson(sources_.adapter->Rules());
-  } else if (name == "targets" && sources_.scrape != nullptr) {
-    data = TargetsJson(*sources_.scrape);
   } else if (name == "rules" && sources_.rules != nullptr) {
     data = RulesJson(*sources_.rules);
   } else if (name == "alerts" && sources_.rules != nullptr) {
     data = AlertsJson(*sources_.rules);
-  } else if (name == "metadata" && sources_.store != nullptr) {
-    data = MetadataJson(sources_.store->AllMetadata(), http::QueryValue(request.query, "metric"));
   } else if (name == "status/leader") {
     data = LeaderJson(sources_);
+  } else if (name == "status/config" && sources_.config) {
+    data = {{"yaml", sources_.config()}};
   } else if (name == "status/buildinfo") {
     data = BuildInfoJson();
   } else {

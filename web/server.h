@@ -4,6 +4,7 @@
 #include <cstdint>
 #include <functional>
 #include <memory>
+#include <optional>
 #include <string>
 #include <vector>
 
@@ -22,6 +23,7 @@
 #include "web/admin_api.h"
 #include "web/prometheus_api.h"
 #include "web/remote_write.h"
+#include "web/targets_api.h"
 
 namespace tidewright::web {
 
@@ -37,7 +39,7 @@ struct LeaderStatus {
 // leaves its part out.
 struct WebSources {
   promql::QueryEngine* engine = nullptr;
-  tsdb::Queryable* store = nullptr;          // For /api/v1/metadata.
+  tsdb::Queryable* store = nullptr;  // For /api/v1/metadata; without it the parts of `scrape` are left out, too.
   tsdb::Appendable* remote_write = nullptr;  // Takes what is written to /api/v1/write.
   tsdb::Db* admin = nullptr;                 // What /api/v1/admin/tsdb/ works on, and its folder.
   std::string admin_directory;
@@ -50,15 +52,18 @@ struct WebSources {
   adapter::Adapter* adapter = nullptr;
   std::function<base::Status()> reload;                // POST /-/reload
   std::function<base::Status()> ready;                 // /-/ready; empty is always ready.
+  std::function<std::string()> config;                 // /api/v1/status/config: the YAML in force.
   std::function<std::vector<std::string>()> problems;  // More lines for the page's list of problems.
   std::function<LeaderStatus()> leader;                // /api/v1/status/leader; empty is a process that leads.
 };
 
 // Serves over plain HTTP:
 //   /  /page.css  /page.js                     the status page
+//   /targets  /targets.js                      the targets page
 //   /api/v1/query ...                          web/prometheus_api.h
-//   /api/v1/targets /rules /alerts /metadata   what Prometheus shows there
-//   /api/v1/status/buildinfo
+//   /api/v1/targets ... /metadata              web/targets_api.h
+//   /api/v1/rules /alerts                      what Prometheus shows there
+//   /api/v1/status/buildinfo /config
 //   /api/v1/status/leader                      {"elected", "leads", "leader", "identity"}
 //   /api/v1/autoscaling/workloads              web/autoscaling_api.h
 //   /api/v1/autoscaling/metric-rules           the adapter's rules and what they list
@@ -87,6 +92,7 @@ class WebServer {
   PrometheusApi prometheus_api_;
   std::unique_ptr<RemoteWriteReceiver> remote_write_;
   std::unique_ptr<AdminApi> admin_api_;
+  std::optional<TargetsApi> targets_api_;
   uint16_t port_ = 0;
   std::unique_ptr<http::Server> server_;
 };

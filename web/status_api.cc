@@ -1,6 +1,5 @@
 #include "web/status_api.h"
 
-#include "base/duration.h"
 #include "base/json.h"
 #include "base/metrics.h"
 
@@ -14,43 +13,6 @@ Json LabelsJson(const tsdb::Labels& labels) {
   Json json = Json::object();
   for (const tsdb::Label& label : labels) json[label.name] = label.value;
   return json;
-}
-
-const char* HealthName(scrape::Health health) {
-  switch (health) {
-    case scrape::Health::kUnknown: return "unknown";
-    case scrape::Health::kUp: return "up";
-    case scrape::Health::kDown: return "down";
-  }
-  return "";
-}
-
-const char* TypeName(tsdb::MetricType type) {
-  switch (type) {
-    case tsdb::MetricType::kUnknown: return "unknown";
-    case tsdb::MetricType::kCounter: return "counter";
-    case tsdb::MetricType::kGauge: return "gauge";
-    case tsdb::MetricType::kHistogram: return "histogram";
-    case tsdb::MetricType::kGaugeHistogram: return "gaugehistogram";
-    case tsdb::MetricType::kSummary: return "summary";
-    case tsdb::MetricType::kInfo: return "info";
-    case tsdb::MetricType::kStateset: return "stateset";
-  }
-  return "";
-}
-
-Json TargetJson(const scrape::TargetStatus& target) {
-  return {{"discoveredLabels", LabelsJson(target.discovered)},
-          {"labels", LabelsJson(target.labels)},
-          {"scrapePool", target.job},
-          {"scrapeUrl", target.url},
-          {"globalUrl", target.url},
-          {"lastError", target.state.last_error},
-          {"lastScrape", base::FormatTime(target.state.last_scrape_ms, /*millis=*/true)},
-          {"lastScrapeDuration", target.state.last_duration_seconds},
-          {"health", HealthName(target.state.health)},
-          {"scrapeInterval", base::FormatDuration(target.interval)},
-          {"scrapeTimeout", base::FormatDuration(target.timeout)}};
 }
 
 Json AlertJson(const rules::Alert& alert) {
@@ -119,28 +81,6 @@ Json AlertsJson(const rules::Manager& manager) {
     }
   }
   return {{"alerts", std::move(alerts)}};
-}
-
-Json TargetsJson(const scrape::Manager& manager) {
-  scrape::TargetsSnapshot snapshot = manager.Targets();
-  Json active = Json::array();
-  for (const auto& target : snapshot.active) active.push_back(TargetJson(target));
-  Json dropped = Json::array();
-  for (const auto& target : snapshot.dropped) {
-    dropped.push_back({{"discoveredLabels", LabelsJson(target.discovered)}, {"scrapePool", target.job}});
-  }
-  Json counts = Json::object();
-  for (const auto& [job, count] : snapshot.dropped_counts) counts[job] = count;
-  return {{"activeTargets", active}, {"droppedTargets", dropped}, {"droppedTargetCounts", counts}};
-}
-
-Json MetadataJson(const std::map<std::string, tsdb::Metadata>& families, const std::string& metric) {
-  Json json = Json::object();
-  for (const auto& [name, metadata] : families) {
-    if (!metric.empty() && name != metric) continue;
-    json[name] = Json::array({{{"type", TypeName(metadata.type)}, {"help", metadata.help}, {"unit", metadata.unit}}});
-  }
-  return json;
 }
 
 Json MetricRulesJson(const std::vector<adapter::RuleStatus>& rules) {

@@ -68,7 +68,7 @@ void MetadataReader::Unsupported(const char* key) {
 }
 
 void MetadataReader::Error(const std::string& key, const std::string& message) {
-  errors_.Add(0, path_ + ".metadata." + key, message);
+  errors_.Add({}, path_ + ".metadata." + key, message);
 }
 
 void MetadataReader::Finish() {

@@ -107,7 +107,7 @@ void ReportUnknown(const std::string& name, const std::string& path, base::Error
       base::Quoted(name) + (keda ? " is a trigger of KEDA that this version does not read" : " is not a trigger type");
   message += nearest.empty() ? "; use one of " + base::Join(types, ", ") : "; did you mean " + nearest + "?";
   if (name == "cpu" || name == "memory") message += ", or scale on it with a HorizontalPodAutoscaler";
-  errors.Add(0, path + ".type", message);
+  errors.Add({}, path + ".type", message);
 }
 
 }  // namespace

@@ -79,7 +79,7 @@ TEST(ConfigTest, ReadsAConfigMapWithTheLinesOfTheFile) {
   EXPECT_EQ(good->rules[0]->line, 7);
   base::Result<Config> bad =
       ParseConfig(head + "    rules:\n    - seriesQuery: up\n      metricQuery: up\n", "cm.yaml");
-  EXPECT_THAT(bad.status().message(), HasSubstr("cm.yaml:8: rules[0].metricQuery"));
+  EXPECT_THAT(bad.status().message(), HasSubstr("cm.yaml:8:3: rules[0].metricQuery"));
 }
 
 TEST(ConfigTest, EveryFaultNamesFileLineFieldAndRemedy) {
@@ -88,9 +88,9 @@ TEST(ConfigTest, EveryFaultNamesFileLineFieldAndRemedy) {
   };
   const std::string rule = "rules:\n- seriesQuery: up\n  metricsQuery: up\n";
   const std::vector<Row> rows = {
-      {rule + "  seriesFilter: []\n", "a.yaml:4: rules[0].seriesFilter: is not a known field"},
-      {rule + "rule: []\n", "a.yaml:4: rule: is not a known field"},
-      {rule + "  metricsQuery: up\n", "a.yaml:4: "},
+      {rule + "  seriesFilter: []\n", "a.yaml:4:3: rules[0].seriesFilter: is not a known field"},
+      {rule + "rule: []\n", "a.yaml:4:1: rule: is not a known field"},
+      {rule + "  metricsQuery: up\n", "a.yaml:4:3: "},
       {rule + "  seriesFilters: [{is: a, isNot: b}]\n",
        "rules[0].seriesFilters[0].is: a filter has either is or isNot"},
       {rule + "  seriesFilters: [{}]\n", "rules[0].seriesFilters[0].is: a filter needs is or isNot"},
@@ -103,15 +103,15 @@ TEST(ConfigTest, EveryFaultNamesFileLineFieldAndRemedy) {
        "rules[0].resources.overrides.pod.resource: is missing"},
       {rule + "  resources: {namespaced: 7}\n", "rules[0].resources.namespaced"},
       {"rules:\n- seriesQuery: 'up{'\n  metricsQuery: up\n",
-       "a.yaml:2: rules[0].seriesQuery: \"up{\" is not a series selector"},
+       "a.yaml:2:3: rules[0].seriesQuery: \"up{\" is not a series selector"},
       {"rules:\n- metricsQuery: up\n", "rules[0].seriesQuery: is missing"},
       {"rules:\n- seriesQuery: up\n", "rules[0].metricsQuery: is missing"},
       {"rules:\n- seriesQuery: up\n  metricsQuery: sum(<<.Series>>{<<.LabelMatchers>>}\n", "which is not valid PromQL"},
       {"rules:\n- seriesQuery: up\n  metricsQuery: <<.Seri>>\n",
-       "a.yaml:3: rules[0].metricsQuery: \"<<.Seri>>\" cannot be rendered: 1:3"},
+       "a.yaml:3:3: rules[0].metricsQuery: \"<<.Seri>>\" cannot be rendered: 1:3"},
       {"rules:\n- seriesQuery: up\n  metricsQuery: '<<if>>'\n", "is not a template: 1:7"},
       {"rules:\n- seriesQuery: up\n  metricsQuery: '<<if .Series>><<end>>'\n", "renders to nothing"},
-      {"rules: {}\n", "a.yaml:1: rules"},
+      {"rules: {}\n", "a.yaml:1:1: rules"},
       {"resourceRules: {window: 5 minutes}\n", "resourceRules.window: \"5 minutes\" is not a duration"},
       {"resourceRules: {window: 5m}\n", "resourceRules.cpu: is missing"},
       {"kind: ConfigMap\n", "the ConfigMap has no data"},

@@ -79,33 +79,33 @@ INSTANTIATE_TEST_SUITE_P(
     Table, DocumentErrorTest,
     testing::Values(
         ErrorCase{"unknown_key", "intervall: 5s",
-                  "app.yml:1: intervall: is not a known field; did you mean \"interval\"?"},
+                  "app.yml:1:1: intervall: is not a known field; did you mean \"interval\"?"},
         ErrorCase{"line_of_the_key", "enabled: true\nlables:\n  a: b",
-                  "app.yml:2: lables: is not a known field; did you mean \"labels\"?"},
-        ErrorCase{"unknown_far", "enabled: true\nzzz: 5s", "app.yml:2: zzz: is not a known field; remove it"},
+                  "app.yml:2:1: lables: is not a known field; did you mean \"labels\"?"},
+        ErrorCase{"unknown_far", "enabled: true\nzzz: 5s", "app.yml:2:1: zzz: is not a known field; remove it"},
         ErrorCase{"bad_duration", "\ninterval: 5 minutes",
-                  "app.yml:2: interval: \"5 minutes\" is not a duration; use for example 30s, 5m or 1h30m"},
+                  "app.yml:2:1: interval: \"5 minutes\" is not a duration; use for example 30s, 5m or 1h30m"},
         ErrorCase{"nested_path", "jobs:\n- name: a\n- name: b\n  interval: x",
-                  "app.yml:4: jobs[1].interval: \"x\" is not a duration; use for example 30s, 5m or 1h30m"},
-        ErrorCase{"missing", "jobs:\n- interval: 5s", "app.yml:2: jobs[0].name: is missing; it is required"},
-        ErrorCase{"empty_item", "jobs:\n-", "app.yml:2: jobs[0]: is empty; remove it or fill it in"},
-        ErrorCase{"wrong_type", "jobs: 5", "app.yml:1: jobs: is \"5\"; a list (- item) is expected"},
+                  "app.yml:4:3: jobs[1].interval: \"x\" is not a duration; use for example 30s, 5m or 1h30m"},
+        ErrorCase{"missing", "jobs:\n- interval: 5s", "app.yml:2:3: jobs[0].name: is missing; it is required"},
+        ErrorCase{"empty_item", "jobs:\n-", "app.yml:2:1: jobs[0]: is empty; remove it or fill it in"},
+        ErrorCase{"wrong_type", "jobs: 5", "app.yml:1:1: jobs: is \"5\"; a list (- item) is expected"},
         ErrorCase{"quoted_bool", "enabled: 'true'",
-                  "app.yml:1: enabled: \"true\" is not a truth value; use true or false"},
-        ErrorCase{"duplicate", "share: 1\nshare: 2", "app.yml:2: key \"share\" is given twice; remove one"},
-        ErrorCase{"scalar_root", "hello", "app.yml:1: is \"hello\"; a mapping (key: value) is expected"}),
+                  "app.yml:1:1: enabled: \"true\" is not a truth value; use true or false"},
+        ErrorCase{"duplicate", "share: 1\nshare: 2", "app.yml:2:1: key \"share\" is given twice; remove one"},
+        ErrorCase{"scalar_root", "hello", "app.yml:1:1: is \"hello\"; a mapping (key: value) is expected"}),
     [](const auto& row) { return std::string(row.param.name); });
 
 TEST(DocumentErrorTest, SeveralErrorsAreAllReported) {
   Config config;
   EXPECT_EQ(DecodeYaml("share: x\nenabled: 3", &config).message(),
-            "app.yml:2: enabled: \"3\" is not a truth value; use true or false\n"
-            "app.yml:1: share: \"x\" is not a number; use for example 0.5, without quotes");
+            "app.yml:2:1: enabled: \"3\" is not a truth value; use true or false\n"
+            "app.yml:1:1: share: \"x\" is not a number; use for example 0.5, without quotes");
 }
 
 TEST(DocumentErrorTest, BrokenYamlNamesTheLine) {
   Config config;
-  EXPECT_THAT(DecodeYaml("a: 1\nb: [1, 2\n", &config).message(), testing::StartsWith("app.yml:3: not valid YAML"));
+  EXPECT_THAT(DecodeYaml("a: 1\nb: [1, 2\n", &config).message(), testing::StartsWith("app.yml:3:1: not valid YAML"));
 }
 
 TEST(DocumentTest, JsonKeepsItsTypes) {
@@ -134,7 +134,7 @@ TEST(DocumentTest, SeveralDocuments) {
   ASSERT_TRUE(documents.ok());
   ASSERT_EQ(documents->size(), 2U);
   EXPECT_EQ((*documents)[1].Find("b")->text, "2");
-  EXPECT_EQ((*documents)[1].Find("b")->line, 6);
+  EXPECT_EQ((*documents)[1].Find("b")->at.line, 6);
 }
 
 TEST(DocumentTest, HostileDocumentsAreRefused) {

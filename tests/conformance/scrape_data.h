@@ -4,6 +4,8 @@
 #include <gtest/gtest.h>
 
 #include <cstdlib>
+#include <iostream>
+#include <set>
 #include <string>
 
 #include "base/file.h"
@@ -45,16 +47,20 @@ class Tally {
   void Count(bool passed, const std::string& label, const std::string& detail) {
     ++total_;
     passed_ += passed ? 1 : 0;
+    if (!passed) failed_.insert(label);
     if (!passed && total_ - passed_ <= 60) std::cerr << name_ << " differs: " << label << ": " << detail << "\n";
   }
   int passed() const { return passed_; }
   int total() const { return total_; }
+  // The labels of the cases that differ.
+  const std::set<std::string>& failed() const { return failed_; }
   ~Tally() { std::cerr << "[ COUNT    ] " << name_ << ": " << passed_ << " of " << total_ << " pass\n"; }
 
  private:
   const std::string name_;
   int total_ = 0;
   int passed_ = 0;
+  std::set<std::string> failed_;
 };
 
 }  // namespace tidewright::scrape

@@ -200,8 +200,8 @@ TEST_F(SliceTest, StartsWithFaultyFilesAndScalesWhatDoesNotNeedThem) {
   ControlPlane plane(options, *kube_, clock_, clock_, metrics);
   base::Status started = plane.Start();
   ASSERT_TRUE(started.ok()) << started.ToString();
-  EXPECT_THAT(plane.ConfigProblems(), testing::UnorderedElementsAre(HasSubstr("prometheus.yml:1: nonsense"),
-                                                                    HasSubstr("adapter.yaml:1: nonsense")));
+  EXPECT_THAT(plane.ConfigProblems(), testing::UnorderedElementsAre(HasSubstr("prometheus.yml:1:1: nonsense"),
+                                                                    HasSubstr("adapter.yaml:1:1: nonsense")));
   EXPECT_TRUE(Eventually([&] {
     for (const auto& workload : plane.board().Snapshot()) {
       if (workload.name == "queue-worker" && !workload.signals.empty() && workload.signals[0].error.empty())

@@ -23,7 +23,7 @@ class NotingStore : public tsdb::Appendable {
   std::vector<std::string> Take() { return std::exchange(notes_, {}); }
 
  private:
-  class Appender : public SampleAppender {
+  class Appender : public tsdb::Appender {
    public:
     explicit Appender(NotingStore& store) : store_(store) {}
     base::Result<tsdb::SeriesRef> Append(tsdb::SeriesRef ref, const tsdb::Labels& labels, int64_t,
@@ -45,15 +45,7 @@ class NotingStore : public tsdb::Appendable {
       store_.notes_.push_back("batch of " + std::to_string(refs.size()));
       tsdb::Appender::AppendBatch(refs, values, t, rejected);
     }
-    base::Result<tsdb::SeriesRef> AppendHistogram(tsdb::SeriesRef, const tsdb::Labels&, int64_t,
-                                                  const tsdb::Histogram&) override {
-      return base::UnimplementedError("no histograms here");
-    }
-    base::Result<tsdb::SeriesRef> AppendFloatHistogram(tsdb::SeriesRef, const tsdb::Labels&, int64_t,
-                                                       const tsdb::FloatHistogram&) override {
-      return base::UnimplementedError("no histograms here");
-    }
-    base::Status AppendExemplar(tsdb::SeriesRef ref, const Exemplar&) override {
+    base::Status AppendExemplar(tsdb::SeriesRef ref, const tsdb::Exemplar&) override {
       store_.notes_.push_back("exemplar " + store_.names_[ref]);
       return base::Status::Ok();
     }
@@ -77,7 +69,8 @@ class IngesterTest : public ::testing::Test {
  protected:
   // Scrapes, and returns what the store was told before the report series.
   std::vector<std::string> Scrape(const std::string& body, const std::string& content_type = kText) {
-    if (!ingester_) ingester_ = std::make_unique<Ingester>(std::make_shared<ScrapeConfig>(config_), Target(), store_);
+    if (!ingester_)
+      ingester_ = std::make_unique<Ingester>(std::make_shared<ScrapeConfig>(config_), Target(), store_, metadata_);
     t_ += 1000;
     outcome_ = ingester_->Append(body, content_type, t_, t_, 0.1);
     std::vector<std::string> notes = store_.Take();
@@ -88,6 +81,7 @@ class IngesterTest : public ::testing::Test {
 
   ScrapeConfig config_;
   NotingStore store_;
+  MetadataTable metadata_;
   std::unique_ptr<Ingester> ingester_;
   ScrapeOutcome outcome_;
   int64_t t_ = 1'000'000;

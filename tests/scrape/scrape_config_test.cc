@@ -30,18 +30,19 @@ INSTANTIATE_TEST_SUITE_P(
     Table, ConfigErrors,
     ::testing::Values(
         ErrorRow{"UnknownField", "scrape_configs:\n- job_name: a\n  scrape_intervall: 5s\n",
-                 "prometheus.yml:3: scrape_configs[0].scrape_intervall: is not a known field; did you mean "
+                 "prometheus.yml:3:3: scrape_configs[0].scrape_intervall: is not a known field; did you mean "
                  "\"scrape_interval\"?"},
         ErrorRow{"BadDuration", "global:\n  scrape_interval: 5 minutes\n",
-                 "prometheus.yml:2: global.scrape_interval: \"5 minutes\""},
-        ErrorRow{"TimeoutTooLong", "scrape_configs:\n- job_name: a\n  scrape_interval: 5s\n  scrape_timeout: 6s\n",
-                 "prometheus.yml:4: scrape_configs[0].scrape_timeout: \"6s\" is longer than the scrape interval of 5s"},
+                 "prometheus.yml:2:3: global.scrape_interval: \"5 minutes\""},
+        ErrorRow{
+            "TimeoutTooLong", "scrape_configs:\n- job_name: a\n  scrape_interval: 5s\n  scrape_timeout: 6s\n",
+            "prometheus.yml:4:3: scrape_configs[0].scrape_timeout: \"6s\" is longer than the scrape interval of 5s"},
         ErrorRow{"DuplicateJob", "scrape_configs:\n- job_name: a\n- job_name: a\n",
-                 "prometheus.yml:3: scrape_configs[1].job_name: \"a\" is used twice"},
+                 "prometheus.yml:3:3: scrape_configs[1].job_name: \"a\" is used twice"},
         ErrorRow{"MissingJobName", "scrape_configs:\n- scrape_interval: 5s\n",
-                 "prometheus.yml:2: scrape_configs[0].job_name: is missing"},
+                 "prometheus.yml:2:3: scrape_configs[0].job_name: is missing"},
         ErrorRow{"BadRegex", "scrape_configs:\n- job_name: a\n  relabel_configs:\n  - {regex: '(', target_label: x}\n",
-                 "prometheus.yml:4: scrape_configs[0].relabel_configs[0].regex: \"(\" is not a regular expression"},
+                 "prometheus.yml:4:6: scrape_configs[0].relabel_configs[0].regex: \"(\" is not a regular expression"},
         ErrorRow{"UrlAsTarget", "scrape_configs:\n- job_name: a\n  static_configs: [{targets: ['http://h']}]\n",
                  "\"http://h\" is not host:port"},
         ErrorRow{"TwoCredentials",

@@ -124,13 +124,27 @@ TEST(SeriesCache, ReportsWhatVanished) {
   EXPECT_TRUE(Scrape(cache, "ca").empty());
 }
 
-TEST(SeriesCache, FailedScrapeEndsEverythingAndForgetsWhatItAdded) {
+TEST(SeriesCache, FailedScrapeEndsEverythingAndKeepsWhatItAddedForTheNext) {
   SeriesCache cache;
   Scrape(cache, "ab");
   EXPECT_THAT(Scrape(cache, "axyz", /*commit=*/false), ::testing::UnorderedElementsAre('a', 'b'));
-  EXPECT_EQ(cache.size(), 2u);
+  EXPECT_EQ(cache.size(), 5u);
   EXPECT_TRUE(Scrape(cache, "x", /*commit=*/false).empty()) << "markers are written once";
   EXPECT_TRUE(Scrape(cache, "ab").empty());
+  EXPECT_EQ(cache.size(), 2u);
+}
+
+TEST(SeriesCache, FailedScrapesWithOtherLinesEachTimeAreForgotten) {
+  SeriesCache cache;
+  Scrape(cache, "ab");
+  std::vector<tsdb::SeriesRef> vanished;
+  for (uint64_t scrape = 0; scrape < 100; ++scrape) {
+    cache.Begin();
+    for (uint64_t i = 0; i < 500; ++i) cache.Visit(cache.Add(scrape * 1000 + i, i + 1));
+    cache.Rollback(&vanished);
+    ASSERT_LE(cache.size(), 2u * 2 + 1000);
+  }
+  EXPECT_EQ(Predicted(cache, "ab"), 2);
 }
 
 TEST(SeriesCache, OtherSpellingOfTheSameSeriesKeepsItAlive) {

@@ -11,7 +11,11 @@ namespace {
 
 // Embedding must not change a byte.
 TEST(PageTest, FilesAreServedAsTheyAreInTheSource) {
-  for (const auto& [path, file] : {std::pair("/", "index.html"), {"/page.css", "page.css"}, {"/page.js", "page.js"}}) {
+  for (const auto& [path, file] : {std::pair("/", "index.html"),
+                                   {"/page.css", "page.css"},
+                                   {"/page.js", "page.js"},
+                                   {"/targets", "targets.html"},
+                                   {"/targets.js", "targets.js"}}) {
     const PageFile* served = FindPageFile(path);
     ASSERT_NE(served, nullptr) << path;
     EXPECT_EQ(std::string(served->content), *base::ReadFile(std::string(TIDEWRIGHT_SOURCE_DIR "/web/page/") + file));
@@ -21,13 +25,17 @@ TEST(PageTest, FilesAreServedAsTheyAreInTheSource) {
 
 // The content security policy allows neither inline scripts nor inline styles.
 TEST(PageTest, HasNoInlineCode) {
-  std::string html(FindPageFile("/")->content);
-  EXPECT_EQ(html.find("<style"), std::string::npos);
-  EXPECT_EQ(html.find("style="), std::string::npos);
-  EXPECT_EQ(html.find(" on"), html.find(" on call")) << "an event handler attribute";
-  std::string script(FindPageFile("/page.js")->content);
-  EXPECT_EQ(script.find("innerHTML"), std::string::npos);
-  EXPECT_EQ(script.find("style:"), std::string::npos);
+  for (const char* path : {"/", "/targets"}) {
+    std::string html(FindPageFile(path)->content);
+    EXPECT_EQ(html.find("<style"), std::string::npos) << path;
+    EXPECT_EQ(html.find("style="), std::string::npos) << path;
+    EXPECT_EQ(html.find(" on"), html.find(" on call")) << path << ": an event handler attribute";
+  }
+  for (const char* path : {"/page.js", "/targets.js"}) {
+    std::string script(FindPageFile(path)->content);
+    EXPECT_EQ(script.find("innerHTML"), std::string::npos) << path;
+    EXPECT_EQ(script.find("style:"), std::string::npos) << path;
+  }
 }
 
 }  // namespace

@@ -1,0 +1,22 @@
+// The switches that Prometheus keeps behind --enable-feature.
+#pragma once
+
+#include <string>
+#include <vector>
+
+#include "promql/engine.h"
+#include "scrape/config.h"
+
+namespace tidewright::cmd {
+
+struct Features {
+  scrape::ScrapeDefaults scrape;  // What prometheus.yml starts from.
+  promql::EngineOptions engine;
+};
+
+// Takes the names, each a list separated by commas, as Prometheus 3.14 does: what is stable there or always on here is
+// accepted, and what has no effect or is not known goes into `warnings`, never an error, so that a command line keeps
+// working from release to release.
+Features ParseFeatures(const std::vector<std::string>& lists, std::vector<std::string>* warnings);
+
+}  // namespace tidewright::cmd
