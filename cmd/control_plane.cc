@@ -190,6 +190,8 @@ base::Status ControlPlane::Impl::StartWeb() {
   web::WebSources sources;
   sources.engine = engine_.get();
   sources.store = db_.get();
+  if (options_.web_admin_api) sources.admin_db = db_.get();
+  sources.data_directory = options_.data_dir;
   sources.board = &board_;
   sources.metrics = &metrics_;
   sources.clock = &clock_;

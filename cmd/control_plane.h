@@ -24,7 +24,8 @@ struct ControlPlaneOptions {
   int64_t retention_ms = 24LL * 3600 * 1000;
 
   std::string web_address = "0.0.0.0";
-  uint16_t web_port = 9090;  // 0 picks a free one.
+  uint16_t web_port = 9090;    // 0 picks a free one.
+  bool web_admin_api = false;  // Snapshots and deletions through the web port.
   std::string api_address = "0.0.0.0";
   uint16_t api_port = 6443;  // The aggregation port; 0 picks a free one.
   std::string tls_certificate_file;

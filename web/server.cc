@@ -57,7 +57,9 @@ bool Reads(const std::string& method) { return method == "GET" || method == "HEA
 }  // namespace
 
 WebServer::WebServer(WebSources sources)
-    : sources_(std::move(sources)), prometheus_api_(*sources_.engine, *sources_.clock) {}
+    : sources_(std::move(sources)),
+      prometheus_api_(*sources_.engine, *sources_.clock),
+      admin_api_(sources_.admin_db, sources_.data_directory, *sources_.clock) {}
 
 WebServer::~WebServer() { Stop(); }
 
@@ -81,6 +83,7 @@ void WebServer::Stop() {
 
 http::Response WebServer::Handle(const http::ServerRequest& request) {
   if (PrometheusApi::Handles(request.path)) return prometheus_api_.Handle(request);
+  if (AdminApi::Handles(request.path)) return admin_api_.Handle(request);
   if (request.path.rfind("/-/", 0) == 0) return Control(request);
   if (!Reads(request.method)) return Text(405, "only GET is possible here\n");
   if (request.path.rfind(kApiPrefix, 0) == 0) return Api(request);

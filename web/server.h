@@ -16,7 +16,9 @@
 #include "rules/manager.h"
 #include "scaler/status_board.h"
 #include "scrape/manager.h"
+#include "tsdb/db.h"
 #include "tsdb/querier.h"
+#include "web/admin_api.h"
 #include "web/prometheus_api.h"
 
 namespace tidewright::web {
@@ -34,6 +36,8 @@ struct LeaderStatus {
 struct WebSources {
   promql::QueryEngine* engine = nullptr;
   tsdb::Queryable* store = nullptr;  // For /api/v1/metadata.
+  tsdb::Db* admin_db = nullptr;      // What the admin API may change; null switches it off.
+  std::string data_directory;        // Of that.
   const scaler::StatusBoard* board = nullptr;
   base::MetricRegistry* metrics = nullptr;
   base::Clock* clock = nullptr;
@@ -50,6 +54,7 @@ struct WebSources {
 // Serves over plain HTTP:
 //   /  /page.css  /page.js                     the status page
 //   /api/v1/query ...                          web/prometheus_api.h
+//   /api/v1/admin/tsdb/...                     web/admin_api.h
 //   /api/v1/targets /rules /alerts /metadata   what Prometheus shows there
 //   /api/v1/status/buildinfo
 //   /api/v1/status/leader                      {"elected", "leads", "leader", "identity"}
@@ -75,6 +80,7 @@ class WebServer {
 
   const WebSources sources_;
   PrometheusApi prometheus_api_;
+  AdminApi admin_api_;
   uint16_t port_ = 0;
   std::unique_ptr<http::Server> server_;
 };
