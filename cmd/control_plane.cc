@@ -215,8 +215,8 @@ base::Status ControlPlane::Impl::StartWeb() {
   sources.engine = engine_.get();
   sources.store = db_.get();
   if (options_.remote_write_receiver) sources.remote_write = db_.get();
-  if (options_.admin_api) sources.admin = db_.get();
-  sources.admin_directory = options_.data_dir;
+  if (options_.web_admin_api) sources.admin_db = db_.get();
+  sources.data_directory = options_.data_dir;
   sources.board = &board_;
   sources.metrics = &metrics_;
   sources.clock = &clock_;

@@ -27,7 +27,7 @@ struct ControlPlaneOptions {
   std::string web_address = "0.0.0.0";
   uint16_t web_port = 9090;            // 0 picks a free one.
   bool remote_write_receiver = false;  // Takes samples at /api/v1/write.
-  bool admin_api = false;              // Snapshots and deletion at /api/v1/admin/tsdb/; needs data_dir.
+  bool web_admin_api = false;          // Snapshots and deletions through the web port.
   std::string api_address = "0.0.0.0";
   uint16_t api_port = 6443;  // The aggregation port; 0 picks a free one.
   std::string tls_certificate_file;

@@ -1,5 +1,6 @@
 // tidewright: flags to commands.
 #include <CLI/CLI.hpp>
+#include <functional>
 #include <string>
 #include <vector>
 
@@ -8,6 +9,7 @@
 #include "cmd/run_command.h"
 #include "cmd/sandbox_command.h"
 #include "cmd/signals.h"
+#include "cmd/tsdb_command.h"
 #include "http/client.h"
 
 namespace {
@@ -58,7 +60,8 @@ void AddRunFlags(CLI::App& command, RunFlags& flags) {
   command.add_option("--web.port", options.web_port, "Web port: page, Prometheus API, metrics")->capture_default_str();
   command.add_flag("--web.enable-remote-write-receiver", options.remote_write_receiver,
                    "Take samples at /api/v1/write (remote write 1.0)");
-  command.add_flag("--web.enable-admin-api", options.admin_api, "Snapshots and deletion at /api/v1/admin/tsdb/");
+  command.add_flag("--web.enable-admin-api", options.web_admin_api,
+                   "Allow snapshots and deletions of samples through the web port");
   command.add_option("--bind-address", options.api_address, "Address of the aggregation port")->capture_default_str();
   command.add_option("--secure-port", options.api_port, "Aggregation port")->capture_default_str();
   command.add_option("--tls-cert-file", options.tls_certificate_file, "Certificate of the aggregation port");
@@ -128,9 +131,13 @@ int main(int argc, char** argv) {
   CLI::App* promql_test = promql->add_subcommand("test", "Run PromQL acceptance scripts (load, clear, eval)");
   promql_test->add_option("FILE", scripts, "Scripts to run")->required();
 
+  std::function<int()> tsdb_command;
+  CLI::App* tsdb = tidewright::cmd::AddTsdbCommand(app, &tsdb_command);
+
   CLI11_PARSE(app, argc, argv);
   if (run->parsed()) return tidewright::cmd::RunControlPlane(run_flags);
   if (check->parsed()) return tidewright::cmd::RunCheck(files);
+  if (tsdb->parsed()) return tsdb_command();
   if (promql_test->parsed()) return tidewright::cmd::RunPromqlTests(scripts);
   sandbox_flags.web_port_given = web_port->count() > 0;
   return tidewright::cmd::RunSandbox(sandbox_flags);

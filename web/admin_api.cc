@@ -1,12 +1,14 @@
 #include "web/admin_api.h"
 
+#include <cstdint>
 #include <cstdio>
-#include <limits>
 #include <random>
 #include <vector>
 
+#include "base/document.h"
 #include "base/duration.h"
 #include "base/json.h"
+#include "base/log.h"
 #include "promql/engine.h"
 #include "web/api_error.h"
 #include "web/prometheus_api.h"
@@ -17,24 +19,43 @@ namespace {
 
 constexpr std::string_view kPrefix = "/api/v1/admin/tsdb/";
 
-// 20060102T150405Z-0123456789abcdef: when, and what tells apart two of one second.
+http::Response Refusal(int status, const char* type, const std::string& text) {
+  http::Response response;
+  response.status = status;
+  response.headers.Set("Content-Type", "application/json");
+  response.body = base::DumpJson({{"status", "error"}, {"errorType", type}, {"error", text}});
+  return response;
+}
+
+http::Response NoContent() {
+  http::Response response;
+  response.status = 204;
+  return response;
+}
+
+// When, and something that tells snapshots of the same millisecond apart: 20261121T090000.123Z-1f2e3d4c5b6a7988.
 std::string SnapshotName(int64_t now_ms) {
   std::string name;
-  for (char c : base::FormatTime(now_ms)) {
+  for (char c : base::FormatTime(now_ms, /*millis=*/true)) {
     if (c != '-' && c != ':') name += c;
   }
   std::random_device random;
-  char suffix[18];
-  std::snprintf(suffix, sizeof(suffix), "-%08x%08x", random(), random());
-  return name + suffix;
+  char suffix[17];
+  std::snprintf(suffix, sizeof suffix, "%08x%08x", random(), random());
+  return name + "-" + suffix;
 }
 
-http::Response Empty() { return {204, {}, ""}; }
+base::Result<bool> Flag(const http::QueryParams& params, const char* name) {
+  const std::string text = http::QueryValue(params, name);
+  if (text.empty() || text == "false" || text == "0") return false;
+  if (text == "true" || text == "1") return true;
+  return base::InvalidArgumentError(std::string("invalid parameter \"") + name + "\": " + base::Quoted(text) +
+                                    " is neither true nor false");
+}
 
-base::Result<int64_t> TimeOr(const http::QueryParams& params, const std::string& name, int64_t fallback) {
-  std::string text = http::QueryValue(params, name);
-  if (text.empty()) return fallback;
-  return ParseApiTime(name, text);
+base::Result<int64_t> TimeOr(const http::QueryParams& params, const char* name, int64_t otherwise) {
+  const std::string text = http::QueryValue(params, name);
+  return text.empty() ? base::Result<int64_t>(otherwise) : ParseApiTime(name, text);
 }
 
 }  // namespace
@@ -42,54 +63,53 @@ base::Result<int64_t> TimeOr(const http::QueryParams& params, const std::string&
 bool AdminApi::Handles(const std::string& path) { return path.rfind(kPrefix, 0) == 0; }
 
 http::Response AdminApi::Handle(const http::ServerRequest& request) {
-  if (request.method != "POST" && request.method != "PUT") {
-    return {405, {{"Content-Type", "text/plain; charset=utf-8"}}, "use POST or PUT\n"};
+  const std::string name = request.path.substr(kPrefix.size());
+  const bool known = name == "snapshot" || name == "delete_series" || name == "clean_tombstones";
+  if (!known) return ErrorReply(base::NotFoundError("there is nothing at " + request.path), ErrorSource::kRequest);
+  if (request.method != "POST" && request.method != "PUT") return Refusal(405, "bad_data", "use POST or PUT");
+  if (db_ == nullptr) {
+    return Refusal(503, "unavailable", "admin APIs disabled; start with --web.enable-admin-api to allow them");
   }
-  const std::string action = request.path.substr(kPrefix.size());
-  if (action == "snapshot") return Snapshot(request.query);
-  if (action == "delete_series") return DeleteSeries(request.query);
-  if (action == "clean_tombstones") {
-    base::Status cleaned = db_.CleanTombstones();
-    return cleaned.ok() ? Empty() : ErrorReply(cleaned, ErrorSource::kEvaluation);
-  }
-  return ErrorReply(base::NotFoundError("there is nothing at " + request.path), ErrorSource::kRequest);
+  base::Result<http::QueryParams> params = AllParams(request);
+  if (!params.ok()) return ErrorReply(params.status(), ErrorSource::kRequest);
+  if (name == "snapshot") return Snapshot(*params);
+  if (name == "delete_series") return DeleteSeries(*params);
+  base::Status cleaned = db_->CleanTombstones();
+  return cleaned.ok() ? NoContent() : ErrorReply(cleaned, ErrorSource::kEvaluation);
 }
 
 http::Response AdminApi::Snapshot(const http::QueryParams& params) {
-  std::string skip = http::QueryValue(params, "skip_head");
-  if (!skip.empty() && skip != "true" && skip != "1" && skip != "false" && skip != "0") {
-    return ErrorReply(base::InvalidArgumentError("invalid parameter \"skip_head\": " + skip + "; want true or false"),
-                      ErrorSource::kRequest);
-  }
-  std::string name = SnapshotName(clock_.NowMs());
-  base::Status made = db_.Snapshot(directory_ + "/snapshots/" + name, skip == "true" || skip == "1");
-  if (!made.ok()) return ErrorReply(made.Annotate("create snapshot"), ErrorSource::kEvaluation);
-  base::Json answer = {{"status", "success"}, {"data", {{"name", name}}}};
-  return {200, {{"Content-Type", "application/json"}}, base::DumpJson(answer)};
+  base::Result<bool> skip_head = Flag(params, "skip_head");
+  if (!skip_head.ok()) return ErrorReply(skip_head.status(), ErrorSource::kRequest);
+  const std::string name = SnapshotName(clock_.NowMs());
+  base::Status written = db_->Snapshot(data_directory_ + "/snapshots/" + name, *skip_head);
+  if (!written.ok()) return ErrorReply(written, ErrorSource::kEvaluation);
+  base::LogInfo("web", "made a snapshot", {{"name", name}});
+  http::Response response;
+  response.headers.Set("Content-Type", "application/json");
+  response.body = base::DumpJson({{"status", "success"}, {"data", {{"name", name}}}});
+  return response;
 }
 
 http::Response AdminApi::DeleteSeries(const http::QueryParams& params) {
-  auto start = TimeOr(params, "start", std::numeric_limits<int64_t>::min());
-  if (!start.ok()) return ErrorReply(start.status(), ErrorSource::kRequest);
-  auto end = TimeOr(params, "end", std::numeric_limits<int64_t>::max());
-  if (!end.ok()) return ErrorReply(end.status(), ErrorSource::kRequest);
+  const auto refuse = [](const base::Status& status) { return ErrorReply(status, ErrorSource::kRequest); };
+  base::Result<int64_t> start = TimeOr(params, "start", INT64_MIN);
+  if (!start.ok()) return refuse(start.status());
+  base::Result<int64_t> end = TimeOr(params, "end", INT64_MAX);
+  if (!end.ok()) return refuse(end.status());
   std::vector<promql::Matchers> selectors;
   for (const auto& [name, value] : params) {
     if (name != "match[]") continue;
     auto matchers = promql::ParseSelector(value);
-    if (!matchers.ok()) {
-      return ErrorReply(matchers.status().Annotate("invalid parameter \"match[]\""), ErrorSource::kRequest);
-    }
+    if (!matchers.ok()) return refuse(matchers.status().Annotate("invalid parameter \"match[]\""));
     selectors.push_back(*std::move(matchers));
   }
-  if (selectors.empty()) {
-    return ErrorReply(base::InvalidArgumentError("no match[] parameter provided"), ErrorSource::kRequest);
-  }
+  if (selectors.empty()) return refuse(base::InvalidArgumentError("no match[] parameter provided"));
   for (const promql::Matchers& matchers : selectors) {
-    auto deleted = db_.Delete(*start, *end, matchers);
+    base::Result<uint64_t> deleted = db_->Delete(*start, *end, matchers);
     if (!deleted.ok()) return ErrorReply(deleted.status(), ErrorSource::kEvaluation);
   }
-  return Empty();
+  return NoContent();
 }
 
 }  // namespace tidewright::web

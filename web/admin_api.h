@@ -1,4 +1,4 @@
-// The admin API: what changes or copies the stored data on request.
+// The part of Prometheus' HTTP API that changes the store: snapshots and deletions.
 #pragma once
 
 #include <string>
@@ -10,13 +10,17 @@
 
 namespace tidewright::web {
 
-// Answers /api/v1/admin/tsdb/{delete_series,clean_tombstones,snapshot} as Prometheus does. A snapshot is made in
-// snapshots/<name> of the data folder. Stateless; thread-safe. Borrows its arguments.
+// Answers POST and PUT of
+//   /api/v1/admin/tsdb/snapshot[?skip_head=true]   {"name": ...}: a folder in <data folder>/snapshots
+//   /api/v1/admin/tsdb/delete_series?match[]=...[&start=...&end=...]   204
+//   /api/v1/admin/tsdb/clean_tombstones            204
+// Whoever reaches these can delete data, so they have to be switched on; otherwise each is 503. Thread-safe. Borrows
+// its arguments. Formats: Prometheus "HTTP API" documentation.
 class AdminApi {
  public:
-  // `directory` is that of `db`.
-  AdminApi(tsdb::Db& db, std::string directory, base::Clock& clock)
-      : db_(db), directory_(std::move(directory)), clock_(clock) {}
+  // `db` may be null: the API is switched off. `data_directory` is the store's.
+  AdminApi(tsdb::Db* db, std::string data_directory, base::Clock& clock)
+      : db_(db), data_directory_(std::move(data_directory)), clock_(clock) {}
 
   // Whether `path` is one of its own.
   static bool Handles(const std::string& path);
@@ -26,8 +30,8 @@ class AdminApi {
   http::Response Snapshot(const http::QueryParams& params);
   http::Response DeleteSeries(const http::QueryParams& params);
 
-  tsdb::Db& db_;
-  const std::string directory_;
+  tsdb::Db* const db_;
+  const std::string data_directory_;
   base::Clock& clock_;
 };
 

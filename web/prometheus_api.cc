@@ -106,7 +106,8 @@ base::Result<std::vector<std::string>> UnionOf(const std::vector<promql::Matcher
   return all;
 }
 
-// URL parameters and, for POST forms, those of the body.
+}  // namespace
+
 base::Result<http::QueryParams> AllParams(const http::ServerRequest& request) {
   http::QueryParams params = request.query;
   bool form = request.headers.Get("Content-Type").find("application/x-www-form-urlencoded") == 0;
@@ -115,8 +116,6 @@ base::Result<http::QueryParams> AllParams(const http::ServerRequest& request) {
   params.insert(params.end(), body.begin(), body.end());
   return params;
 }
-
-}  // namespace
 
 base::Result<int64_t> ParseApiTime(const std::string& name, const std::string& text) {
   double seconds = 0;

@@ -31,6 +31,9 @@ class PrometheusApi {
   base::Clock& clock_;
 };
 
+// URL parameters and, for POST forms, those of the body.
+base::Result<http::QueryParams> AllParams(const http::ServerRequest& request);
+
 // Seconds since the epoch as a decimal, or RFC 3339; to milliseconds. The error names the parameter.
 base::Result<int64_t> ParseApiTime(const std::string& name, const std::string& text);
 // A number of seconds or a duration such as 5m; to milliseconds, > 0.

@@ -59,12 +59,11 @@ bool Reads(const std::string& method) { return method == "GET" || method == "HEA
 }  // namespace
 
 WebServer::WebServer(WebSources sources)
-    : sources_(std::move(sources)), prometheus_api_(*sources_.engine, *sources_.clock) {
+    : sources_(std::move(sources)),
+      prometheus_api_(*sources_.engine, *sources_.clock),
+      admin_api_(sources_.admin_db, sources_.data_directory, *sources_.clock) {
   if (sources_.remote_write != nullptr) {
     remote_write_ = std::make_unique<RemoteWriteReceiver>(*sources_.remote_write, *sources_.clock, *sources_.metrics);
-  }
-  if (sources_.admin != nullptr) {
-    admin_api_ = std::make_unique<AdminApi>(*sources_.admin, sources_.admin_directory, *sources_.clock);
   }
   if (sources_.scrape != nullptr && sources_.store != nullptr) targets_api_.emplace(*sources_.scrape, *sources_.store);
 }
@@ -93,7 +92,7 @@ void WebServer::Stop() {
 http::Response WebServer::Handle(const http::ServerRequest& request) {
   if (PrometheusApi::Handles(request.path)) return prometheus_api_.Handle(request);
   if (request.path == kWritePath && remote_write_ != nullptr) return remote_write_->Handle(request);
-  if (AdminApi::Handles(request.path)) return Admin(request);
+  if (AdminApi::Handles(request.path)) return admin_api_.Handle(request);
   if (request.path.rfind("/-/", 0) == 0) return Control(request);
   if (!Reads(request.method)) return Text(405, "only GET is possible here\n");
   if (targets_api_ && TargetsApi::Handles(request.path)) return targets_api_->Handle(request);
@@ -105,11 +104,6 @@ http::Response WebServer::Handle(const http::ServerRequest& request) {
   }
   const PageFile* file = FindPageFile(request.path);
   return file != nullptr ? Page(*file) : NotFound(request.path);
-}
-
-http::Response WebServer::Admin(const http::ServerRequest& request) {
-  if (admin_api_ != nullptr) return admin_api_->Handle(request);
-  return ErrorReply(base::UnavailableError("admin APIs disabled"), ErrorSource::kRequest);
 }
 
 http::Response WebServer::Control(const http::ServerRequest& request) {

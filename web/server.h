@@ -41,8 +41,8 @@ struct WebSources {
   promql::QueryEngine* engine = nullptr;
   tsdb::Queryable* store = nullptr;  // For /api/v1/metadata; without it the parts of `scrape` are left out, too.
   tsdb::Appendable* remote_write = nullptr;  // Takes what is written to /api/v1/write.
-  tsdb::Db* admin = nullptr;                 // What /api/v1/admin/tsdb/ works on, and its folder.
-  std::string admin_directory;
+  tsdb::Db* admin_db = nullptr;              // What the admin API may change; null switches it off.
+  std::string data_directory;                // Of that.
   const scaler::StatusBoard* board = nullptr;
   base::MetricRegistry* metrics = nullptr;
   base::Clock* clock = nullptr;
@@ -61,6 +61,8 @@ struct WebSources {
 //   /  /page.css  /page.js                     the status page
 //   /targets  /targets.js                      the targets page
 //   /api/v1/query ...                          web/prometheus_api.h
+//   /api/v1/write                              web/remote_write.h
+//   /api/v1/admin/tsdb/...                     web/admin_api.h
 //   /api/v1/targets ... /metadata              web/targets_api.h
 //   /api/v1/rules /alerts                      what Prometheus shows there
 //   /api/v1/status/buildinfo /config
@@ -85,13 +87,12 @@ class WebServer {
 
  private:
   http::Response Api(const http::ServerRequest& request);
-  http::Response Admin(const http::ServerRequest& request);
   http::Response Control(const http::ServerRequest& request);
 
   const WebSources sources_;
   PrometheusApi prometheus_api_;
+  AdminApi admin_api_;
   std::unique_ptr<RemoteWriteReceiver> remote_write_;
-  std::unique_ptr<AdminApi> admin_api_;
   std::optional<TargetsApi> targets_api_;
   uint16_t port_ = 0;
   std::unique_ptr<http::Server> server_;
