@@ -166,7 +166,9 @@ base::Status ControlPlane::Impl::StartData() {
   tsdb::DbOptions db_options;
   db_options.retention_ms = options_.retention_ms;
   TW_ASSIGN_OR_RETURN(db_, tsdb::Db::Open(options_.data_dir, db_options, clock_, &metrics_));
-  engine_ = promql::NewEmbeddedEngine(*db_, {}, &metrics_);
+  promql::EngineOptions query = options_.query;
+  query.clock = &calendar_;
+  engine_ = promql::NewEmbeddedEngine(*db_, query, &metrics_);
   scrape_ = std::make_unique<scrape::Manager>(*db_, clock_, data_scheduler_, &metrics_, &caches_);
   scrape::Config config;
   bool readable = LoadScrapeConfig(&config).ok();
@@ -390,11 +392,13 @@ base::Status ControlPlane::Impl::ApplyScrapeConfig(scrape::Config config) {
       if (job.job_name == kSelfJob) job.static_groups = {self};
     }
   }
+  base::Status log = Note("query log", engine_->SetQueryLog(config.global.query_log_file));
   rule_files_ = config.rule_files;
   rules_->SetDefaults(config.global.evaluation_interval.ms, config.global.rule_query_offset.ms);
   base::Status rules = Note("rules", rules_->Load(config.rule_files));
   base::Status scrape = scrape_->ApplyConfig(config);
-  return scrape.ok() ? rules : scrape;
+  if (!scrape.ok()) return scrape;
+  return rules.ok() ? log : rules;
 }
 
 base::Status ControlPlane::Impl::LoadAdapterConfig() { return Note("adapter", ReadAdapterConfig()); }

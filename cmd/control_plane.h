@@ -12,6 +12,7 @@
 #include "base/status.h"
 #include "kube/client.h"
 #include "kube/leader_election.h"
+#include "promql/engine.h"
 #include "scaler/status_board.h"
 
 namespace tidewright::cmd {
@@ -22,6 +23,7 @@ struct ControlPlaneOptions {
   std::string adapter_file;  // prometheus-adapter's configuration; "": the default rules.
   std::string data_dir;      // "": keep samples in memory.
   int64_t retention_ms = 24LL * 3600 * 1000;
+  promql::EngineOptions query;  // The limits of queries.
 
   std::string web_address = "0.0.0.0";
   uint16_t web_port = 9090;  // 0 picks a free one.

@@ -14,6 +14,8 @@ struct RunFlags {
   std::string kubeconfig;  // "": the service account of the pod.
   std::string context;
   std::string retention = "24h";
+  std::string query_timeout = "2m";
+  std::string query_lookback = "5m";
   std::string log_level = "info";
   std::optional<bool> leader_elect;  // Default: in a pod, but not with a kubeconfig.
   std::string lease_duration = "15s";
