@@ -189,7 +189,9 @@ base::Status ControlPlane::Impl::StartData() {
   scrape::Config config;
   bool readable = LoadScrapeConfig(&config).ok();
   TW_ASSIGN_OR_RETURN(db_, tsdb::Db::Open(options_.data_dir, StoreOptions(config), clock_, &metrics_));
-  engine_ = promql::NewEmbeddedEngine(*db_, options_.features.engine, &metrics_);
+  promql::EngineOptions query = options_.query;
+  query.clock = &calendar_;
+  engine_ = promql::NewEmbeddedEngine(*db_, query, &metrics_);
   scrape_ = std::make_unique<scrape::Manager>(*db_, clock_, scrape_scheduler_, &metrics_, caches_.get());
   rules_ = std::make_unique<rules::Manager>(*engine_, *db_, clock_, data_scheduler_, &metrics_);
   if (client_ != nullptr) {
@@ -391,7 +393,7 @@ base::Status ControlPlane::Impl::Note(const std::string& part, base::Status stat
 void ControlPlane::Impl::ShowConfig() {
   base::Result<std::string> text = std::string(kDefaultConfig);
   if (!options_.config_file.empty()) text = base::ReadFile(options_.config_file);
-  if (text.ok()) text = scrape::PrintConfig(*text, options_.config_file, options_.features.scrape);
+  if (text.ok()) text = scrape::PrintConfig(*text, options_.config_file, options_.scrape_defaults);
   if (!text.ok()) return;  // It has just changed; that is going to be noticed.
   base::MutexLock lock(problems_mu_);
   shown_config_ = *std::move(text);
@@ -435,13 +437,13 @@ base::Status ControlPlane::Impl::ReadScrapeConfig(scrape::Config* config) {
   }
   if (options_.config_file.empty()) {
     TW_ASSIGN_OR_RETURN(
-        *config, scrape::ParseConfig(kDefaultConfig, "the built-in configuration", "", options_.features.scrape));
+        *config, scrape::ParseConfig(kDefaultConfig, "the built-in configuration", "", options_.scrape_defaults));
     scrape::ScrapeConfig pods = scrape::DefaultKubernetesPodsJob(config->global.scrape_interval);
     pods.features = config->global.features;
     config->scrape_configs.push_back(std::move(pods));
     return base::Status::Ok();
   }
-  TW_ASSIGN_OR_RETURN(*config, scrape::LoadConfig(options_.config_file, options_.features.scrape));
+  TW_ASSIGN_OR_RETURN(*config, scrape::LoadConfig(options_.config_file, options_.scrape_defaults));
   for (const std::string& warning : config->warnings) {
     base::LogWarn("cmd", warning, {{"file", options_.config_file}});
   }
@@ -458,12 +460,14 @@ base::Status ControlPlane::Impl::ApplyScrapeConfig(scrape::Config config) {
   }
   ShowConfig();
   db_->SetMaxExemplars(MaxExemplars(config));
+  base::Status log = Note("query log", engine_->SetQueryLog(config.global.query_log_file));
   rule_files_ = config.rule_files;
   scrape_config_files_ = config.scrape_config_files;
   rules_->SetDefaults(config.global.evaluation_interval.ms, config.global.rule_query_offset.ms);
   base::Status rules = Note("rules", rules_->Load(config.rule_files));
   base::Status scrape = scrape_->ApplyConfig(config);
-  return scrape.ok() ? rules : scrape;
+  if (!scrape.ok()) return scrape;
+  return rules.ok() ? log : rules;
 }
 
 base::Status ControlPlane::Impl::LoadAdapterConfig() { return Note("adapter", ReadAdapterConfig()); }

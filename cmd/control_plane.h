@@ -10,9 +10,10 @@
 #include "base/clock.h"
 #include "base/metrics.h"
 #include "base/status.h"
-#include "cmd/features.h"
+#include "promql/engine.h"
 #include "kube/client.h"
 #include "kube/leader_election.h"
+#include "promql/engine.h"
 #include "scaler/status_board.h"
 
 namespace tidewright::cmd {
@@ -23,6 +24,7 @@ struct ControlPlaneOptions {
   std::string adapter_file;  // prometheus-adapter's configuration; "": the default rules.
   std::string data_dir;      // "": keep samples in memory.
   int64_t retention_ms = 24LL * 3600 * 1000;
+  promql::EngineOptions query;  // The limits of queries.
 
   std::string web_address = "0.0.0.0";
   uint16_t web_port = 9090;            // 0 picks a free one.
@@ -48,7 +50,7 @@ struct ControlPlaneOptions {
 
   bool hpa_controller = false;
   int64_t hpa_sync_period_ms = 15'000;
-  Features features;
+  scrape::ScrapeDefaults scrape_defaults;
   int64_t relist_interval_ms = 30'000;
   bool watch_keda = false;
 

@@ -9,14 +9,15 @@
 
 namespace tidewright::cmd {
 
+// What the switches act on. Borrowed.
 struct Features {
-  scrape::ScrapeDefaults scrape;  // What prometheus.yml starts from.
-  promql::EngineOptions engine;
+  scrape::ScrapeDefaults& scrape;  // What prometheus.yml starts from.
+  promql::EngineOptions& query;
 };
 
-// Takes the names, each a list separated by commas, as Prometheus 3.14 does: what is stable there or always on here is
-// accepted, and what has no effect or is not known goes into `warnings`, never an error, so that a command line keeps
-// working from release to release.
-Features ParseFeatures(const std::vector<std::string>& lists, std::vector<std::string>* warnings);
+// Turns on what is named, each text a list separated by commas, as Prometheus 3.14 does: what is stable there or always
+// on here is accepted, and what has no effect or is not known goes into `warnings`, never an error, so that a command
+// line keeps working from release to release.
+void TurnOnFeatures(const std::vector<std::string>& lists, Features features, std::vector<std::string>* warnings);
 
 }  // namespace tidewright::cmd

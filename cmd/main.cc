@@ -39,6 +39,20 @@ void AddElectionFlags(CLI::App& command, RunFlags& flags) {
       ->capture_default_str();
 }
 
+// Named as Prometheus names them.
+void AddQueryFlags(CLI::App& command, RunFlags& flags) {
+  auto& query = flags.options.query;
+  command.add_option("--query.timeout", flags.query_timeout, "How long a query may take")->capture_default_str();
+  command.add_option("--query.max-concurrency", query.max_concurrency, "Queries that run at a time; others wait")
+      ->check(CLI::PositiveNumber)
+      ->capture_default_str();
+  command.add_option("--query.max-samples", query.max_samples, "Samples that a query may hold in memory")
+      ->check(CLI::PositiveNumber)
+      ->capture_default_str();
+  command.add_option("--query.lookback-delta", flags.query_lookback, "How old the sample of an instant vector may be")
+      ->capture_default_str();
+}
+
 void AddRunFlags(CLI::App& command, RunFlags& flags) {
   auto& options = flags.options;
   command
@@ -56,6 +70,7 @@ void AddRunFlags(CLI::App& command, RunFlags& flags) {
       ->capture_default_str();
   command.add_option("--enable-feature", flags.enable_features,
                      "Switches of Prometheus, separated by commas; what has no effect is named in a warning");
+  AddQueryFlags(command, flags);
   command.add_option("--web.address", options.web_address, "Address of the web port")->capture_default_str();
   command.add_option("--web.port", options.web_port, "Web port: page, Prometheus API, metrics")->capture_default_str();
   command.add_flag("--web.enable-remote-write-receiver", options.remote_write_receiver,

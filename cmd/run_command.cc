@@ -40,6 +40,17 @@ std::string NewIdentity() {
   return std::string(host) + "_" + suffix;
 }
 
+base::Status ReadQueryLimits(const RunFlags& flags, promql::EngineOptions* options) {
+  for (auto [flag, text, ms] : {std::tuple("--query.timeout", &flags.query_timeout, &options->timeout_ms),
+                                std::tuple("--query.lookback-delta", &flags.query_lookback, &options->lookback_ms)}) {
+    auto duration = base::ParseDuration(*text);
+    if (!duration.ok()) return duration.status().Annotate(flag);
+    if (duration->ms <= 0) return base::InvalidArgumentError(std::string(flag) + ": must be greater than 0");
+    *ms = duration->ms;
+  }
+  return base::Status::Ok();
+}
+
 base::Status ReadElection(const RunFlags& flags, const std::string& ns, ControlPlaneOptions* options) {
   kube::LeaderElectionOptions& election = options->leader_election;
   options->leader_elect = flags.leader_elect.value_or(flags.kubeconfig.empty());
@@ -88,8 +99,10 @@ int RunControlPlane(RunFlags flags) {
   if (!retention.ok()) return Fail(retention.status().Annotate("--storage.tsdb.retention.time"));
   flags.options.retention_ms = retention->ms;
   std::vector<std::string> warnings;
-  flags.options.features = ParseFeatures(flags.enable_features, &warnings);
+  TurnOnFeatures(flags.enable_features, {flags.options.scrape_defaults, flags.options.query}, &warnings);
   for (const std::string& warning : warnings) base::LogWarn("cmd", warning);
+  base::Status query = ReadQueryLimits(flags, &flags.options.query);
+  if (!query.ok()) return Fail(query);
   base::MetricRegistry metrics;
   std::unique_ptr<kube::Client> client;
   if (flags.kubernetes) {

@@ -16,6 +16,8 @@ struct RunFlags {
   std::string context;
   std::string retention = "24h";
   std::vector<std::string> enable_features;
+  std::string query_timeout = "2m";
+  std::string query_lookback = "5m";
   std::string log_level = "info";
   std::optional<bool> leader_elect;  // Default: in a pod, but not with a kubeconfig.
   std::string lease_duration = "15s";

@@ -31,7 +31,7 @@ std::vector<Group> GroupSeries(Evaluator& evaluator, const Aggregate& node, cons
   for (const EvalSeries& series : input) {
     bool added = false;
     size_t at = grouper.GroupOf(series.labels, &added);
-    if (added) groups.push_back({grouper.LabelsOf(series.labels), false, {}});
+    if (added) groups.push_back({grouper.LabelsOf(at), false, {}});
     groups[at].drop_name = groups[at].drop_name || series.drop_name;
     groups[at].members.push_back(&series);
   }

@@ -108,8 +108,7 @@ base::Status Reduction<State>::Add(EvalSeries& series) {
   size_t at = grouper_.GroupOf(series.labels, &added);
   if (added) {
     TW_RETURN_IF_ERROR(evaluator_.state().AddSamples(steps_));
-    groups_.push_back(
-        {grouper_.LabelsOf(series.labels), false, std::vector<State>(steps_), std::vector<uint8_t>(steps_), {}});
+    groups_.push_back({grouper_.LabelsOf(at), false, std::vector<State>(steps_), std::vector<uint8_t>(steps_), {}});
   }
   Group<State>& group = groups_[at];
   group.drop_name = group.drop_name || series.drop_name;

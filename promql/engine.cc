@@ -9,7 +9,9 @@
 #include "promql/evaluator.h"
 #include "promql/lexer.h"
 #include "promql/parser.h"
+#include "promql/plan_cache.h"
 #include "promql/printer.h"
+#include "promql/query_log.h"
 #include "promql/query_slots.h"
 #include "promql/tree_json.h"
 
@@ -75,24 +77,34 @@ Matrix ToMatrix(EvalMatrix matrix, const Steps& steps) {
 
 QueryResult WithAnnotations(Value value, const QueryState& state) {
   auto infos = state.infos();
-  QueryResult result{
-      std::move(value), {state.warnings().begin(), state.warnings().end()}, {infos.begin(), infos.end()}, {}};
-  state.Report(&result.statistics);
-  return result;
+  return {std::move(value), {state.warnings().begin(), state.warnings().end()}, {infos.begin(), infos.end()}, {}};
 }
 
-// An expression with its tree. A tree is resolved anew for each evaluation, so that only one may be under way.
-struct Parsed {
-  std::string expr;
-  ExprPtr tree;
-};
+// Plans that are kept, and the memory they may take.
+constexpr size_t kMostPlans = 1000;
+constexpr size_t kMostPlanBytes = 16 << 20;
 
 class EmbeddedEngine : public QueryEngine {
  public:
   EmbeddedEngine(tsdb::Queryable& storage, const EngineOptions& options, base::MetricRegistry* metrics)
-      : storage_(storage), options_(options), slots_(options.max_concurrency) {
+      : storage_(storage),
+        options_(options),
+        slots_(options.max_concurrency),
+        plans_(kMostPlans, kMostPlanBytes),
+        log_(options.clock != nullptr ? *options.clock : base::SystemClock::Get(), metrics) {
     if (metrics == nullptr) return;
     queries_ = &metrics->GetCounter("tidewright_promql_queries_total", "PromQL queries that were evaluated.");
+    current_ = &metrics->GetGauge("prometheus_engine_queries", "Queries that are evaluated or wait at the moment.");
+    samples_ = &metrics->GetCounter("prometheus_engine_query_samples_total", "Samples that queries have read.");
+    metrics->GetGauge("prometheus_engine_queries_concurrent_max", "Queries that are evaluated at a time.")
+        .Set(static_cast<double>(options.max_concurrency));
+    auto slice = [&](const char* name) {
+      return &metrics->GetHistogram("prometheus_engine_query_duration_histogram_seconds", "How long queries took.",
+                                    {0.0001, 0.001, 0.01, 0.1, 1, 10, 60}, {{"slice", name}});
+    };
+    queue_time_ = slice("queue_time");
+    prepare_time_ = slice("prepare_time");
+    inner_eval_ = slice("inner_eval");
     failures_ = &metrics->GetCounter("tidewright_promql_query_failures_total", "PromQL queries that failed.");
     seconds_ = &metrics->GetHistogram("tidewright_promql_query_duration_seconds", "How long PromQL queries took.",
                                       {0.0001, 0.001, 0.01, 0.1, 1, 10, 60});
@@ -107,22 +119,39 @@ class EmbeddedEngine : public QueryEngine {
   }
   base::Result<QueryResult> Evaluate(const QueryRequest& request) override;
   base::Result<std::unique_ptr<PreparedQuery>> Prepare(const std::string& expr) override;
-  // `parsed` is the request's expression, or null.
-  base::Result<QueryResult> Run(const QueryRequest& request, Parsed* parsed);
+  // `plan` is that of the request's expression, or null.
+  base::Result<QueryResult> Run(const QueryRequest& request, Plan* plan);
   base::Result<std::vector<Labels>> Series(const std::vector<Matchers>& selectors, int64_t start_ms,
                                            int64_t end_ms) override;
+  base::Status SetQueryLog(const std::string& path) override { return log_.Open(path); }
   base::Result<std::vector<std::string>> LabelNames(const Matchers& matchers, int64_t start_ms,
                                                     int64_t end_ms) override;
   base::Result<std::vector<std::string>> LabelValues(const std::string& name, const Matchers& matchers,
                                                      int64_t start_ms, int64_t end_ms) override;
 
  private:
-  base::Result<QueryResult> RunInSlot(const QueryRequest& request, const EngineOptions& options, Parsed* parsed);
-  base::Result<Parsed> Parse(const std::string& expr) const;
+  base::Result<QueryResult> RunInSlot(const QueryRequest& request, const EngineOptions& options, Plan* plan,
+                                      QueryStatistics* statistics);
+  base::Result<QueryResult> RunPlan(const QueryRequest& request, const EngineOptions& options, int64_t deadline,
+                                    Plan& plan, QueryStatistics* statistics);
+  void Note(const QueryStatistics& statistics);
+  void CountRunning(int64_t change) {
+    int64_t running = running_ += change;
+    if (current_ != nullptr) current_->Set(static_cast<double>(running));
+  }
+  base::Result<std::unique_ptr<Plan>> Parse(const std::string& expr) const;
 
   tsdb::Queryable& storage_;
   const EngineOptions options_;
   QuerySlots slots_;
+  PlanCache plans_;
+  QueryLog log_;
+  std::atomic<int64_t> running_{0};  // Or waiting.
+  base::Gauge* current_ = nullptr;
+  base::Counter* samples_ = nullptr;
+  base::Histogram* queue_time_ = nullptr;
+  base::Histogram* prepare_time_ = nullptr;
+  base::Histogram* inner_eval_ = nullptr;
   base::Counter* queries_ = nullptr;
   base::Counter* failures_ = nullptr;
   base::Histogram* seconds_ = nullptr;
@@ -130,43 +159,56 @@ class EmbeddedEngine : public QueryEngine {
 
 class EmbeddedPreparedQuery : public PreparedQuery {
  public:
-  EmbeddedPreparedQuery(EmbeddedEngine& engine, Parsed parsed) : engine_(engine), parsed_(std::move(parsed)) {}
-  const std::string& expr() const override { return parsed_.expr; }
+  EmbeddedPreparedQuery(EmbeddedEngine& engine, std::unique_ptr<Plan> plan) : engine_(engine), plan_(std::move(plan)) {}
+  const std::string& expr() const override { return plan_->expr; }
   base::Result<QueryResult> Instant(int64_t time_ms) override {
     base::MutexLock lock(mu_);
-    return engine_.Run({parsed_.expr, time_ms, time_ms}, &parsed_);
+    return engine_.Run({plan_->expr, time_ms, time_ms}, plan_.get());
   }
 
  private:
   EmbeddedEngine& engine_;
   base::Mutex mu_;
-  Parsed parsed_;  // The tree is guarded by mu_; the text never changes.
+  const std::unique_ptr<Plan> plan_;  // Guarded by mu_, but for the text, which never changes.
 };
 
-base::Result<Parsed> EmbeddedEngine::Parse(const std::string& expr) const {
+base::Result<std::unique_ptr<Plan>> EmbeddedEngine::Parse(const std::string& expr) const {
   TW_ASSIGN_OR_RETURN(ExprPtr tree, ParseExpression(expr, ParserOptionsOf(options_)));
-  return Parsed{expr, std::move(tree)};
+  return std::make_unique<Plan>(Plan{expr, std::move(tree), {}});
 }
 
 base::Result<std::unique_ptr<PreparedQuery>> EmbeddedEngine::Prepare(const std::string& expr) {
-  TW_ASSIGN_OR_RETURN(Parsed parsed, Parse(expr));
-  return std::unique_ptr<PreparedQuery>(std::make_unique<EmbeddedPreparedQuery>(*this, std::move(parsed)));
+  TW_ASSIGN_OR_RETURN(std::unique_ptr<Plan> plan, Parse(expr));
+  return std::unique_ptr<PreparedQuery>(std::make_unique<EmbeddedPreparedQuery>(*this, std::move(plan)));
 }
 
 base::Result<QueryResult> EmbeddedEngine::Evaluate(const QueryRequest& request) { return Run(request, nullptr); }
 
-base::Result<QueryResult> EmbeddedEngine::Run(const QueryRequest& request, Parsed* parsed) {
+base::Result<QueryResult> EmbeddedEngine::Run(const QueryRequest& request, Plan* plan) {
   int64_t begin = base::MonotonicNanos();
   EngineOptions options = options_;
   if (request.lookback_ms > 0) options.lookback_ms = request.lookback_ms;
   if (request.timeout_ms > 0) options.timeout_ms = std::min(options.timeout_ms, request.timeout_ms);
-  auto result = RunInSlot(request, options, parsed);
+  CountRunning(1);
+  QueryStatistics statistics;
+  auto result = RunInSlot(request, options, plan, &statistics);
+  CountRunning(-1);
   if (queries_ != nullptr) {
     queries_->Add();
     if (!result.ok()) failures_->Add();
     seconds_->Observe(static_cast<double>(base::MonotonicNanos() - begin) / 1e9);
+    Note(statistics);
   }
+  if (log_.enabled()) log_.Write(request, result.status(), statistics);
+  if (result.ok()) result->statistics = statistics;
   return result;
+}
+
+void EmbeddedEngine::Note(const QueryStatistics& statistics) {
+  samples_->Add(static_cast<double>(statistics.samples));
+  queue_time_->Observe(static_cast<double>(statistics.queue_nanos) / 1e9);
+  prepare_time_->Observe(static_cast<double>(statistics.prepare_nanos) / 1e9);
+  inner_eval_->Observe(static_cast<double>(statistics.eval_nanos) / 1e9);
 }
 
 // What kinds of expressions and how many steps a request may have.
@@ -215,32 +257,39 @@ base::Result<Value> RangeValue(QueryState& state, const QueryRequest& request, c
 }
 
 base::Result<QueryResult> EmbeddedEngine::RunInSlot(const QueryRequest& request, const EngineOptions& options,
-                                                    Parsed* parsed) {
+                                                    Plan* plan, QueryStatistics* statistics) {
   int64_t begin = base::MonotonicNanos();
   int64_t deadline = SaturatingAdd(begin, options.timeout_ms * 1'000'000);
   TW_ASSIGN_OR_RETURN(QuerySlots::Held slot, slots_.Acquire(deadline, request.cancelled));
   int64_t started = base::MonotonicNanos();
-  Parsed own;
-  if (parsed == nullptr) {
+  statistics->queue_nanos = started - begin;
+  std::unique_ptr<Plan> own = plan == nullptr ? plans_.Take(request.expr) : nullptr;
+  if (plan == nullptr && own == nullptr) {
     TW_ASSIGN_OR_RETURN(own, Parse(request.expr));
-    parsed = &own;
   }
-  Expr& tree = *parsed->tree;
+  auto result = RunPlan(request, options, deadline, plan != nullptr ? *plan : *own, statistics);
+  statistics->prepare_nanos = base::MonotonicNanos() - started - statistics->eval_nanos;
+  (plan != nullptr ? plan : own.get())->memory.Trim();
+  if (own != nullptr) plans_.Put(std::move(own));
+  return result;
+}
+
+base::Result<QueryResult> EmbeddedEngine::RunPlan(const QueryRequest& request, const EngineOptions& options,
+                                                  int64_t deadline, Plan& plan, QueryStatistics* statistics) {
+  Expr& tree = *plan.tree;
   TW_RETURN_IF_ERROR(CheckRequest(request, options, tree));
   bool instant = request.step_ms == 0;
   int64_t end_ms = instant ? request.start_ms : request.end_ms;
-  QueryState state(parsed->expr, options, request.start_ms, end_ms, instant ? 1 : request.step_ms, deadline,
-                   request.cancelled);
+  QueryState state(plan.expr, options, request.start_ms, end_ms, instant ? 1 : request.step_ms, deadline,
+                   request.cancelled, plan.memory);
   TW_RETURN_IF_ERROR(state.Prepare(tree));
   TW_RETURN_IF_ERROR(state.Select(tree, storage_));
   int64_t prepared = base::MonotonicNanos();
   auto value = instant ? InstantValue(state, tree, request.start_ms) : RangeValue(state, request, tree);
+  state.Report(statistics);
+  statistics->eval_nanos = base::MonotonicNanos() - prepared;
   if (!value.ok()) return value.status();
-  QueryResult result = WithAnnotations(*std::move(value), state);
-  result.statistics.queue_nanos = started - begin;
-  result.statistics.prepare_nanos = prepared - started;
-  result.statistics.eval_nanos = base::MonotonicNanos() - prepared;
-  return result;
+  return WithAnnotations(*std::move(value), state);
 }
 
 base::Result<std::vector<Labels>> EmbeddedEngine::Series(const std::vector<Matchers>& selectors, int64_t start_ms,
@@ -299,6 +348,10 @@ base::Result<std::unique_ptr<PreparedQuery>> QueryEngine::Prepare(const std::str
 std::unique_ptr<QueryEngine> NewEmbeddedEngine(tsdb::Queryable& storage, const EngineOptions& options,
                                                base::MetricRegistry* metrics) {
   return std::make_unique<EmbeddedEngine>(storage, options, metrics);
+}
+
+base::Status QueryEngine::SetQueryLog(const std::string& path) {
+  return path.empty() ? base::Status::Ok() : base::UnimplementedError("this engine has no query log");
 }
 
 base::Status CheckExpression(const std::string& expr) { return ParseExpression(expr).status(); }

@@ -7,6 +7,7 @@
 #include <string>
 #include <vector>
 
+#include "base/clock.h"
 #include "base/metrics.h"
 #include "base/status.h"
 #include "promql/value.h"
@@ -19,7 +20,8 @@ struct EngineOptions {
   int64_t default_subquery_step_ms = 60 * 1000;
   size_t max_samples = 50'000'000;  // Points held in memory by one query.
   int64_t timeout_ms = 120'000;
-  size_t max_concurrency = 20;  // Queries that run at a time; others wait in the order of their arrival.
+  size_t max_concurrency = 20;         // Queries that run at a time; others wait in the order of their arrival.
+  const base::Clock* clock = nullptr;  // Dates the lines of the query log; null: the system's.
 
   // Parts of the language that are experimental in Prometheus too, off as there.
   bool experimental_functions = false;  // limitk, limit_ratio, sort_by_label, mad_over_time, info, ...
@@ -27,6 +29,12 @@ struct EngineOptions {
   bool extended_selectors = false;      // rate(x[5m] anchored), x smoothed
   bool delayed_name_removal = false;    // Metric names are dropped from the final result only.
   bool use_start_timestamps = false;    // rate() and its kin look at when counters began.
+};
+
+// Who asks, for the query log: an HTTP request or a group of rules.
+struct QueryOrigin {
+  std::string client_ip, method, path;
+  std::string rule_file, rule_group;
 };
 
 // One evaluation of an expression.
@@ -38,6 +46,7 @@ struct QueryRequest {
   int64_t timeout_ms = 0;                        // Shortens that of the engine; 0: that of the engine.
   int64_t lookback_ms = 0;                       // Instead of that of the engine; 0: that of the engine.
   const std::atomic<bool>* cancelled = nullptr;  // Set by the caller to end the query soon. Borrowed.
+  const QueryOrigin* origin = nullptr;           // Null: unknown. Borrowed.
 };
 
 // An expression that is evaluated again and again: parsed and planned once. Thread-safe; evaluations take turns.
@@ -66,6 +75,9 @@ class QueryEngine {
   virtual base::Result<QueryResult> Evaluate(const QueryRequest& request);
   // kInvalidArgument when the expression cannot be parsed. The query must not outlive the engine.
   virtual base::Result<std::unique_ptr<PreparedQuery>> Prepare(const std::string& expr);
+  // Writes a line of JSON for each query to a file from now on, as Prometheus' query_log_file; "" for none. The file is
+  // opened anew at each call. An engine without a log accepts only "".
+  virtual base::Status SetQueryLog(const std::string& path);
   // Label sets of the series that match any of the selectors and have samples in the time range.
   virtual base::Result<std::vector<Labels>> Series(const std::vector<Matchers>& selectors, int64_t start_ms,
                                                    int64_t end_ms) = 0;

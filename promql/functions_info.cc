@@ -180,11 +180,11 @@ base::Status CheckInfoSeries(Evaluator& evaluator, const VectorSelector& at, con
 base::Result<EvalMatrix> Info(Evaluator& evaluator, const Call& call) {
   TW_ASSIGN_OR_RETURN(Request request, ReadRequest(call));
   TW_ASSIGN_OR_RETURN(EvalMatrix base_series, evaluator.Eval(*call.args[0]));
-  TW_ASSIGN_OR_RETURN(const QueryState::SeriesList* list, evaluator.state().SelectMore(request.all));
+  TW_ASSIGN_OR_RETURN(const QueryState::SeriesList list, evaluator.state().SelectMore(request.all));
   VectorSelector at({});
   AddShifts(*call.args[0], &at.shift);
-  TW_RETURN_IF_ERROR(CheckInfoSeries(evaluator, at, *list));
-  TW_ASSIGN_OR_RETURN(EvalMatrix infos, evaluator.Follow(at, *list, Take::kTime));
+  TW_RETURN_IF_ERROR(CheckInfoSeries(evaluator, at, list));
+  TW_ASSIGN_OR_RETURN(EvalMatrix infos, evaluator.Follow(at, list, Take::kTime));
   std::map<Identity, InfoSeries> by_identity;
   for (const auto& info : infos) {
     by_identity[IdentityOf(info.labels)][std::string(info.labels.Get(tsdb::kMetricName))].push_back(&info);

@@ -273,7 +273,7 @@ base::Result<EvalMatrix> AbsentOverTime(Evaluator& evaluator, const Call& call) 
   std::vector<uint8_t> present(evaluator.steps().count);
   for (size_t i = 0; i < input.size(); ++i) {
     TW_RETURN_IF_ERROR(evaluator.state().CheckDeadline());
-    input.Read(i);
+    TW_RETURN_IF_ERROR(input.Read(i));
     for (size_t s = 0; s < present.size(); ++s) present[s] |= input.Window(s).empty() ? 0 : 1;
   }
   input.ReleaseTo(evaluator);

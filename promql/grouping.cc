@@ -5,7 +5,7 @@
 namespace tidewright::promql {
 
 Grouper::Grouper(QueryState& state, const Aggregate& node)
-    : state_(state), without_(node.without), names_(node.grouping) {
+    : state_(state), without_(node.without), names_(node.grouping), memory_(state.memory().groups(node)) {
   std::sort(names_.begin(), names_.end());
 }
 
@@ -15,6 +15,39 @@ bool Grouper::Counts(std::string_view name) const {
 }
 
 size_t Grouper::GroupOf(const LabelsView& labels, bool* added) {
+  uint32_t group = Remembered(labels);
+  if (group >= numbers_.size()) numbers_.resize(memory_.labels.size(), kNone);
+  uint32_t& number = numbers_[group];
+  *added = number == kNone;
+  if (*added) {
+    number = static_cast<uint32_t>(remembered_.size());
+    remembered_.push_back(group);
+  }
+  return number;
+}
+
+uint32_t Grouper::Remembered(const LabelsView& labels) {
+  uint32_t* place = Place(labels);
+  if (place == nullptr) return Make(labels);
+  if (*place == GroupMemory::kUnknown) *place = Make(labels);
+  return *place;
+}
+
+uint32_t* Grouper::Place(const LabelsView& labels) {
+  const tsdb::SeriesSet* set = labels.set();
+  if (memory_.set == nullptr && set != nullptr && state_.memory().Has(set)) {
+    memory_.set = set;
+    memory_.nameless = labels.nameless();
+    memory_.group_of.assign(set->size(), GroupMemory::kUnknown);
+  }
+  if (set != nullptr && set == memory_.set && labels.nameless() == memory_.nameless) {
+    return &memory_.group_of[labels.index()];
+  }
+  memory_.others = true;
+  return nullptr;
+}
+
+uint32_t Grouper::Make(const LabelsView& labels) {
   key_.clear();
   if (without_) {
     labels.ForEach([&](const auto& label) {
@@ -25,17 +58,14 @@ size_t Grouper::GroupOf(const LabelsView& labels, bool* added) {
   } else {
     for (const std::string& name : names_) key_.append(labels.Get(name)).push_back('\xff');
   }
-  auto [entry, is_new] = groups_.emplace(key_, groups_.size());
-  *added = is_new;
-  return entry->second;
-}
-
-LabelsView Grouper::LabelsOf(const LabelsView& labels) {
+  auto [entry, added] = memory_.groups.emplace(key_, static_cast<uint32_t>(memory_.labels.size()));
+  if (!added) return entry->second;
   std::vector<tsdb::Label> kept;
   labels.ForEach([&](const auto& label) {
     if (Counts(label.name)) kept.push_back(label);
   });
-  return state_.Own(Labels::FromPairs(std::move(kept)));
+  memory_.labels.push_back(Labels::FromPairs(std::move(kept)));
+  return entry->second;
 }
 
 }  // namespace tidewright::promql

@@ -63,7 +63,8 @@ LabelsView::LabelsView() {
 }
 
 std::string_view LabelsView::Get(std::string_view name) const {
-  return nameless_ && IsMetricLabel(name) ? std::string_view() : labels_->Get(name);
+  if (nameless_ && IsMetricLabel(name)) return {};
+  return labels_ != nullptr ? labels_->Get(name) : set_->Value(index_, name);
 }
 
 LabelsView LabelsView::WithoutMetric() const {
@@ -73,10 +74,11 @@ LabelsView LabelsView::WithoutMetric() const {
 }
 
 Labels LabelsView::Copy() const {
+  if (labels_ == nullptr && !nameless_) return set_->labels(index_);
   if (!nameless_) return *labels_;
-  tsdb::LabelsBuilder builder(*labels_);
-  builder.Remove(tsdb::kMetricName).Remove("__type__").Remove("__unit__");
-  return builder.Build();
+  std::vector<tsdb::Label> kept;
+  ForEach([&](const tsdb::Label& label) { kept.push_back(label); });
+  return Labels::FromSorted(std::move(kept));
 }
 
 uint64_t LabelsView::Hash() const {
@@ -91,8 +93,9 @@ uint64_t LabelsView::Hash() const {
 }
 
 bool operator==(const LabelsView& a, const LabelsView& b) {
-  if (a.labels_ == b.labels_ && a.nameless_ == b.nameless_) return true;
-  if (!a.nameless_ && !b.nameless_) return *a.labels_ == *b.labels_;
+  bool same = a.labels_ == b.labels_ && a.set_ == b.set_ && a.index_ == b.index_;
+  if (same && a.nameless_ == b.nameless_) return true;
+  if (a.labels_ != nullptr && b.labels_ != nullptr && !a.nameless_ && !b.nameless_) return *a.labels_ == *b.labels_;
   return a.Copy() == b.Copy();
 }
 

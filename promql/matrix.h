@@ -10,6 +10,7 @@
 
 #include "base/status.h"
 #include "promql/value.h"
+#include "tsdb/querier.h"
 
 namespace tidewright::promql {
 
@@ -30,15 +31,18 @@ struct Steps {
 };
 
 // The labels of a result: those of a series or of a group, not copied, perhaps without those that say what a metric is.
-// The Labels are kept by the query (QueryState::Own) or by the series that it selected.
+// The Labels are kept by the query (QueryState::Own, PlanMemory); those of selected series are only made when somebody
+// asks, so that an aggregation that knows their groups does without.
 class LabelsView {
  public:
   LabelsView();  // No labels.
   explicit LabelsView(const Labels& labels) : labels_(&labels) {}
+  LabelsView(const tsdb::SeriesSet& set, size_t index) : set_(&set), index_(index) {}
 
   // Calls visit(label) for each label, in order.
   template <typename Visit>
   void ForEach(Visit visit) const {
+    if (labels_ == nullptr) return LabelsView(set_->labels(index_), nameless_).ForEach(visit);
     for (const auto& label : *labels_) {
       if (!nameless_ || !IsMetricLabel(label.name)) visit(label);
     }
@@ -51,8 +55,17 @@ class LabelsView {
   uint64_t Hash() const;
   friend bool operator==(const LabelsView& a, const LabelsView& b);
 
+  // Of a selected series: the set and where in it. Null for any other labels.
+  const tsdb::SeriesSet* set() const { return set_; }
+  size_t index() const { return index_; }
+  bool nameless() const { return nameless_; }
+
  private:
-  const Labels* labels_;
+  LabelsView(const Labels& labels, bool nameless) : labels_(&labels), nameless_(nameless) {}
+
+  const Labels* labels_ = nullptr;  // Null: those of a selected series.
+  const tsdb::SeriesSet* set_ = nullptr;
+  size_t index_ = 0;
   bool nameless_ = false;
 };
 

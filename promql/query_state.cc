@@ -49,14 +49,15 @@ SubqueryTimes TimesOf(const Subquery& node, int64_t default_step_ms, int64_t min
 }
 
 QueryState::QueryState(std::string_view text, const EngineOptions& options, int64_t start_ms, int64_t end_ms,
-                       int64_t step_ms, int64_t deadline_nanos, const std::atomic<bool>* cancelled)
+                       int64_t step_ms, int64_t deadline_nanos, const std::atomic<bool>* cancelled, PlanMemory& memory)
     : text_(text),
       options_(options),
       start_ms_(start_ms),
       end_ms_(end_ms),
       step_ms_(step_ms),
       deadline_nanos_(deadline_nanos),
-      cancelled_(cancelled) {}
+      cancelled_(cancelled),
+      memory_(memory) {}
 
 base::Status QueryState::Prepare(Expr& root) {
   TW_RETURN_IF_ERROR(Resolve(root));
@@ -176,51 +177,62 @@ base::Status QueryState::Select(Expr& root, tsdb::Queryable& storage) {
   auto querier = storage.NewQuerier(times_.min, times_.max);
   if (!querier.ok()) return querier.status().Annotate("open the storage for a query");
   querier_ = *std::move(querier);
-  for (const Wanted& one : wanted) {
-    TW_RETURN_IF_ERROR(CheckDeadline());
-    tsdb::SelectHints hints{one.times.min, one.times.max, step_ms_, false};
-    auto series = querier_->Select(hints, one.selector->matchers);
-    if (!series.ok()) return series.status().Annotate("select the series of a query");
-    selected_[one.selector] = *std::move(series);
-  }
+  for (const Wanted& one : wanted) TW_RETURN_IF_ERROR(SelectSeries(one));
   return base::Status::Ok();
 }
 
-base::Result<const QueryState::SeriesList*> QueryState::SelectMore(const Matchers& matchers) {
-  more_.push_back(std::make_unique<SeriesList>());
-  if (querier_ == nullptr) return more_.back().get();
-  TW_RETURN_IF_ERROR(CheckDeadline());
-  tsdb::SelectHints hints{times_.min, times_.max, step_ms_, false};
-  auto series = querier_->Select(hints, matchers);
-  if (!series.ok()) return series.status().Annotate("select the series of a query");
-  *more_.back() = *std::move(series);
-  return more_.back().get();
-}
+namespace {
 
-const QueryState::SeriesList& QueryState::SeriesOf(const VectorSelector& selector) const {
-  static const SeriesList kNone;
-  auto found = selected_.find(&selector);
-  return found == selected_.end() ? kNone : found->second;
-}
-
-bool QueryState::DifferWithoutName(const VectorSelector& selector) const {
+// Series that one metric name selects differ in other labels, unless these also say what a metric is.
+bool DifferWithoutName(const Matchers& matchers, const tsdb::SeriesSet& set) {
   auto is_name = [](const Matcher& matcher) {
     return matcher.name() == tsdb::kMetricName && matcher.type() == Matcher::Type::kEqual;
   };
-  if (std::none_of(selector.matchers.begin(), selector.matchers.end(), is_name)) return false;
-  const SeriesList& list = SeriesOf(selector);
-  return std::none_of(list.begin(), list.end(), [](const auto& series) {
-    // Labels are sorted: all metric labels begin with two underscores.
-    for (const auto& label : series->labels()) {
-      if (label.name.compare(0, 2, "__") > 0) return false;
-      if (label.name == "__type__" || label.name == "__unit__") return true;
-    }
-    return false;
-  });
+  if (std::none_of(matchers.begin(), matchers.end(), is_name)) return false;
+  for (size_t i = 0; i < set.size(); ++i) {
+    if (!set.Value(i, "__type__").empty() || !set.Value(i, "__unit__").empty()) return false;
+  }
+  return true;
+}
+
+}  // namespace
+
+base::Status QueryState::SelectSeries(const Wanted& wanted) {
+  TW_RETURN_IF_ERROR(CheckDeadline());
+  const PlanMemory::Selection* known = memory_.Find(*wanted.selector);
+  if (known == nullptr || !querier_->Holds(*known->set)) {
+    tsdb::SelectHints hints{wanted.times.min, wanted.times.max, step_ms_, false};
+    auto found = querier_->Find(hints, wanted.selector->matchers);
+    if (!found.ok()) return found.status().Annotate("select the series of a query");
+    bool differ = promql::DifferWithoutName(wanted.selector->matchers, **found);
+    known = &memory_.Set(*wanted.selector, {*std::move(found), differ});
+  }
+  selected_ += known->set->size();
+  return base::Status::Ok();
+}
+
+base::Result<QueryState::SeriesList> QueryState::SelectMore(const Matchers& matchers) {
+  if (querier_ == nullptr) return SeriesList();
+  TW_RETURN_IF_ERROR(CheckDeadline());
+  tsdb::SelectHints hints{times_.min, times_.max, step_ms_, false};
+  auto found = querier_->Find(hints, matchers);
+  if (!found.ok()) return found.status().Annotate("select the series of a query");
+  more_.push_back(*found);
+  return SeriesList{*std::move(found), querier_.get()};
+}
+
+QueryState::SeriesList QueryState::SeriesOf(const VectorSelector& selector) const {
+  const PlanMemory::Selection* known = memory_.Find(selector);
+  return known == nullptr || querier_ == nullptr ? SeriesList() : SeriesList{known->set, querier_.get()};
+}
+
+bool QueryState::DifferWithoutName(const VectorSelector& selector) const {
+  const PlanMemory::Selection* known = memory_.Find(selector);
+  return known != nullptr && known->differ_without_name;
 }
 
 void QueryState::Report(QueryStatistics* statistics) const {
-  for (const auto& [selector, list] : selected_) statistics->series += list.size();
+  statistics->series = selected_;
   statistics->samples = read_;
   statistics->peak_samples = peak_;
 }
@@ -240,7 +252,7 @@ base::Status QueryState::CheckDeadline() const {
   if (cancelled_ != nullptr && cancelled_->load(std::memory_order_relaxed)) {
     return base::CancelledError("the query was cancelled");
   }
-  if (base::MonotonicNanos() < deadline_nanos_) return base::Status::Ok();
+  if (checks_++ % 16 != 0 || base::MonotonicNanos() < deadline_nanos_) return base::Status::Ok();
   return base::DeadlineExceededError("the query took longer than " + std::to_string(options_.timeout_ms) +
                                      " ms; narrow its selectors, shorten its range or widen its step");
 }

@@ -9,13 +9,13 @@
 #include <set>
 #include <string>
 #include <string_view>
-#include <unordered_map>
 #include <vector>
 
 #include "base/status.h"
 #include "promql/ast.h"
 #include "promql/engine.h"
 #include "promql/matrix.h"
+#include "promql/plan_memory.h"
 #include "tsdb/querier.h"
 
 namespace tidewright::promql {
@@ -32,8 +32,9 @@ struct MonotonicityFix {
 class QueryState {
  public:
   // `text`, `options` and `cancelled` (may be null) are borrowed.
+  // `memory` is that of the tree; it has what earlier evaluations found.
   QueryState(std::string_view text, const EngineOptions& options, int64_t start_ms, int64_t end_ms, int64_t step_ms,
-             int64_t deadline_nanos, const std::atomic<bool>* cancelled);
+             int64_t deadline_nanos, const std::atomic<bool>* cancelled, PlanMemory& memory);
 
   // Fills what only the query knows into the tree: durations, start() and end(), and which parts are the same at every
   // step. Call once, before Select().
@@ -41,12 +42,20 @@ class QueryState {
   // Opens `storage` over the union of the times that the selectors need, and selects their series.
   base::Status Select(Expr& root, tsdb::Queryable& storage);
 
-  using SeriesList = std::vector<std::unique_ptr<tsdb::Series>>;
-  const SeriesList& SeriesOf(const VectorSelector& selector) const;
+  // What a selector selected, and the Querier that reads it.
+  struct SeriesList {
+    tsdb::SeriesSetPtr set;
+    tsdb::Querier* querier = nullptr;
+
+    size_t size() const { return set == nullptr ? 0 : set->size(); }
+    LabelsView labels(size_t i) const { return LabelsView(*set, i); }
+  };
+  SeriesList SeriesOf(const VectorSelector& selector) const;
   // True when the series of `selector` stay different without their metric labels.
   bool DifferWithoutName(const VectorSelector& selector) const;
   // Series outside of the selectors of the tree, for info(). Of the same times as the tree's.
-  base::Result<const SeriesList*> SelectMore(const Matchers& matchers);
+  base::Result<SeriesList> SelectMore(const Matchers& matchers);
+  PlanMemory& memory() { return memory_; }
 
   // Keeps labels until the query ends.
   LabelsView Own(Labels labels) { return LabelsView(owned_.emplace_back(std::move(labels))); }
@@ -56,7 +65,7 @@ class QueryState {
   void ReleaseSamples(size_t count) { samples_ -= count < samples_ ? count : samples_; }
   // Counts samples read, for the statistics.
   void CountRead(size_t count) { read_ += count; }
-  // Cheap enough for every few hundred points; also kCancelled.
+  // Cheap enough for every few hundred points; also kCancelled. Looks at the clock every few calls.
   base::Status CheckDeadline() const;
 
   void Warn(const Expr& at, const std::string& message);
@@ -96,6 +105,7 @@ class QueryState {
   base::Status ResolveInto(const std::unique_ptr<DurationExpr>& expr, bool positive, int64_t* ms);
   static bool MarkInvariant(Expr& expr);
   static void MarkDetectResets(Expr& expr, bool detect);
+  base::Status SelectSeries(const Wanted& wanted);
   void Collect(Expr& expr, TimeRange evaluated, std::vector<Wanted>* wanted) const;
   void CollectSelector(VectorSelector& selector, int64_t range_ms, TimeRange evaluated,
                        std::vector<Wanted>* wanted) const;
@@ -105,14 +115,16 @@ class QueryState {
   int64_t start_ms_, end_ms_, step_ms_;
   int64_t deadline_nanos_;
   const std::atomic<bool>* cancelled_;
+  mutable unsigned checks_ = 0;
   size_t samples_ = 0;
   size_t peak_ = 0;
   size_t read_ = 0;
   TimeRange times_;         // Of the querier.
   bool uses_info_ = false;  // info() looks up series of its own.
   std::unique_ptr<tsdb::Querier> querier_;
-  std::unordered_map<const VectorSelector*, SeriesList> selected_;
-  std::vector<std::unique_ptr<SeriesList>> more_;
+  PlanMemory& memory_;
+  size_t selected_ = 0;  // Series.
+  std::vector<tsdb::SeriesSetPtr> more_;
   std::deque<Labels> owned_;
   std::set<std::string> warnings_, infos_;
   std::map<std::pair<std::string, std::string>, FixedBuckets> fixed_;  // By message and position.

@@ -61,7 +61,7 @@ base::Result<RangeInput> RangeInput::Open(Evaluator& evaluator, const Expr& expr
   if (expr.kind == NodeKind::kMatrixSelector) {
     const auto& node = As<MatrixSelector>(expr);
     input.selector_ = node.selector.get();
-    input.series_ = &evaluator.state().SeriesOf(*node.selector);
+    input.series_ = evaluator.state().SeriesOf(*node.selector);
     input.range_ms_ = node.range_ms;
     input.reader_ =
         std::make_unique<SampleReader>(SampleReader::Options{.keep_stale = false,
@@ -87,14 +87,13 @@ base::Result<RangeInput> RangeInput::Open(Evaluator& evaluator, const Expr& expr
   return input;
 }
 
-LabelsView RangeInput::labels(size_t i) const {
-  return series_ != nullptr ? LabelsView((*series_)[i]->labels()) : matrix_[i].labels;
-}
+LabelsView RangeInput::labels(size_t i) const { return selector_ != nullptr ? series_.labels(i) : matrix_[i].labels; }
 
-void RangeInput::Read(size_t i) {
+base::Status RangeInput::Read(size_t i) {
   uint64_t timeline = 1;
-  if (series_ != nullptr) {
-    samples_ = reader_->Read(*(*series_)[i], SaturatingAdd(finder_->times().After(0), 1));
+  if (selector_ != nullptr) {
+    TW_ASSIGN_OR_RETURN(const SampleSpan* read, reader_->Read(series_, i, SaturatingAdd(finder_->times().After(0), 1)));
+    samples_ = *read;
     timeline = reader_->timeline();
     state_->CountRead(samples_.size());
   } else {
@@ -103,9 +102,10 @@ void RangeInput::Read(size_t i) {
   }
   windows_ = &finder_->Find(samples_.t, timeline);
   const auto& histograms = samples_.histograms;
-  if (histograms.empty()) return;
+  if (histograms.empty()) return base::Status::Ok();
   FindWindows(
       finder_->times(), histograms.size(), [&](size_t k) { return histograms[k].t; }, &histogram_windows_);
+  return base::Status::Ok();
 }
 
 // The values of a subquery at its steps. Without gaps, all its series share the steps' times.
@@ -180,6 +180,13 @@ bool HasCounterName(std::string_view name) {
   return false;
 }
 
+bool SelectsCounters(const Matchers& matchers) {
+  return std::any_of(matchers.begin(), matchers.end(), [](const Matcher& matcher) {
+    return matcher.name() == tsdb::kMetricName && matcher.type() == Matcher::Type::kEqual &&
+           HasCounterName(matcher.value());
+  });
+}
+
 }  // namespace
 
 void RangeCall::CheckCounterName() {
@@ -205,6 +212,7 @@ class RangeEvaluation {
     call_.call = &node;
     call_.evaluator = &evaluator;
     call_.scalars.resize(scalars_.size());
+    counter_named_ = input.matchers() != nullptr && SelectsCounters(*input.matchers());
   }
 
   // Fills the columns of series i.
@@ -219,11 +227,12 @@ class RangeEvaluation {
   std::vector<std::vector<double>> scalars_;
   RangeFn compute_ = nullptr;
   ColumnFn columns_ = nullptr;
+  bool counter_named_ = false;  // All series are known to have the name of a counter.
   RangeCall call_;
 };
 
 base::Status RangeEvaluation::Run(size_t i, EvalSeries& series) {
-  input_.Read(i);
+  TW_RETURN_IF_ERROR(input_.Read(i));
   size_t widest = input_.Widest();
   TW_RETURN_IF_ERROR(evaluator_.state().AddSamples(widest));
   evaluator_.state().ReleaseSamples(widest);
@@ -231,7 +240,7 @@ base::Status RangeEvaluation::Run(size_t i, EvalSeries& series) {
   series.drop_name = input_.drop_name(i);
   series.histograms.clear();
   series.values.assign(evaluator_.steps().count, Absent());
-  call_.name_checked = false;
+  call_.name_checked = counter_named_;
   if (widest == 0) return base::Status::Ok();
   if (columns_ == nullptr || !input_.samples().histograms.empty()) return RunWindows(series);
   columns_(call_, input_, series.values);
@@ -281,7 +290,7 @@ base::Result<Matrix> Evaluator::EvalRangeVector(const Expr& expr) {
   TW_ASSIGN_OR_RETURN(RangeInput input, RangeInput::Open(last, StripParens(expr)));
   Matrix matrix;
   for (size_t i = 0; i < input.size(); ++i) {
-    input.Read(i);
+    TW_RETURN_IF_ERROR(input.Read(i));
     SampleSpan window = input.Window(0);
     if (window.empty()) continue;
     TW_RETURN_IF_ERROR(state_.AddSamples(window.size()));

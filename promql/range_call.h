@@ -19,16 +19,18 @@ class RangeInput {
  public:
   static base::Result<RangeInput> Open(Evaluator& evaluator, const Expr& expr);
 
-  size_t size() const { return series_ != nullptr ? series_->size() : matrix_.size(); }
+  size_t size() const { return selector_ != nullptr ? series_.size() : matrix_.size(); }
   LabelsView labels(size_t i) const;
-  bool drop_name(size_t i) const { return series_ == nullptr && matrix_[i].drop_name; }
+  bool drop_name(size_t i) const { return selector_ == nullptr && matrix_[i].drop_name; }
+  // The matchers of a selector; null for a subquery.
+  const Matchers* matchers() const { return selector_ != nullptr ? &selector_->matchers : nullptr; }
   Extension extension() const { return selector_ != nullptr ? selector_->extension : Extension::kNone; }
   // The window of step i is (start_ms(i), end_ms(i)]; anchored and smoothed ones also hold samples around that.
   int64_t start_ms(size_t i) const { return SaturatingSub(end_ms(i), range_ms_); }
   int64_t end_ms(size_t i) const { return finder_->times().At(i); }
 
   // Reads series i; its samples and windows are valid until the next call.
-  void Read(size_t i);
+  base::Status Read(size_t i);
   const SampleSpan& samples() const { return samples_; }
   const Windows& windows() const { return *windows_; }
   SampleSpan Window(size_t step) const;
@@ -41,11 +43,11 @@ class RangeInput {
   void ReadColumn(const EvalSeries& series);
 
   QueryState* state_ = nullptr;
-  const QueryState::SeriesList* series_ = nullptr;  // Of a selector; null for a subquery.
-  const VectorSelector* selector_ = nullptr;
-  EvalMatrix matrix_;           // Of a subquery.
-  std::vector<int64_t> times_;  // Of its steps.
-  std::vector<int64_t> own_t_;  // Of a series of it that has gaps.
+  const VectorSelector* selector_ = nullptr;  // Null for a subquery.
+  QueryState::SeriesList series_;             // Of the selector.
+  EvalMatrix matrix_;                         // Of a subquery.
+  std::vector<int64_t> times_;                // Of its steps.
+  std::vector<int64_t> own_t_;                // Of a series of it that has gaps.
   std::vector<double> own_v_;
   std::vector<HistogramSample> own_histograms_;
   int64_t range_ms_ = 0;

@@ -1,6 +1,7 @@
 #include "promql/samples.h"
 
 #include <algorithm>
+#include <bit>
 
 #include "promql/histogram.h"
 
@@ -8,6 +9,7 @@ namespace tidewright::promql {
 namespace {
 
 constexpr size_t kMostWindows = 1 << 20;  // Kept by one query node.
+constexpr size_t kMostTimes = 256;
 
 }  // namespace
 
@@ -16,38 +18,61 @@ int64_t WindowTimes::After(size_t i) const { return SaturatingSub(At(i), before)
 int64_t WindowTimes::Until(size_t i) const { return SaturatingAdd(At(i), behind); }
 
 const Windows& WindowFinder::Find(std::span<const int64_t> t, uint64_t timeline) {
+  if (timeline == 0) return FindByTimes(t);
   Windows* windows = &own_;
-  if (timeline != 0) {
-    auto found = by_timeline_.find(timeline);
-    if (found != by_timeline_.end()) return found->second;
-    if (by_timeline_.size() * times_.count < kMostWindows) windows = &by_timeline_[timeline];
+  auto found = by_timeline_.find(timeline);
+  if (found != by_timeline_.end()) return found->second;
+  if (by_timeline_.size() * times_.count < kMostWindows) windows = &by_timeline_[timeline];
+  FindWindows(
+      times_, t.size(), [&](size_t i) { return t[i]; }, windows);
+  return *windows;
+}
+
+// Comparing times is much cheaper than finding windows in them.
+const Windows& WindowFinder::FindByTimes(std::span<const int64_t> t) {
+  Windows* windows = &own_;
+  if (!t.empty()) {
+    uint64_t hash = static_cast<uint64_t>(t.front()) ^ std::rotl(static_cast<uint64_t>(t[t.size() / 2]), 21) ^
+                    std::rotl(static_cast<uint64_t>(t.back()), 42) ^ (uint64_t{t.size()} << 48);
+    auto found = by_times_.find(hash);
+    if (found != by_times_.end()) {
+      if (std::equal(t.begin(), t.end(), found->second.t.begin(), found->second.t.end())) return found->second.windows;
+    } else if (by_times_.size() < kMostTimes && by_times_.size() * times_.count < kMostWindows) {
+      Known& known = by_times_[hash];
+      known.t.assign(t.begin(), t.end());
+      windows = &known.windows;
+    }
   }
   FindWindows(
       times_, t.size(), [&](size_t i) { return t[i]; }, windows);
   return *windows;
 }
 
-const SampleSpan& SampleReader::Read(const tsdb::Series& series, int64_t from) {
+base::Result<const SampleSpan*> SampleReader::Read(const QueryState::SeriesList& list, size_t i, int64_t from) {
   tsdb::SampleColumns columns;
   span_ = {};
-  if (options_.with_start || !series.Columns(&buffer_, &columns)) {
-    ReadByIterator(series, from);
-    return span_;
+  bool only_floats = false;
+  if (!options_.with_start) {
+    TW_ASSIGN_OR_RETURN(only_floats, list.querier->Columns(*list.set, i, &buffer_, &columns));
+  }
+  if (!only_floats) {
+    TW_RETURN_IF_ERROR(ReadByIterator(list, i, from));
+    return &span_;
   }
   span_.t = columns.t;
   span_.v = columns.v;
   timeline_ = columns.timeline;
   if (!options_.keep_stale) DropStale();
-  return span_;
+  return &span_;
 }
 
-void SampleReader::ReadByIterator(const tsdb::Series& series, int64_t from) {
+base::Status SampleReader::ReadByIterator(const QueryState::SeriesList& list, size_t i, int64_t from) {
   t_.clear();
   v_.clear();
   start_.clear();
   histograms_.clear();
   timeline_ = 0;
-  auto iterator = series.Iterator();
+  TW_ASSIGN_OR_RETURN(auto iterator, list.querier->Iterator(*list.set, i));
   for (bool more = iterator->Seek(from); more; more = iterator->Next()) {
     Point point = iterator->At();
     bool stale = tsdb::IsStaleNan(point.v);
@@ -64,6 +89,7 @@ void SampleReader::ReadByIterator(const tsdb::Series& series, int64_t from) {
   }
   span_ = {t_, v_, {}, histograms_};
   if (options_.with_start) span_.start = start_;
+  return base::Status::Ok();
 }
 
 HistogramPtr SampleReader::Copy(const Histogram& histogram) const {

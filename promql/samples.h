@@ -70,7 +70,7 @@ void FindWindows(const WindowTimes& times, size_t size, TimeOf time_of, Windows*
   }
 }
 
-// Windows in columns of floats. Those of series with the same timeline are found once.
+// Windows in columns of floats. Those of series with the same times are found once.
 class WindowFinder {
  public:
   explicit WindowFinder(const WindowTimes& times) : times_(times) {}
@@ -79,9 +79,16 @@ class WindowFinder {
   const Windows& Find(std::span<const int64_t> t, uint64_t timeline);
 
  private:
+  struct Known {
+    std::vector<int64_t> t;
+    Windows windows;
+  };
+  const Windows& FindByTimes(std::span<const int64_t> t);
+
   WindowTimes times_;
   Windows own_;
   std::unordered_map<uint64_t, Windows> by_timeline_;
+  std::unordered_map<uint64_t, Known> by_times_;  // Of series whose timeline is not known, by a hash of their times.
 };
 
 // Reads one series after the other.
@@ -95,12 +102,12 @@ class SampleReader {
   explicit SampleReader(const Options& options) : options_(options) {}
 
   // The samples from time `from` on; valid until the next call.
-  const SampleSpan& Read(const tsdb::Series& series, int64_t from);
+  base::Result<const SampleSpan*> Read(const QueryState::SeriesList& list, size_t i, int64_t from);
   // Of the floats read last; 0: its own.
   uint64_t timeline() const { return timeline_; }
 
  private:
-  void ReadByIterator(const tsdb::Series& series, int64_t from);
+  base::Status ReadByIterator(const QueryState::SeriesList& list, size_t i, int64_t from);
   void DropStale();
   HistogramPtr Copy(const Histogram& histogram) const;
 

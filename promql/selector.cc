@@ -108,11 +108,12 @@ base::Status Evaluator::StreamSelector(const VectorSelector& selector, const Que
   SampleReader reader(
       {.keep_stale = true, .with_start = take == Take::kStart, .detect_resets = selector.detect_resets});
   EvalSeries series;
-  for (const auto& stored : list) {
-    const SampleSpan& samples = reader.Read(*stored, follower.first_needed());
+  for (size_t i = 0; i < list.size(); ++i) {
+    TW_ASSIGN_OR_RETURN(const SampleSpan* read, reader.Read(list, i, follower.first_needed()));
+    const SampleSpan& samples = *read;
     state_.CountRead(samples.size());
     TW_RETURN_IF_ERROR(state_.CheckDeadline());
-    series.labels = LabelsView(stored->labels());
+    series.labels = list.labels(i);
     series.drop_name = false;
     series.histograms.clear();
     if (smoothed) {

@@ -1,13 +1,22 @@
 #include "promql/value_json.h"
 
 #include <array>
-#include <cstdio>
+#include <charconv>
+#include <cmath>
 
 #include "base/metrics.h"
+#include "base/strings.h"
 #include "promql/histogram.h"
 
 namespace tidewright::promql {
 namespace {
+
+template <typename Number>
+void AppendDigits(Number number, std::string* out) {
+  std::array<char, 32> text;
+  char* end = std::to_chars(text.data(), text.data() + text.size(), number).ptr;
+  out->append(text.data(), end);
+}
 
 void AppendTime(int64_t t_ms, std::string* out) {
   int64_t millis = ((t_ms % 1000) + 1000) % 1000;
@@ -16,17 +25,32 @@ void AppendTime(int64_t t_ms, std::string* out) {
     *out += base::FormatDouble(static_cast<double>(t_ms) / 1000);
     return;
   }
-  *out += std::to_string(seconds);
+  AppendDigits(seconds, out);
   if (millis == 0) return;
-  std::array<char, 8> fraction{};
-  std::snprintf(fraction.data(), fraction.size(), ".%03d", static_cast<int>(millis));
-  *out += fraction.data();
+  const char fraction[] = {'.', static_cast<char>('0' + millis / 100), static_cast<char>('0' + millis / 10 % 10),
+                           static_cast<char>('0' + millis % 10)};
+  out->append(fraction, sizeof(fraction));
   while (out->back() == '0') out->pop_back();
+}
+
+// As FormatDouble(), in place for the usual numbers.
+void AppendDouble(double value, std::string* out) {
+  constexpr double kExact = 1e15;  // Below, the shortest text in fixed notation is that of to_chars().
+  double magnitude = std::fabs(value);
+  if (!(magnitude < kExact) || magnitude < 1e-6) {
+    *out += value == 0 && !std::signbit(value) ? "0" : base::FormatDouble(value);
+    return;
+  }
+  auto whole = static_cast<int64_t>(value);
+  if (static_cast<double>(whole) == value) return AppendDigits(whole, out);
+  std::array<char, 40> text;
+  char* end = std::to_chars(text.data(), text.data() + text.size(), value, std::chars_format::fixed).ptr;
+  out->append(text.data(), end);
 }
 
 void AppendNumber(double value, std::string* out) {
   *out += '"';
-  *out += base::FormatDouble(value);
+  AppendDouble(value, out);
   *out += '"';
 }
 
@@ -113,21 +137,25 @@ char EndsOf(const HistogramBucket& bucket) {
 void AppendJsonString(std::string_view text, std::string* out) {
   constexpr std::string_view kHex = "0123456789abcdef";
   *out += '"';
-  for (char c : text) {
+  size_t plain = 0;  // Where what was not written yet begins.
+  for (size_t i = 0; i < text.size(); ++i) {
+    char c = text[i];
     auto byte = static_cast<unsigned char>(c);
+    if (byte >= 0x20 && c != '"' && c != '\\') continue;
+    out->append(text.substr(plain, i - plain));
+    plain = i + 1;
     if (c == '"' || c == '\\') {
       *out += '\\';
       *out += c;
     } else if (c == '\n') {
       *out += "\\n";
-    } else if (byte < 0x20) {
+    } else {
       *out += "\\u00";
       *out += kHex[byte >> 4];
       *out += kHex[byte & 15];
-    } else {
-      *out += c;
     }
   }
+  out->append(text.substr(plain));
   *out += '"';
 }
 
@@ -162,6 +190,24 @@ void AppendJson(const Histogram& histogram, std::string* out) {
     *out += ']';
   }
   *out += any ? "]}" : "}";
+}
+
+void AppendJson(const QueryStatistics& statistics, std::string* out) {
+  auto append = [&](const char* member, double value) {
+    *out += member;
+    *out += base::FormatFixed(value);
+  };
+  auto seconds = [](int64_t nanos) { return static_cast<double>(nanos) / 1e9; };
+  double evaluation = seconds(statistics.prepare_nanos + statistics.eval_nanos);
+  append("{\"timings\":{\"evalTotalTime\":", evaluation);
+  append(",\"resultSortTime\":", 0);  // Part of the evaluation.
+  append(",\"queryPreparationTime\":", seconds(statistics.prepare_nanos));
+  append(",\"innerEvalTime\":", seconds(statistics.eval_nanos));
+  append(",\"execQueueTime\":", seconds(statistics.queue_nanos));
+  append(",\"execTotalTime\":", evaluation);
+  append("},\"samples\":{\"totalQueryableSamples\":", static_cast<double>(statistics.samples));
+  append(",\"peakSamples\":", static_cast<double>(statistics.peak_samples));
+  *out += "}}";
 }
 
 void AppendJson(const Value& value, std::string* out) { std::visit(Renderer{out}, value); }

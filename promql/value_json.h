@@ -23,4 +23,7 @@ void AppendJsonString(std::string_view text, std::string* out);
 // upper, 1 the lower, 2 none, 3 both. Empty buckets are left out.
 void AppendJson(const Histogram& histogram, std::string* out);
 
+// What a query cost, as the API and the query log of Prometheus write it.
+void AppendJson(const QueryStatistics& statistics, std::string* out);
+
 }  // namespace tidewright::promql

@@ -33,7 +33,7 @@ Group::Group(const GroupSpec& spec, const ManagerOptions& options, promql::Query
   status_.interval_ms = interval_ms();
   status_.limit = spec.limit;
   for (const RuleSpec& rule : spec.rules) {
-    rules_.push_back(NewRule(rule));
+    rules_.push_back(NewRule(rule, {.rule_file = spec.file, .rule_group = spec.name}));
     RuleStatus status;
     status.spec = rule;
     status_.rules.push_back(std::move(status));

@@ -20,8 +20,10 @@ constexpr std::string_view kAlerts = "ALERTS";
 constexpr std::string_view kAlertsForState = "ALERTS_FOR_STATE";
 
 // A scalar counts as one element without labels.
-base::Result<promql::Vector> QueryVector(promql::QueryEngine& engine, const std::string& expr, int64_t t) {
-  TW_ASSIGN_OR_RETURN(promql::QueryResult result, engine.Instant(expr, t));
+base::Result<promql::Vector> QueryVector(promql::QueryEngine& engine, const std::string& expr, int64_t t,
+                                         const promql::QueryOrigin& origin) {
+  TW_ASSIGN_OR_RETURN(promql::QueryResult result,
+                      engine.Evaluate({.expr = expr, .start_ms = t, .end_ms = t, .origin = &origin}));
   if (auto* vector = std::get_if<promql::Vector>(&result.value)) return std::move(*vector);
   if (auto* scalar = std::get_if<promql::Scalar>(&result.value)) {
     return promql::Vector{{Labels(), {t, scalar->point.v}}};
@@ -46,20 +48,21 @@ void Override(LabelsBuilder* builder, const std::map<std::string, std::string>& 
 
 }  // namespace
 
-std::unique_ptr<Rule> NewRule(const RuleSpec& spec) {
-  if (spec.kind == RuleKind::kRecording) return std::make_unique<RecordingRule>(spec);
-  return std::make_unique<AlertingRule>(spec);
+std::unique_ptr<Rule> NewRule(const RuleSpec& spec, promql::QueryOrigin origin) {
+  if (spec.kind == RuleKind::kRecording) return std::make_unique<RecordingRule>(spec, std::move(origin));
+  return std::make_unique<AlertingRule>(spec, std::move(origin));
 }
 
 base::Result<std::vector<RuleSample>> RecordingRule::Evaluate(promql::QueryEngine& engine, int64_t t, int64_t offset_ms,
                                                               int64_t limit) {
-  TW_ASSIGN_OR_RETURN(promql::Vector vector, QueryVector(engine, spec().expr, t - offset_ms));
+  TW_ASSIGN_OR_RETURN(promql::Vector vector, QueryVector(engine, spec().expr, t - offset_ms, origin()));
   std::vector<RuleSample> samples;
   std::set<Labels> seen;
   for (const promql::VectorSample& sample : vector) {
     if (sample.histogram != nullptr) {
-      return base::FailedPreconditionError("the expression gives native histograms, which cannot be recorded; take a "
-                                           "number from them, for instance with histogram_quantile()");
+      return base::FailedPreconditionError(
+          "the expression gives native histograms, which cannot be recorded; take a "
+          "number from them, for instance with histogram_quantile()");
     }
     LabelsBuilder builder(sample.labels);
     builder.Set(tsdb::kMetricName, spec().name);
@@ -73,7 +76,7 @@ base::Result<std::vector<RuleSample>> RecordingRule::Evaluate(promql::QueryEngin
 
 base::Result<std::map<Labels, Alert>> AlertingRule::Query(promql::QueryEngine& engine, int64_t t,
                                                           int64_t offset_ms) const {
-  TW_ASSIGN_OR_RETURN(promql::Vector vector, QueryVector(engine, spec().expr, t - offset_ms));
+  TW_ASSIGN_OR_RETURN(promql::Vector vector, QueryVector(engine, spec().expr, t - offset_ms, origin()));
   std::map<Labels, Alert> found;
   for (const promql::VectorSample& sample : vector) {
     LabelsBuilder builder(sample.labels);
@@ -207,7 +210,8 @@ base::Result<std::map<Labels, promql::Point>> AlertingRule::Recorded(promql::Que
   }
   std::map<Labels, promql::Point> active;
   for (int64_t last : times) {
-    TW_ASSIGN_OR_RETURN(promql::Vector alive, QueryVector(engine, selector, std::min(t, last + kMarkerWindowMs)));
+    TW_ASSIGN_OR_RETURN(promql::Vector alive,
+                        QueryVector(engine, selector, std::min(t, last + kMarkerWindowMs), origin()));
     for (const promql::VectorSample& sample : alive) {
       auto it = recorded.find(LabelsBuilder(sample.labels).Remove(tsdb::kMetricName).Build());
       if (it != recorded.end() && it->second.t == last) active.insert(*it);

@@ -25,10 +25,12 @@ struct RuleSample {
 // Not thread-safe.
 class Rule {
  public:
-  explicit Rule(const RuleSpec& spec) : spec_(spec) {}
+  // `origin` is what the query log says of its queries.
+  Rule(const RuleSpec& spec, promql::QueryOrigin origin) : spec_(spec), origin_(std::move(origin)) {}
   virtual ~Rule() = default;
 
   const RuleSpec& spec() const { return spec_; }
+  const promql::QueryOrigin& origin() const { return origin_; }
 
   // Evaluates at `t`, querying the past as of `t - offset_ms`. More than `limit` (> 0) results are an error. An error
   // of the query leaves the state as it was.
@@ -43,6 +45,7 @@ class Rule {
 
  private:
   const RuleSpec spec_;
+  const promql::QueryOrigin origin_;
   std::set<tsdb::Labels> series_;
 };
 
@@ -81,6 +84,6 @@ class AlertingRule : public Rule {
   bool restored_ = false;
 };
 
-std::unique_ptr<Rule> NewRule(const RuleSpec& spec);
+std::unique_ptr<Rule> NewRule(const RuleSpec& spec, promql::QueryOrigin origin);
 
 }  // namespace tidewright::rules

@@ -148,9 +148,8 @@ void DecodeGlobal(base::ObjectReader& reader, DecodeContext& context, GlobalConf
   reader.Optional("rule_query_offset", &global->rule_query_offset);
   DecodeDefaults(reader, context, global);
   DecodeExternalLabels(reader, context, global);
-  std::string file;
-  if (reader.Optional("query_log_file", &file) && !file.empty()) {
-    context.Warn(reader, "query_log_file", "not supported yet; queries are not logged");
+  if (reader.Optional("query_log_file", &global->query_log_file)) {
+    global->query_log_file = context.Resolve(global->query_log_file);
   }
 }
 

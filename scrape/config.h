@@ -134,6 +134,7 @@ struct GlobalConfig : ScrapeDefaults {
   base::Duration evaluation_interval{60'000};
   base::Duration rule_query_offset{0};
   std::map<std::string, std::string> external_labels;  // ${VARIABLE} expanded.
+  std::string query_log_file;                          // Absolute when the file's folder is known; "": none.
 };
 
 struct Config {

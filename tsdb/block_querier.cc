@@ -76,6 +76,36 @@ class ChunksIterator : public SampleIterator {
   FloatHistogram histogram_;
 };
 
+void DropDeleted(const TimeIntervals& deleted, ColumnBuffer* buffer) {
+  size_t kept = 0;
+  for (size_t i = 0; i < buffer->t.size(); ++i) {
+    if (Covers(deleted, buffer->t[i])) continue;
+    buffer->t[kept] = buffer->t[i];
+    buffer->v[kept++] = buffer->v[i];
+  }
+  buffer->t.resize(kept);
+  buffer->v.resize(kept);
+}
+
+// The samples of `chunks`, ascending, as ChunksIterator gives them. False when there are histograms.
+bool DecodeChunks(const std::vector<ChunkView>& chunks, const TimeIntervals* deleted, int64_t mint, int64_t maxt,
+                  ColumnBuffer* buffer, SampleColumns* columns) {
+  buffer->t.clear();
+  buffer->v.clear();
+  buffer->timeline = 0;
+  for (const ChunkView& chunk : chunks) {
+    if (ValueTypeOf(chunk.encoding) != ValueType::kFloat) return false;
+    (void)DecodeFloatChunk(chunk.encoding, chunk.bytes, &buffer->t, &buffer->v);
+  }
+  if (deleted != nullptr) DropDeleted(*deleted, buffer);
+  const auto begin = std::lower_bound(buffer->t.begin(), buffer->t.end(), mint);
+  const auto end = std::upper_bound(begin, buffer->t.end(), maxt);
+  const auto first = static_cast<size_t>(begin - buffer->t.begin());
+  const auto count = static_cast<size_t>(end - begin);
+  *columns = {std::span(buffer->t).subspan(first, count), std::span(buffer->v).subspan(first, count), 0};
+  return true;
+}
+
 class BlockSeries : public Series {
  public:
   BlockSeries(Labels labels, std::vector<ChunkView> chunks, const TimeIntervals* deleted, int64_t mint, int64_t maxt)
@@ -88,38 +118,43 @@ class BlockSeries : public Series {
   }
 
   bool Columns(ColumnBuffer* buffer, SampleColumns* columns) const override {
-    buffer->t.clear();
-    buffer->v.clear();
-    for (const ChunkView& chunk : chunks_) {
-      if (ValueTypeOf(chunk.encoding) != ValueType::kFloat) return false;
-      (void)DecodeFloatChunk(chunk.encoding, chunk.bytes, &buffer->t, &buffer->v);
-    }
-    if (deleted_ != nullptr) DropDeleted(buffer);
-    const auto begin = std::lower_bound(buffer->t.begin(), buffer->t.end(), mint_);
-    const auto end = std::upper_bound(begin, buffer->t.end(), maxt_);
-    const auto first = static_cast<size_t>(begin - buffer->t.begin());
-    const auto count = static_cast<size_t>(end - begin);
-    *columns = {std::span(buffer->t).subspan(first, count), std::span(buffer->v).subspan(first, count), 0};
-    return true;
+    return DecodeChunks(chunks_, deleted_, mint_, maxt_, buffer, columns);
   }
 
  private:
-  void DropDeleted(ColumnBuffer* buffer) const {
-    size_t kept = 0;
-    for (size_t i = 0; i < buffer->t.size(); ++i) {
-      if (Covers(*deleted_, buffer->t[i])) continue;
-      buffer->t[kept] = buffer->t[i];
-      buffer->v[kept++] = buffer->v[i];
-    }
-    buffer->t.resize(kept);
-    buffer->v.resize(kept);
-  }
-
   const Labels labels_;
   const std::vector<ChunkView> chunks_;
   const TimeIntervals* const deleted_;
   const int64_t mint_;
   const int64_t maxt_;
+};
+
+// Series of a block that somebody else keeps open while the set is in use.
+class BlockSeriesSet : public SeriesSet {
+ public:
+  BlockSeriesSet(const std::shared_ptr<const Block>& block, std::vector<uint32_t> ids)
+      : block_(*block), alive_(block), ids_(std::move(ids)) {}
+
+  size_t size() const override { return ids_.size(); }
+  Labels labels(size_t i) const override {
+    Labels labels;
+    (void)block_.index().Series(ids_[i], &labels, nullptr);  // It could be read when it was found.
+    return labels;
+  }
+  std::string_view Value(size_t i, std::string_view name) const override {
+    auto value = block_.index().SeriesValue(ids_[i], name);
+    return value.ok() ? *value : std::string_view();
+  }
+  size_t bytes() const override { return ids_.size() * sizeof(uint32_t); }
+
+  // Blocks never change, but their address may be that of one that is gone.
+  bool IsOf(const Block& block) const { return alive_.lock().get() == &block; }
+  uint32_t id(size_t i) const { return ids_[i]; }
+
+ private:
+  const Block& block_;
+  const std::weak_ptr<const Block> alive_;
+  const std::vector<uint32_t> ids_;
 };
 
 class BlockQuerier : public Querier {
@@ -141,6 +176,31 @@ class BlockQuerier : public Querier {
       selected.push_back(std::make_unique<BlockSeries>(std::move(labels), std::move(chunks), deleted, mint_, maxt_));
     }
     return selected;
+  }
+
+  base::Result<SeriesSetPtr> Find(const SelectHints&, const Matchers& matchers) override {
+    TW_ASSIGN_OR_RETURN(std::vector<uint32_t> ids, block_->index().Select(matchers));
+    Labels readable;
+    for (uint32_t id : ids) TW_RETURN_IF_ERROR(block_->index().Series(id, &readable, nullptr));
+    return SeriesSetPtr(std::make_shared<BlockSeriesSet>(block_, std::move(ids)));
+  }
+  bool Holds(const SeriesSet& set) const override {
+    const auto* own = dynamic_cast<const BlockSeriesSet*>(&set);
+    return own != nullptr && own->IsOf(*block_);
+  }
+  base::Result<std::unique_ptr<SampleIterator>> Iterator(const SeriesSet& set, size_t i) override {
+    const uint32_t id = static_cast<const BlockSeriesSet&>(set).id(i);
+    TW_RETURN_IF_ERROR(block_->index().SeriesSymbols(id, nullptr, &entries_));
+    const TimeIntervals* deleted = tombstones_->Of(id);
+    TW_ASSIGN_OR_RETURN(std::vector<ChunkView> chunks, ChunksInRange(deleted, true));
+    return NewChunksIterator(std::move(chunks), deleted, mint_, maxt_);
+  }
+  base::Result<bool> Columns(const SeriesSet& set, size_t i, ColumnBuffer* buffer, SampleColumns* columns) override {
+    const uint32_t id = static_cast<const BlockSeriesSet&>(set).id(i);
+    TW_RETURN_IF_ERROR(block_->index().SeriesSymbols(id, nullptr, &entries_));
+    const TimeIntervals* deleted = tombstones_->Of(id);
+    TW_ASSIGN_OR_RETURN(const std::vector<ChunkView> chunks, ChunksInRange(deleted, true));
+    return DecodeChunks(chunks, deleted, mint_, maxt_, buffer, columns);
   }
 
   base::Result<std::vector<std::string>> LabelNames(const Matchers& matchers) override {

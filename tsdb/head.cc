@@ -128,19 +128,22 @@ std::vector<IndexedSeries> Head::Select(const Matchers& matchers, int64_t mint, 
   return found;
 }
 
-void Head::Read(SeriesRef ref, int64_t mint, int64_t maxt, CommitSequence reader, ChunkFileReader* files,
+bool Head::Read(SeriesRef ref, int64_t mint, int64_t maxt, CommitSequence reader, ChunkFileReader* files,
                 ColumnBuffer* buffer, SampleColumns* columns) const {
   size_t damaged = 0;
+  bool histograms = false;
   *columns = {};
   Page* page = pages_.Find(ref);
-  if (page == nullptr) return;
+  if (page == nullptr) return false;
   {
     base::MutexLock lock(page->mu);
     if (const SeriesData* series = page->Find(ref)) {
+      histograms = series->histogram;
       chunks_.Read(*series, mint, maxt, reader, files, buffer, columns, &damaged);
     }
   }
   if (damaged > 0) instruments_.damaged_chunks.Add(static_cast<double>(damaged));
+  return histograms;
 }
 
 std::vector<HistogramSample> Head::ReadHistograms(SeriesRef ref, int64_t mint, int64_t maxt,

@@ -100,7 +100,8 @@ class Head {
   void EndRead(CommitSequence reader);
   // The series that match and have samples that the reader sees, sorted by labels.
   std::vector<IndexedSeries> Select(const Matchers& matchers, int64_t mint, int64_t maxt, CommitSequence reader) const;
-  void Read(SeriesRef ref, int64_t mint, int64_t maxt, CommitSequence reader, ChunkFileReader* files,
+  // The floats of a series. True when it may have histograms, too.
+  bool Read(SeriesRef ref, int64_t mint, int64_t maxt, CommitSequence reader, ChunkFileReader* files,
             ColumnBuffer* buffer, SampleColumns* columns) const;
   // The histograms of a series; most have none.
   std::vector<HistogramSample> ReadHistograms(SeriesRef ref, int64_t mint, int64_t maxt, CommitSequence reader) const;

@@ -95,6 +95,29 @@ class HeadSeries : public Series {
   mutable Labels labels_;  // Made when they are asked for.
 };
 
+// Series of the head. Right as long as the index has the epoch that it had before they were looked up.
+class HeadSet : public SeriesSet {
+ public:
+  HeadSet(const Head& head, uint64_t epoch, std::vector<IndexedSeries> series)
+      : head_(head), epoch_(epoch), series_(std::move(series)) {}
+
+  size_t size() const override { return series_.size(); }
+  Labels labels(size_t i) const override { return head_.index().Materialize(series_[i].labels); }
+  std::string_view Value(size_t i, std::string_view name) const override {
+    return head_.index().Value(series_[i].labels, name);
+  }
+  size_t bytes() const override { return series_.size() * sizeof(IndexedSeries); }
+
+  const Head& head() const { return head_; }
+  uint64_t epoch() const { return epoch_; }
+  const IndexedSeries& at(size_t i) const { return series_[i]; }
+
+ private:
+  const Head& head_;
+  const uint64_t epoch_;
+  const std::vector<IndexedSeries> series_;
+};
+
 class HeadQuerier : public Querier {
  public:
   HeadQuerier(Head& head, int64_t mint, int64_t maxt)
@@ -113,6 +136,22 @@ class HeadQuerier : public Querier {
     return result;
   }
 
+  base::Result<SeriesSetPtr> Find(const SelectHints&, const Matchers& matchers) override {
+    const uint64_t epoch = head_.index().epoch();
+    return SeriesSetPtr(std::make_shared<HeadSet>(head_, epoch, head_.index().Select(matchers)));
+  }
+  // What goes after the epoch was looked at stays readable, as this reader began before.
+  bool Holds(const SeriesSet& set) const override {
+    const auto* own = dynamic_cast<const HeadSet*>(&set);
+    return own != nullptr && &own->head() == &head_ && own->epoch() == head_.index().epoch();
+  }
+  base::Result<std::unique_ptr<SampleIterator>> Iterator(const SeriesSet& set, size_t i) override {
+    return Walk(static_cast<const HeadSet&>(set).at(i));
+  }
+  base::Result<bool> Columns(const SeriesSet& set, size_t i, ColumnBuffer* buffer, SampleColumns* columns) override {
+    return Read(static_cast<const HeadSet&>(set).at(i), buffer, columns);
+  }
+
   base::Result<std::vector<std::string>> LabelNames(const Matchers& matchers) override {
     if (matchers.empty()) return head_.index().Names();
     return head_.index().NamesOf(head_.Select(matchers, mint_, maxt_, reader_));
@@ -123,12 +162,12 @@ class HeadQuerier : public Querier {
     return head_.index().ValuesOf(head_.Select(matchers, mint_, maxt_, reader_), name);
   }
 
-  void Read(const IndexedSeries& series, ColumnBuffer* buffer, SampleColumns* columns) {
-    head_.Read(series.ref, mint_, maxt_, reader_, &files_, buffer, columns);
+  // False when the series has histograms in the range.
+  bool Read(const IndexedSeries& series, ColumnBuffer* buffer, SampleColumns* columns) {
+    const bool histograms = head_.Read(series.ref, mint_, maxt_, reader_, &files_, buffer, columns);
+    return !histograms || head_.ReadHistograms(series.ref, mint_, maxt_, reader_).empty();
   }
-  std::vector<HistogramSample> ReadHistograms(const IndexedSeries& series) const {
-    return head_.ReadHistograms(series.ref, mint_, maxt_, reader_);
-  }
+  std::unique_ptr<SampleIterator> Walk(const IndexedSeries& series);
   Labels LabelsOf(const IndexedSeries& series) const { return head_.index().Materialize(series.labels); }
 
  private:
@@ -144,20 +183,19 @@ const Labels& HeadSeries::labels() const {
   return labels_;
 }
 
-std::unique_ptr<SampleIterator> HeadSeries::Iterator() const {
+std::unique_ptr<SampleIterator> HeadQuerier::Walk(const IndexedSeries& series) {
   ColumnBuffer buffer;
   SampleColumns columns;
-  querier_.Read(series_, &buffer, &columns);
+  const bool only_floats = Read(series, &buffer, &columns);
   auto floats = std::make_unique<ColumnIterator>(std::move(buffer), columns.t.size());
-  std::vector<HistogramSample> histograms = querier_.ReadHistograms(series_);
-  if (histograms.empty()) return floats;
-  return std::make_unique<MixedIterator>(std::move(floats), std::move(histograms));
+  if (only_floats) return floats;
+  return std::make_unique<MixedIterator>(std::move(floats), head_.ReadHistograms(series.ref, mint_, maxt_, reader_));
 }
 
+std::unique_ptr<SampleIterator> HeadSeries::Iterator() const { return querier_.Walk(series_); }
+
 bool HeadSeries::Columns(ColumnBuffer* buffer, SampleColumns* columns) const {
-  if (!querier_.ReadHistograms(series_).empty()) return false;
-  querier_.Read(series_, buffer, columns);
-  return true;
+  return querier_.Read(series_, buffer, columns);
 }
 
 }  // namespace

@@ -236,12 +236,12 @@ base::Status IndexReader::SeriesSymbols(uint32_t id, std::vector<std::pair<uint3
   if (Crc32c(body) != checksum) return damaged("wrong checksum");
 
   ByteReader in(body);
-  labels->clear();
+  if (labels != nullptr) labels->clear();
   for (uint64_t count = in.Uvarint(); count > 0 && in.ok(); --count) {
     const uint64_t name = in.Uvarint();
     const uint64_t value = in.Uvarint();
     if (name > UINT32_MAX || value > UINT32_MAX) return damaged("a label's symbol does not exist");
-    labels->push_back({static_cast<uint32_t>(name), static_cast<uint32_t>(value)});
+    if (labels != nullptr) labels->push_back({static_cast<uint32_t>(name), static_cast<uint32_t>(value)});
   }
   if (!in.ok()) return damaged("its labels are torn");
   if (chunks == nullptr) return base::Status::Ok();
@@ -271,6 +271,16 @@ base::Status IndexReader::Series(uint32_t id, Labels* labels, std::vector<Indexe
   }
   *labels = Labels::FromPairs(std::move(pairs));
   return base::Status::Ok();
+}
+
+base::Result<std::string_view> IndexReader::SeriesValue(uint32_t id, std::string_view name) const {
+  std::vector<std::pair<uint32_t, uint32_t>> symbols;
+  TW_RETURN_IF_ERROR(SeriesSymbols(id, &symbols, nullptr));
+  for (const auto& [name_position, value_position] : symbols) {
+    TW_ASSIGN_OR_RETURN(const std::string_view one, Symbol(name_position));
+    if (one == name) return Symbol(value_position);
+  }
+  return std::string_view();
 }
 
 // The lists of series that a set of matchers leads to, and their intersection.

@@ -52,7 +52,9 @@ class IndexReader {
 
   // The entry of a series: labels and chunks may be null where they are not wanted.
   base::Status Series(uint32_t id, Labels* labels, std::vector<IndexedChunk>* chunks) const;
-  // The labels as positions in the symbol table: {name, value}, ...
+  // The value of one of its labels; "" when absent.
+  base::Result<std::string_view> SeriesValue(uint32_t id, std::string_view name) const;
+  // The labels as positions in the symbol table: {name, value}, ... Either may be null.
   base::Status SeriesSymbols(uint32_t id, std::vector<std::pair<uint32_t, uint32_t>>* labels,
                              std::vector<IndexedChunk>* chunks) const;
 

@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <set>
+#include <span>
 #include <string>
 #include <utility>
 
@@ -60,6 +61,31 @@ class MergeIterator : public SampleIterator {
   bool started_ = false;
 };
 
+// Appends the columns of sources that follow each other in time, as blocks and the head do.
+class ColumnJoiner {
+ public:
+  explicit ColumnJoiner(ColumnBuffer* buffer) : buffer_(buffer) {
+    buffer->t.clear();
+    buffer->v.clear();
+    buffer->timeline = 0;
+  }
+  // False when these do not follow what is there.
+  bool Append(const SampleColumns& some) {
+    if (some.t.empty()) return true;
+    if (!buffer_->t.empty() && some.t.front() <= buffer_->t.back()) return false;
+    buffer_->t.insert(buffer_->t.end(), some.t.begin(), some.t.end());
+    buffer_->v.insert(buffer_->v.end(), some.v.begin(), some.v.end());
+    if (timeline_ != 0)
+      timeline_ = some.timeline == 0 ? 0 : (timeline_ ^ some.timeline) * 0x9e3779b97f4a7c15 + timeline_;
+    return true;
+  }
+  SampleColumns Columns() const { return {buffer_->t, buffer_->v, timeline_}; }
+
+ private:
+  ColumnBuffer* const buffer_;
+  uint64_t timeline_ = 1;
+};
+
 class MergeSeries : public Series {
  public:
   explicit MergeSeries(SeriesList sources) : sources_(std::move(sources)) {}
@@ -72,23 +98,15 @@ class MergeSeries : public Series {
     return std::make_unique<MergeIterator>(std::move(iterators));
   }
 
-  // Sources that follow each other in time, as blocks and the head do, are appended; others are merged.
   bool Columns(ColumnBuffer* buffer, SampleColumns* columns) const override {
-    buffer->t.clear();
-    buffer->v.clear();
-    buffer->timeline = 0;
-    uint64_t timeline = 1;
+    ColumnJoiner joiner(buffer);
     ColumnBuffer part;
     for (const auto& source : sources_) {
       SampleColumns some;
       if (!source->Columns(&part, &some)) return false;
-      if (some.t.empty()) continue;
-      if (!buffer->t.empty() && some.t.front() <= buffer->t.back()) return Series::Columns(buffer, columns);
-      buffer->t.insert(buffer->t.end(), some.t.begin(), some.t.end());
-      buffer->v.insert(buffer->v.end(), some.v.begin(), some.v.end());
-      timeline = timeline == 0 || some.timeline == 0 ? 0 : (timeline ^ some.timeline) * 0x9e3779b97f4a7c15 + timeline;
+      if (!joiner.Append(some)) return Series::Columns(buffer, columns);
     }
-    *columns = {buffer->t, buffer->v, timeline};
+    *columns = joiner.Columns();
     return true;
   }
 
@@ -96,9 +114,71 @@ class MergeSeries : public Series {
   const SeriesList sources_;
 };
 
+// What each source found, and which of that belongs together.
+class MergeSet : public SeriesSet {
+ public:
+  struct Part {
+    uint32_t source = 0;
+    uint32_t index = 0;
+  };
+
+  explicit MergeSet(std::vector<SeriesSetPtr> sources);
+
+  size_t size() const override { return begins_.size() - 1; }
+  Labels labels(size_t i) const override { return sources_[parts(i).back().source]->labels(parts(i).back().index); }
+  std::string_view Value(size_t i, std::string_view name) const override {
+    return sources_[parts(i).back().source]->Value(parts(i).back().index, name);
+  }
+  size_t bytes() const override {
+    size_t bytes = parts_.size() * sizeof(Part) + begins_.size() * sizeof(uint32_t);
+    for (const auto& source : sources_) bytes += source->bytes();
+    return bytes;
+  }
+
+  const std::vector<SeriesSetPtr>& sources() const { return sources_; }
+  // Where series i is, in the order of the sources.
+  std::span<const Part> parts(size_t i) const {
+    return std::span(parts_).subspan(begins_[i], begins_[i + 1] - begins_[i]);
+  }
+
+ private:
+  std::vector<SeriesSetPtr> sources_;
+  std::vector<Part> parts_;
+  std::vector<uint32_t> begins_;  // Of each series in parts_; one more than series.
+};
+
+MergeSet::MergeSet(std::vector<SeriesSetPtr> sources) : sources_(std::move(sources)), begins_{0} {
+  struct Cursor {
+    uint32_t next = 0;
+    bool more = false;
+    Labels labels;
+  };
+  std::vector<Cursor> cursors(sources_.size());
+  auto load = [&](size_t k) {
+    cursors[k].more = cursors[k].next < sources_[k]->size();
+    if (cursors[k].more) cursors[k].labels = sources_[k]->labels(cursors[k].next);
+  };
+  for (size_t k = 0; k < cursors.size(); ++k) load(k);
+  for (;;) {
+    const Labels* least = nullptr;
+    for (const Cursor& cursor : cursors) {
+      if (cursor.more && (least == nullptr || cursor.labels < *least)) least = &cursor.labels;
+    }
+    if (least == nullptr) return;
+    const Labels labels = *least;
+    for (size_t k = 0; k < cursors.size(); ++k) {
+      if (!cursors[k].more || !(cursors[k].labels == labels)) continue;
+      parts_.push_back({static_cast<uint32_t>(k), cursors[k].next++});
+      load(k);
+    }
+    begins_.push_back(static_cast<uint32_t>(parts_.size()));
+  }
+}
+
 class MergeQuerier : public Querier {
  public:
-  explicit MergeQuerier(std::vector<std::unique_ptr<Querier>> sources) : sources_(std::move(sources)) {}
+  explicit MergeQuerier(std::vector<std::unique_ptr<Querier>> sources)
+      : sources_(std::move(sources)), buffers_(sources_.size()) {}
 
   base::Result<SeriesList> Select(const SelectHints& hints, const Matchers& matchers) override {
     std::vector<SeriesList> lists;
@@ -109,6 +189,54 @@ class MergeQuerier : public Querier {
     if (lists.empty()) return SeriesList();
     if (lists.size() == 1) return std::move(lists.front());
     return Merge(std::move(lists));
+  }
+
+  base::Result<SeriesSetPtr> Find(const SelectHints& hints, const Matchers& matchers) override {
+    std::vector<SeriesSetPtr> found;
+    for (const auto& source : sources_) {
+      TW_ASSIGN_OR_RETURN(SeriesSetPtr some, source->Find(hints, matchers));
+      found.push_back(std::move(some));
+    }
+    return SeriesSetPtr(std::make_shared<MergeSet>(std::move(found)));
+  }
+  bool Holds(const SeriesSet& set) const override {
+    const auto* own = dynamic_cast<const MergeSet*>(&set);
+    if (own == nullptr || own->sources().size() != sources_.size()) return false;
+    for (size_t k = 0; k < sources_.size(); ++k) {
+      if (!sources_[k]->Holds(*own->sources()[k])) return false;
+    }
+    return true;
+  }
+
+  base::Result<std::unique_ptr<SampleIterator>> Iterator(const SeriesSet& set, size_t i) override {
+    const auto& own = static_cast<const MergeSet&>(set);
+    std::vector<std::unique_ptr<SampleIterator>> iterators;
+    for (const MergeSet::Part& part : own.parts(i)) {
+      TW_ASSIGN_OR_RETURN(auto iterator, sources_[part.source]->Iterator(*own.sources()[part.source], part.index));
+      iterators.push_back(std::move(iterator));
+    }
+    if (iterators.size() == 1) return std::move(iterators.front());
+    return std::unique_ptr<SampleIterator>(std::make_unique<MergeIterator>(std::move(iterators)));
+  }
+
+  base::Result<bool> Columns(const SeriesSet& set, size_t i, ColumnBuffer* buffer, SampleColumns* columns) override {
+    const auto& own = static_cast<const MergeSet&>(set);
+    auto parts = own.parts(i);
+    if (parts.size() == 1) {
+      const MergeSet::Part& part = parts.front();
+      return sources_[part.source]->Columns(*own.sources()[part.source], part.index, buffer, columns);
+    }
+    ColumnJoiner joiner(buffer);
+    for (const MergeSet::Part& part : parts) {
+      SampleColumns some;
+      const SeriesSet& source = *own.sources()[part.source];
+      TW_ASSIGN_OR_RETURN(const bool floats,
+                          sources_[part.source]->Columns(source, part.index, &buffers_[part.source], &some));
+      if (!floats) return false;
+      if (!joiner.Append(some)) return Interleaved(set, i, buffer, columns);
+    }
+    *columns = joiner.Columns();
+    return true;
   }
 
   base::Result<std::vector<std::string>> LabelNames(const Matchers& matchers) override {
@@ -141,6 +269,11 @@ class MergeQuerier : public Querier {
     }
   }
 
+  base::Result<bool> Interleaved(const SeriesSet& set, size_t i, ColumnBuffer* buffer, SampleColumns* columns) {
+    TW_ASSIGN_OR_RETURN(auto iterator, Iterator(set, i));
+    return ReadColumns(*iterator, buffer, columns);
+  }
+
   template <typename Ask>
   base::Result<std::vector<std::string>> Union(Ask&& ask) {
     std::set<std::string> all;
@@ -152,6 +285,7 @@ class MergeQuerier : public Querier {
   }
 
   const std::vector<std::unique_ptr<Querier>> sources_;
+  std::vector<ColumnBuffer> buffers_;  // Of each source.
 };
 
 }  // namespace

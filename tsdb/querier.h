@@ -6,6 +6,7 @@
 #include <memory>
 #include <span>
 #include <string>
+#include <string_view>
 #include <vector>
 
 #include "base/status.h"
@@ -66,6 +67,9 @@ class Series {
   virtual bool Columns(ColumnBuffer* buffer, SampleColumns* columns) const;
 };
 
+// Reads the samples that are left into columns. False when there are histograms among them.
+bool ReadColumns(SampleIterator& iterator, ColumnBuffer* buffer, SampleColumns* columns);
+
 // What the caller is going to do with the samples; a hint, never a contract. Times in ms.
 struct SelectHints {
   int64_t start = 0;
@@ -74,6 +78,21 @@ struct SelectHints {
   bool no_samples = false;  // Only labels are wanted.
 };
 
+// The series that some matchers select, apart from any Querier: found once, they are read through many Queriers, one
+// after the other or at the same time. Immutable and thread-safe. Labels may be asked for while a Querier lives that
+// holds the set.
+class SeriesSet {
+ public:
+  virtual ~SeriesSet() = default;
+  virtual size_t size() const = 0;  // Sorted by labels.
+  // Made anew at each call: sets are kept in memory, labels are not.
+  virtual Labels labels(size_t i) const = 0;
+  // The value of one label, "" when absent, without making all of them.
+  virtual std::string_view Value(size_t i, std::string_view name) const = 0;
+  virtual size_t bytes() const = 0;  // About the memory that it takes.
+};
+using SeriesSetPtr = std::shared_ptr<const SeriesSet>;
+
 // A consistent view of the store between mint and maxt (inclusive, ms). Not thread-safe; must not outlive the store.
 class Querier {
  public:
@@ -81,6 +100,15 @@ class Querier {
   // The series that match every matcher, sorted by labels, that have samples in the time range (best effort).
   virtual base::Result<std::vector<std::unique_ptr<Series>>> Select(const SelectHints& hints,
                                                                     const Matchers& matchers) = 0;
+  // The series that match every matcher, whether they have samples in the time range or not. Without an own
+  // implementation the set is made of what Select() returns, and serves this Querier only.
+  virtual base::Result<SeriesSetPtr> Find(const SelectHints& hints, const Matchers& matchers);
+  // Whether a set that an earlier Querier of the same store found is what Find() would return for its matchers now.
+  // Only then may it be read through this Querier.
+  virtual bool Holds(const SeriesSet& set) const;
+  // Series i of a set: as the methods of Series, with kDataLoss where the store is damaged.
+  virtual base::Result<std::unique_ptr<SampleIterator>> Iterator(const SeriesSet& set, size_t i);
+  virtual base::Result<bool> Columns(const SeriesSet& set, size_t i, ColumnBuffer* buffer, SampleColumns* columns);
   // Sorted; restricted to series that match.
   virtual base::Result<std::vector<std::string>> LabelNames(const Matchers& matchers) = 0;
   virtual base::Result<std::vector<std::string>> LabelValues(const std::string& name, const Matchers& matchers) = 0;

@@ -304,21 +304,9 @@ bool SeriesChunks::RestoreOpen(SeriesData* series, uint32_t segment, uint8_t fir
   return true;
 }
 
-struct SeriesChunks::Slice {
-  const uint8_t* bytes;
-  size_t size;
-  size_t tail;
-  uint32_t from;  // Of the chunk's samples, those from `from` up to before `to`.
-  uint32_t to;
-  uint64_t serial;  // Of the timeline, and where in it `from` is.
-  uint32_t position;
-  uint32_t segment;                // In memory, or
-  const StoredTimeline* timeline;  // in a file.
-};
-
 void SeriesChunks::AddSlice(uint32_t segment, uint32_t first, uint32_t count, const char* bytes, size_t size,
                             size_t tail, int64_t mint, int64_t maxt, CommitSequence reader,
-                            std::vector<Slice>* slices) const {
+                            std::vector<ChunkSlice>* slices) const {
   uint32_t to = timelines_.VisibleTo(reader, segment, first, count);
   uint32_t from = timelines_.CountBefore(mint, segment, first, to);
   if (maxt < kMaxMs) to = timelines_.CountBefore(maxt + 1, segment, first, to);
@@ -327,7 +315,7 @@ void SeriesChunks::AddSlice(uint32_t segment, uint32_t first, uint32_t count, co
 }
 
 bool SeriesChunks::AddFileSlice(ChunkPlace place, int64_t mint, int64_t maxt, ChunkFileReader* files,
-                                std::vector<Slice>* slices) const {
+                                std::vector<ChunkSlice>* slices) const {
   StoredChunk chunk;
   const StoredTimeline* timeline = nullptr;
   if (!files->Read(place, &chunk, &timeline).ok()) return false;
@@ -341,7 +329,7 @@ bool SeriesChunks::AddFileSlice(ChunkPlace place, int64_t mint, int64_t maxt, Ch
 }
 
 bool SeriesChunks::MayHave(const SeriesData& series, int64_t mint, int64_t maxt, CommitSequence reader) const {
-  std::vector<Slice> slices;
+  std::vector<ChunkSlice> slices;
   for (size_t i = series.closed_count; i-- > 0;) {
     const ClosedChunk& chunk = closed(series)[i];
     if (chunk.BeginsAfter(maxt)) continue;
@@ -358,7 +346,8 @@ bool SeriesChunks::MayHave(const SeriesData& series, int64_t mint, int64_t maxt,
 
 void SeriesChunks::Read(const SeriesData& series, int64_t mint, int64_t maxt, CommitSequence reader,
                         ChunkFileReader* files, ColumnBuffer* buffer, SampleColumns* columns, size_t* damaged) const {
-  std::vector<Slice> slices;
+  std::vector<ChunkSlice>& slices = files->scratch().slices;
+  slices.clear();
   for (size_t i = 0; i < series.closed_count; ++i) {
     const ClosedChunk& chunk = closed(series)[i];
     if (chunk.EndsBefore(mint) || chunk.BeginsAfter(maxt)) continue;
@@ -370,7 +359,7 @@ void SeriesChunks::Read(const SeriesData& series, int64_t mint, int64_t maxt, Co
     AddSlice(memory.segment, memory.first, memory.count, BytesOf(chunk).data(), memory.size, memory.tail, mint, maxt,
              reader, &slices);
   }
-  std::string open;
+  std::string& open = files->scratch().open;
   if (series.count > 0) {
     const char* bytes = slab_.At(series.chunk);
     if (series.tail > 0) {  // Without what only the writer needs.
@@ -386,9 +375,9 @@ void SeriesChunks::Read(const SeriesData& series, int64_t mint, int64_t maxt, Co
   size_t total = 0;
   uint64_t timeline = 0;
   size_t room = kBlockValues;
-  for (const Slice& slice : slices) room += slice.to;
-  buffer->v.resize(room);
-  for (Slice& slice : slices) {
+  for (const ChunkSlice& slice : slices) room += slice.to;
+  if (buffer->v.size() < room) buffer->v.resize(room);
+  for (ChunkSlice& slice : slices) {
     double values[256 + kBlockValues];
     const bool direct = slice.from == 0;
     double* out = direct ? buffer->v.data() + total : values;
@@ -404,7 +393,7 @@ void SeriesChunks::Read(const SeriesData& series, int64_t mint, int64_t maxt, Co
   }
   if (timeline == 0 || timeline != buffer->timeline) {
     buffer->t.clear();
-    for (const Slice& slice : slices) {
+    for (const ChunkSlice& slice : slices) {
       const uint32_t count = slice.to - slice.from;
       if (slice.timeline == nullptr) {
         timelines_.Times(slice.segment, slice.position, count, &buffer->t);

@@ -10,6 +10,7 @@
 #include <map>
 #include <memory>
 #include <optional>
+#include <string>
 #include <unordered_map>
 #include <vector>
 
@@ -62,13 +63,33 @@ struct CommitCursor {
   }
 };
 
+// A part of a chunk that a reader wants.
+struct ChunkSlice {
+  const uint8_t* bytes;
+  size_t size;
+  size_t tail;
+  uint32_t from;  // Of the chunk's samples, those from `from` up to before `to`.
+  uint32_t to;
+  uint64_t serial;  // Of the timeline, and where in it `from` is.
+  uint32_t position;
+  uint32_t segment;                // In memory, or
+  const StoredTimeline* timeline;  // in a file.
+};
+
 // Chunk files and timelines as one reader uses them: nothing is looked up or decoded twice. Not thread-safe.
 class ChunkFileReader {
  public:
+  // What a series is read with, kept to save allocations.
+  struct Scratch {
+    std::vector<ChunkSlice> slices;
+    std::string open;
+  };
+
   explicit ChunkFileReader(const HeadChunkFiles* files) : files_(files) {}
 
   // The chunk and its timeline; kDataLoss when the file is damaged or gone.
   base::Status Read(ChunkPlace place, StoredChunk* chunk, const StoredTimeline** timeline);
+  Scratch& scratch() { return scratch_; }
 
  private:
   base::Result<const HeadChunkFile*> File(uint32_t number);
@@ -76,6 +97,7 @@ class ChunkFileReader {
   const HeadChunkFiles* const files_;  // Null: there are none.
   std::map<uint32_t, std::shared_ptr<const HeadChunkFile>> held_;
   std::unordered_map<ChunkPlace, StoredTimeline> timelines_;
+  Scratch scratch_;
 };
 
 // Every call that takes a series is made with its page locked. What changes a series is called by one thread at a time.
@@ -152,9 +174,6 @@ class SeriesChunks {
   size_t used_bytes() const { return slab_.used_bytes(); }
 
  private:
-  // A part of a chunk that a reader wants.
-  struct Slice;
-
   TimelinePosition Step(const SeriesData& series, TimelinePosition at, CommitCursor* cursor);
   bool StartChunk(SeriesData* series, CommitCursor* cursor);
   bool Push(SeriesData* series, double value);
@@ -164,9 +183,9 @@ class SeriesChunks {
   void FreeClosed(const ClosedChunk& chunk);
   ClosedChunk Bounds(uint32_t segment, uint32_t first, uint32_t count) const;
   void AddSlice(uint32_t segment, uint32_t first, uint32_t count, const char* bytes, size_t size, size_t tail,
-                int64_t mint, int64_t maxt, CommitSequence reader, std::vector<Slice>* slices) const;
+                int64_t mint, int64_t maxt, CommitSequence reader, std::vector<ChunkSlice>* slices) const;
   bool AddFileSlice(ChunkPlace place, int64_t mint, int64_t maxt, ChunkFileReader* files,
-                    std::vector<Slice>* slices) const;
+                    std::vector<ChunkSlice>* slices) const;
 
   Slab slab_;
   Timelines timelines_;

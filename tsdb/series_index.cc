@@ -249,12 +249,14 @@ Labels SeriesIndex::Materialize(Slab::Handle labels) const {
   return Labels::FromSorted(std::move(result));
 }
 
-std::string SeriesIndex::Value(Slab::Handle labels, std::string_view name) const {
-  Pairs pairs;
+std::string_view SeriesIndex::Value(Slab::Handle labels, std::string_view name) const {
   base::ReaderLock lock(mu_);
-  Decode(labels, &pairs);
-  for (const SymbolPair& pair : pairs) {
-    if (symbols_.Text(pair.name) == name) return std::string(symbols_.Text(pair.value));
+  const Symbol wanted = symbols_.Find(name);
+  std::string_view bytes = Bytes(labels);
+  const char* at = bytes.data();
+  for (const char* end = at + bytes.size(); at < end;) {
+    auto symbol = static_cast<Symbol>(GetVarint(&at)), value = static_cast<Symbol>(GetVarint(&at));
+    if (symbol == wanted) return symbols_.Text(value);
   }
   return {};
 }

@@ -59,8 +59,8 @@ class SeriesIndex {
   // The series that match, sorted by labels.
   std::vector<IndexedSeries> Select(const Matchers& matchers) const;
   Labels Materialize(Slab::Handle labels) const;
-  // The value of one label; "" when absent.
-  std::string Value(Slab::Handle labels, std::string_view name) const;
+  // The value of one label; "" when absent. Valid as long as the label set.
+  std::string_view Value(Slab::Handle labels, std::string_view name) const;
   std::vector<std::string> Names() const;
   std::vector<std::string> Values(std::string_view name) const;
   // The names (or the values of `name`) of these series, sorted.

@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <cmath>
+#include <utility>
 
 #include "base/document.h"
 #include "base/duration.h"
@@ -32,11 +33,12 @@ void AppendStrings(std::string& out, std::string_view member, const std::vector<
   out += ']';
 }
 
-http::Response Success(const std::string& data, const std::vector<std::string>& warnings = {},
+http::Response Success(std::string data, const std::vector<std::string>& warnings = {},
                        const std::vector<std::string>& infos = {}) {
   http::Response response;
   response.headers.Set("Content-Type", "application/json");
-  response.body = "{\"status\":\"success\",\"data\":" + data;
+  data.insert(0, "{\"status\":\"success\",\"data\":");
+  response.body = std::move(data);
   AppendStrings(response.body, "warnings", warnings);
   AppendStrings(response.body, "infos", infos);
   response.body += '}';
@@ -52,13 +54,20 @@ std::string RenderStrings(const std::vector<std::string>& texts) {
   return out + "]";
 }
 
-http::Response RenderResult(const base::Result<promql::QueryResult>& result) {
+http::Response RenderResult(const base::Result<promql::QueryResult>& result, bool with_statistics) {
   if (!result.ok()) {
     // The engine reports wrong expressions and failed evaluations with the same code; positions tell them apart.
     bool parse_error = result.status().message().find("parse error") != std::string::npos;
     return ErrorReply(result.status(), parse_error ? ErrorSource::kRequest : ErrorSource::kEvaluation);
   }
-  return Success(RenderValue(result->value), result->warnings, result->infos);
+  std::string data = RenderValue(result->value);
+  if (with_statistics) {
+    data.pop_back();
+    data += ",\"stats\":";
+    promql::AppendJson(result->statistics, &data);
+    data += '}';
+  }
+  return Success(std::move(data), result->warnings, result->infos);
 }
 
 // start and end of a metadata request: everything unless given.
@@ -178,23 +187,39 @@ http::Response PrometheusApi::Handle(const http::ServerRequest& request) {
     return LabelValues(name.substr(0, end), *params);
   }
   std::string name = request.path.substr(kPrefix.size());
-  if (name == "query") return Query(*params);
-  if (name == "query_range") return QueryRange(*params);
+  std::string client = request.peer.address.substr(0, request.peer.address.rfind(':'));
+  promql::QueryOrigin origin{std::move(client), request.method, request.path, "", ""};
+  if (name == "query") return Query(*params, origin);
+  if (name == "query_range") return QueryRange(*params, origin);
   if (name == "series") return Series(*params);
   return Labels(*params);
 }
 
-http::Response PrometheusApi::Query(const http::QueryParams& params) {
+// `timeout`, `lookback_delta` and `stats` are common to both kinds of queries.
+http::Response PrometheusApi::Answer(const http::QueryParams& params, promql::QueryRequest request) {
+  for (auto [name, ms] :
+       {std::pair("timeout", &request.timeout_ms), std::pair("lookback_delta", &request.lookback_ms)}) {
+    std::string text = http::QueryValue(params, name);
+    if (text.empty()) continue;
+    auto duration = ParseApiDuration(name, text);
+    if (!duration.ok()) return ErrorReply(duration.status(), ErrorSource::kRequest);
+    *ms = *duration;
+  }
+  request.expr = http::QueryValue(params, "query");
+  return RenderResult(engine_.Evaluate(request), !http::QueryValue(params, "stats").empty());
+}
+
+http::Response PrometheusApi::Query(const http::QueryParams& params, const promql::QueryOrigin& origin) {
   int64_t time_ms = clock_.NowMs();
   if (std::string text = http::QueryValue(params, "time"); !text.empty()) {
     auto time = ParseApiTime("time", text);
     if (!time.ok()) return ErrorReply(time.status(), ErrorSource::kRequest);
     time_ms = *time;
   }
-  return RenderResult(engine_.Instant(http::QueryValue(params, "query"), time_ms));
+  return Answer(params, {.start_ms = time_ms, .end_ms = time_ms, .origin = &origin});
 }
 
-http::Response PrometheusApi::QueryRange(const http::QueryParams& params) {
+http::Response PrometheusApi::QueryRange(const http::QueryParams& params, const promql::QueryOrigin& origin) {
   auto start = ParseApiTime("start", http::QueryValue(params, "start"));
   if (!start.ok()) return ErrorReply(start.status(), ErrorSource::kRequest);
   auto end = ParseApiTime("end", http::QueryValue(params, "end"));
@@ -210,7 +235,7 @@ http::Response PrometheusApi::QueryRange(const http::QueryParams& params) {
                                                  "larger step or a shorter range"),
                       ErrorSource::kRequest);
   }
-  return RenderResult(engine_.Range(http::QueryValue(params, "query"), *start, *end, *step));
+  return Answer(params, {.start_ms = *start, .end_ms = *end, .step_ms = *step, .origin = &origin});
 }
 
 http::Response PrometheusApi::Series(const http::QueryParams& params) {

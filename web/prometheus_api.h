@@ -21,8 +21,9 @@ class PrometheusApi {
   http::Response Handle(const http::ServerRequest& request);
 
  private:
-  http::Response Query(const http::QueryParams& params);
-  http::Response QueryRange(const http::QueryParams& params);
+  http::Response Query(const http::QueryParams& params, const promql::QueryOrigin& origin);
+  http::Response QueryRange(const http::QueryParams& params, const promql::QueryOrigin& origin);
+  http::Response Answer(const http::QueryParams& params, promql::QueryRequest request);
   http::Response Series(const http::QueryParams& params);
   http::Response Labels(const http::QueryParams& params);
   http::Response LabelValues(const std::string& name, const http::QueryParams& params);

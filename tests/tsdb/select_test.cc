@@ -150,5 +150,96 @@ TEST(Iterate, NextAndSeekAgreeWithAPlainList) {
   }
 }
 
+// Sets that are found once and read through queriers to come, over blocks and the head.
+class Sets : public ::testing::Test {
+ protected:
+  static constexpr int64_t kHourMs = testing::kHourMs;
+
+  Sets() {
+    const int64_t end = store_.clock().NowMs();
+    // One series throughout, one that ended with the blocks, one that began with the head.
+    for (int64_t t = end - 6 * kHourMs; t <= end; t += 60'000) {
+      std::vector<testing::NewSample> samples = {{kThroughout, t, static_cast<double>(t % 1000)}};
+      if (t < end - 5 * kHourMs) samples.push_back({kEnded, t, 1});
+      if (t > end - kHourMs / 2) samples.push_back({kBegan, t, 2});
+      EXPECT_TRUE(Write(store_.db(), samples).ok());
+    }
+    EXPECT_TRUE(store_.db().Maintain().ok());
+    EXPECT_GT(store_.db().Stats().blocks, 0u);
+  }
+
+  // Every sample of a set, by the columns and by the iterator.
+  static testing::Contents ContentsOf(Querier& querier, const SeriesSet& set) {
+    testing::Contents contents;
+    ColumnBuffer buffer;
+    for (size_t i = 0; i < set.size(); ++i) {
+      SampleColumns columns;
+      EXPECT_TRUE(*querier.Columns(set, i, &buffer, &columns));
+      std::vector<std::string> samples;
+      auto iterator = *querier.Iterator(set, i);
+      for (size_t k = 0; iterator->Next(); ++k) {
+        EXPECT_EQ(columns.t[k], iterator->At().t);
+        EXPECT_EQ(columns.v[k], iterator->At().v);
+        samples.push_back(std::to_string(columns.t[k]));
+      }
+      EXPECT_EQ(samples.size(), columns.t.size());
+      contents[set.labels(i).ToString()] = samples;
+      for (const Label& label : set.labels(i)) EXPECT_EQ(set.Value(i, label.name), label.value);
+      EXPECT_EQ(set.Value(i, "none"), "");
+    }
+    return contents;
+  }
+  testing::Contents Selected(int64_t mint, int64_t maxt) {
+    testing::Contents contents;
+    auto querier = *store_.db().NewQuerier(mint, maxt);
+    for (const auto& series : *querier->Select({}, kAll)) {
+      auto& samples = contents[series->labels().ToString()];
+      for (auto it = series->Iterator(); it->Next();) samples.push_back(std::to_string(it->At().t));
+    }
+    return contents;
+  }
+
+  const Labels kThroughout = Labels::Of({{"__name__", "up"}, {"job", "a"}, {"pod", "1"}});
+  const Labels kEnded = Labels::Of({{"__name__", "up"}, {"job", "a"}, {"pod", "2"}});
+  const Labels kBegan = Labels::Of({{"__name__", "up"}, {"pod", "3"}});
+  const Matchers kAll = {Matcher::Equal("__name__", "up")};
+  Store store_;
+};
+
+TEST_F(Sets, AreReadThroughLaterQueriers) {
+  const int64_t now = store_.clock().NowMs();
+  SeriesSetPtr set;
+  {
+    auto querier = *store_.db().NewQuerier(now - 6 * kHourMs, now);
+    set = *querier->Find({}, kAll);
+    ASSERT_EQ(set->size(), 3u);
+    EXPECT_TRUE(querier->Holds(*set));
+    EXPECT_EQ(ContentsOf(*querier, *set), Selected(now - 6 * kHourMs, now));
+  }
+  ASSERT_TRUE(Write(store_.db(), {{kThroughout, now + 1, 5}}).ok());
+  auto later = *store_.db().NewQuerier(now - 6 * kHourMs, now + 1);
+  ASSERT_TRUE(later->Holds(*set));
+  EXPECT_EQ(ContentsOf(*later, *set), Selected(now - 6 * kHourMs, now + 1));
+}
+
+TEST_F(Sets, EndWithWhatTheyAreOf) {
+  const int64_t now = store_.clock().NowMs();
+  auto whole = *store_.db().NewQuerier(now - 6 * kHourMs, now);
+  auto head = *store_.db().NewQuerier(now - kHourMs, now);
+  SeriesSetPtr of_whole = *whole->Find({}, kAll), of_head = *head->Find({}, kAll);
+  EXPECT_FALSE(head->Holds(*of_whole)) << "it asks fewer blocks";
+  EXPECT_FALSE(whole->Holds(*of_head));
+  Store other;
+  EXPECT_FALSE((*other.db().NewQuerier(now - kHourMs, now))->Holds(*of_head)) << "of another store";
+
+  ASSERT_TRUE(Write(store_.db(), {{Labels::Of({{"__name__", "new"}}), now, 1}}).ok());
+  EXPECT_FALSE((*store_.db().NewQuerier(now - kHourMs, now))->Holds(*of_head)) << "there is another series";
+  auto again = *store_.db().NewQuerier(now - 6 * kHourMs, now);
+  EXPECT_FALSE(again->Holds(*of_whole));
+  of_whole = *again->Find({}, kAll);
+  ASSERT_TRUE(store_.db().Delete(now - 6 * kHourMs, now - 5 * kHourMs, {Matcher::Equal("pod", "2")}).ok());
+  EXPECT_FALSE((*store_.db().NewQuerier(now - 6 * kHourMs, now))->Holds(*of_whole)) << "the head went to blocks";
+}
+
 }  // namespace
 }  // namespace tidewright::tsdb
