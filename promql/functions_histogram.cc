@@ -6,13 +6,13 @@
 #include <optional>
 #include <unordered_map>
 
-#include "base/metrics.h"
 #include "base/strings.h"
 #include "promql/evaluator.h"
 #include "promql/functions.h"
 #include "promql/histogram.h"
 #include "promql/histogram_stats.h"
 #include "promql/lexer.h"
+#include "promql/number_text.h"
 #include "promql/printer.h"
 
 namespace tidewright::promql {
@@ -208,7 +208,7 @@ base::Result<EvalMatrix> PerFamily(Evaluator& evaluator, const Families& familie
 void CheckQuantile(Evaluator& evaluator, const Expr& arg, const std::vector<double>& quantiles) {
   for (double q : quantiles) {
     if (q >= 0 && q <= 1) continue;
-    evaluator.state().Warn(arg, "quantile value should be between 0 and 1, got " + base::FormatDouble(q));
+    evaluator.state().Warn(arg, "quantile value should be between 0 and 1, got " + GeneralText(q));
   }
 }
 
@@ -357,7 +357,7 @@ std::vector<FunctionDef> HistogramFunctions() {
       {.name = "histogram_fraction", .args = {kScalar, kScalar, kVector}, .implementation = HistogramFraction},
       {.name = "histogram_quantiles",
        .args = {kVector, ValueType::kString, kScalar, kScalar},
-       .optional = kUnlimited,
+       .optional = 9,
        .implementation = HistogramQuantiles,
        .experimental = true},
   };
