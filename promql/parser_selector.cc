@@ -10,6 +10,8 @@ namespace {
 
 // What one selector's matchers may add up to: a longer alternation belongs into a recorded label.
 constexpr size_t kMaxRegexBytes = 256 * 1024;
+// Each takes up to some MiB.
+constexpr int kMaxRegexes = 500;
 
 }  // namespace
 
@@ -209,6 +211,10 @@ bool Parser::AddMatcher(VectorSelector& node, Matcher::Type type, std::string na
   if (regex && value.size() > kMaxRegexBytes) {
     return Fail(offset, "the regular expression for " + name + " has " + std::to_string(value.size()) +
                             " bytes, more than " + std::to_string(kMaxRegexBytes)) != nullptr;
+  }
+  if (regex && ++regexes_ > kMaxRegexes) {
+    return Fail(offset, "the query has more than " + std::to_string(kMaxRegexes) +
+                            " regular expressions; record a part of it with a rule") != nullptr;
   }
   auto matcher = Matcher::Create(type, std::move(name), std::move(value));
   if (!matcher.ok()) return Fail(offset, matcher.status().message()) != nullptr;

@@ -5,16 +5,17 @@
 
 #include "base/clock.h"
 #include "base/duration.h"
-#include "base/metrics.h"
 #include "promql/duration.h"
 #include "promql/functions.h"
 #include "promql/lexer.h"
+#include "promql/number_text.h"
 
 namespace tidewright::promql {
 namespace {
 
 constexpr int64_t kMin = std::numeric_limits<int64_t>::min();
 constexpr int64_t kMax = std::numeric_limits<int64_t>::max();
+constexpr size_t kBytesPerSample = 16;  // A time and a value.
 
 int64_t FloorToMultiple(int64_t value, int64_t step) {
   int64_t remainder = value % step;
@@ -225,15 +226,28 @@ void QueryState::Report(QueryStatistics* statistics) const {
   statistics->peak_samples = peak_;
 }
 
+base::Status QueryState::TooManySamples() const {
+  return base::ResourceExhaustedError("the query needs more than " + std::to_string(options_.max_samples) +
+                                      " samples in memory; narrow its selectors, shorten its range or widen its step");
+}
+
 base::Status QueryState::AddSamples(size_t count) {
   samples_ += count;
   peak_ = std::max(peak_, samples_);
-  if (samples_ > options_.max_samples) {
-    return base::ResourceExhaustedError(
-        "the query needs more than " + std::to_string(options_.max_samples) +
-        " samples in memory; narrow its selectors, shorten its range or widen its step");
-  }
-  return CheckDeadline();
+  return samples_ > options_.max_samples ? TooManySamples() : CheckDeadline();
+}
+
+base::Status QueryState::EnterNode(size_t steps) {
+  scratch_ += steps;
+  return scratch_ > options_.max_samples ? TooManySamples() : CheckDeadline();
+}
+
+LabelsView QueryState::Own(Labels labels) {
+  size_t bytes = 0;
+  for (const auto& label : labels) bytes += label.name.size() + label.value.size();
+  samples_ += bytes / kBytesPerSample;
+  peak_ = std::max(peak_, samples_);
+  return LabelsView(owned_.emplace_back(std::move(labels)));
 }
 
 base::Status QueryState::CheckDeadline() const {
@@ -273,10 +287,10 @@ void QueryState::InfoFixed(const Expr& at, const std::string& message, const Mon
 std::set<std::string> QueryState::infos() const {
   std::set<std::string> infos = infos_;
   for (const auto& [place, fixed] : fixed_) {
-    infos.insert("PromQL info: " + place.first + ", from buckets " + base::FormatDouble(fixed.fix.lowest) + " to " +
-                 base::FormatDouble(fixed.fix.highest) + ", with a max diff of " +
-                 base::FormatDouble(fixed.fix.difference) + ", over " + std::to_string(fixed.samples) +
-                 " samples from " + TimeText(fixed.first_ms) + " to " + TimeText(fixed.last_ms) + place.second);
+    infos.insert("PromQL info: " + place.first + ", from buckets " + GeneralText(fixed.fix.lowest) + " to " +
+                 GeneralText(fixed.fix.highest) + ", with a max diff of " + GeneralText(fixed.fix.difference, 2) +
+                 ", over " + std::to_string(fixed.samples) + " samples from " + TimeText(fixed.first_ms) + " to " +
+                 TimeText(fixed.last_ms) + place.second);
   }
   return infos;
 }

@@ -48,12 +48,16 @@ class QueryState {
   // Series outside of the selectors of the tree, for info(). Of the same times as the tree's.
   base::Result<const SeriesList*> SelectMore(const Matchers& matchers);
 
-  // Keeps labels until the query ends.
-  LabelsView Own(Labels labels) { return LabelsView(owned_.emplace_back(std::move(labels))); }
+  // Keeps labels until the query ends. Their texts count as samples held; the next AddSamples() may fail for them.
+  LabelsView Own(Labels labels);
 
   // Counts points that a query holds; kResourceExhausted at the limit, kDeadlineExceeded after the timeout.
   base::Status AddSamples(size_t count);
   void ReleaseSamples(size_t count) { samples_ -= count < samples_ ? count : samples_; }
+  // Counts the working space of a node that is being evaluated, in columns over its steps: nested nodes hold theirs at
+  // the same time. kResourceExhausted when all of it is more than the samples that a query may hold.
+  base::Status EnterNode(size_t steps);
+  void LeaveNode(size_t steps) { scratch_ -= steps; }
   // Counts samples read, for the statistics.
   void CountRead(size_t count) { read_ += count; }
   // Cheap enough for every few hundred points; also kCancelled.
@@ -90,6 +94,7 @@ class QueryState {
     int64_t samples = 0;
     int64_t first_ms = 0, last_ms = 0;
   };
+  base::Status TooManySamples() const;
   std::string Position(const Expr& at) const;
   base::Status Resolve(Expr& expr);
   base::Status ResolveShift(TimeShift& shift);
@@ -107,6 +112,7 @@ class QueryState {
   const std::atomic<bool>* cancelled_;
   size_t samples_ = 0;
   size_t peak_ = 0;
+  size_t scratch_ = 0;
   size_t read_ = 0;
   TimeRange times_;         // Of the querier.
   bool uses_info_ = false;  // info() looks up series of its own.
