@@ -4,10 +4,10 @@
 #include <limits>
 #include <map>
 
-#include "base/metrics.h"
 #include "promql/extended_range.h"
 #include "promql/functions.h"
 #include "promql/histogram.h"
+#include "promql/number_text.h"
 #include "promql/range_call.h"
 
 namespace tidewright::promql {
@@ -209,7 +209,7 @@ void Quantile(RangeCall& call, RangeResult* result) {
   if (!FloatsOnly(call)) return;
   if (!(q >= 0 && q <= 1)) {
     call.evaluator->state().Warn(*call.call->args[0],
-                                 "quantile value should be between 0 and 1, got " + base::FormatDouble(q));
+                                 "quantile value should be between 0 and 1, got " + GeneralText(q));
   }
   call.scratch.assign(call.window.v.begin(), call.window.v.end());
   result->v = QuantileOf(q, call.scratch);
