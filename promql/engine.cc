@@ -74,9 +74,7 @@ Matrix ToMatrix(EvalMatrix matrix, const Steps& steps) {
 }
 
 QueryResult WithAnnotations(Value value, const QueryState& state) {
-  auto infos = state.infos();
-  QueryResult result{
-      std::move(value), {state.warnings().begin(), state.warnings().end()}, {infos.begin(), infos.end()}, {}};
+  QueryResult result{std::move(value), state.warnings(), state.infos(), {}};
   state.Report(&result.statistics);
   return result;
 }

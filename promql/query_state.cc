@@ -61,6 +61,8 @@ QueryState::QueryState(std::string_view text, const EngineOptions& options, int6
 
 base::Status QueryState::Prepare(Expr& root) {
   TW_RETURN_IF_ERROR(Resolve(root));
+  int next = 0;
+  NumberNodes(root, &next);
   MarkInvariant(root);
   MarkDetectResets(root, false);
   return base::Status::Ok();
@@ -259,23 +261,36 @@ base::Status QueryState::CheckDeadline() const {
                                      " ms; narrow its selectors, shorten its range or widen its step");
 }
 
+// A scalar argument is looked at together with the others, when all have been evaluated.
+void QueryState::NumberNodes(Expr& expr, int* next) {
+  ForEachChild(expr, [&](Expr& child) { NumberNodes(child, next); });
+  expr.order = (*next)++;
+  if (expr.kind != NodeKind::kCall && expr.kind != NodeKind::kAggregate) return;
+  ForEachChild(expr, [&](Expr& child) {
+    if (child.type == ValueType::kScalar) child.order = expr.order;
+  });
+}
+
 // As in Prometheus, what a subquery gives has no place of its own.
-std::string QueryState::Position(const Expr& at) const {
-  size_t begin = at.kind == NodeKind::kSubquery ? 0 : at.span.begin;
-  return " (" + LineColumn(text_, begin) + ")";
+QueryState::Place QueryState::PlaceOf(const Expr& at) {
+  return {at.order, at.kind == NodeKind::kSubquery ? 0 : at.span.begin};
 }
 
-void QueryState::Warn(const Expr& at, const std::string& message) {
-  warnings_.insert("PromQL warning: " + message + Position(at));
+std::string QueryState::Position(const Place& place) const { return " (" + LineColumn(text_, place.offset) + ")"; }
+
+void QueryState::Annotate(const Expr& at, const std::string& message, Annotations& annotations) {
+  auto [entry, added] = annotations.try_emplace(message, PlaceOf(at));
+  if (!added && entry->second.order < at.order) entry->second = PlaceOf(at);
 }
 
-void QueryState::Info(const Expr& at, const std::string& message) {
-  infos_.insert("PromQL info: " + message + Position(at));
-}
+void QueryState::Warn(const Expr& at, const std::string& message) { Annotate(at, message, warnings_); }
+
+void QueryState::Info(const Expr& at, const std::string& message) { Annotate(at, message, infos_); }
 
 void QueryState::InfoFixed(const Expr& at, const std::string& message, const MonotonicityFix& fix, int64_t t) {
-  auto [entry, added] = fixed_.try_emplace({message, Position(at)}, FixedBuckets{fix, 0, t, t});
+  auto [entry, added] = fixed_.try_emplace(message, FixedBuckets{fix, PlaceOf(at), 0, t, t});
   FixedBuckets& fixed = entry->second;
+  if (fixed.place.order < at.order) fixed.place = PlaceOf(at);
   ++fixed.samples;
   fixed.fix.lowest = std::min(fixed.fix.lowest, fix.lowest);
   fixed.fix.highest = std::max(fixed.fix.highest, fix.highest);
@@ -284,15 +299,24 @@ void QueryState::InfoFixed(const Expr& at, const std::string& message, const Mon
   fixed.last_ms = std::max(fixed.last_ms, t);
 }
 
-std::set<std::string> QueryState::infos() const {
-  std::set<std::string> infos = infos_;
-  for (const auto& [place, fixed] : fixed_) {
-    infos.insert("PromQL info: " + place.first + ", from buckets " + GeneralText(fixed.fix.lowest) + " to " +
-                 GeneralText(fixed.fix.highest) + ", with a max diff of " + GeneralText(fixed.fix.difference, 2) +
-                 ", over " + std::to_string(fixed.samples) + " samples from " + TimeText(fixed.first_ms) + " to " +
-                 TimeText(fixed.last_ms) + place.second);
+std::vector<std::string> QueryState::warnings() const {
+  std::vector<std::string> texts;
+  for (const auto& [message, place] : warnings_) texts.push_back("PromQL warning: " + message + Position(place));
+  std::sort(texts.begin(), texts.end());
+  return texts;
+}
+
+std::vector<std::string> QueryState::infos() const {
+  std::vector<std::string> texts;
+  for (const auto& [message, place] : infos_) texts.push_back("PromQL info: " + message + Position(place));
+  for (const auto& [message, fixed] : fixed_) {
+    texts.push_back("PromQL info: " + message + ", from buckets " + GeneralText(fixed.fix.lowest) + " to " +
+                    GeneralText(fixed.fix.highest) + ", with a max diff of " + GeneralText(fixed.fix.difference, 2) +
+                    ", over " + std::to_string(fixed.samples) + " samples from " + TimeText(fixed.first_ms) + " to " +
+                    TimeText(fixed.last_ms) + Position(fixed.place));
   }
-  return infos;
+  std::sort(texts.begin(), texts.end());
+  return texts;
 }
 
 }  // namespace tidewright::promql

@@ -6,7 +6,6 @@
 #include <deque>
 #include <map>
 #include <memory>
-#include <set>
 #include <string>
 #include <string_view>
 #include <unordered_map>
@@ -63,9 +62,11 @@ class QueryState {
   // Cheap enough for every few hundred points; also kCancelled.
   base::Status CheckDeadline() const;
 
+  // Annotations point at an expression. The same message at several places is one, as in Prometheus: the place is that
+  // of the node that would be evaluated last, one operand after the other and arguments before what they are for.
   void Warn(const Expr& at, const std::string& message);
   void Info(const Expr& at, const std::string& message);
-  // An info about buckets that had to be fixed at time t; the same at several times is one.
+  // An info about buckets that had to be fixed at time t; the same at several times is one, too.
   void InfoFixed(const Expr& at, const std::string& message, const MonotonicityFix& fix, int64_t t);
 
   const EngineOptions& options() const { return options_; }
@@ -73,8 +74,8 @@ class QueryState {
   int64_t start_ms() const { return start_ms_; }
   int64_t end_ms() const { return end_ms_; }
   int64_t step_ms() const { return step_ms_; }
-  const std::set<std::string>& warnings() const { return warnings_; }
-  std::set<std::string> infos() const;
+  std::vector<std::string> warnings() const;
+  std::vector<std::string> infos() const;
   // Series, samples and peak.
   void Report(QueryStatistics* statistics) const;
 
@@ -88,14 +89,24 @@ class QueryState {
     VectorSelector* selector;
     TimeRange times;
   };
+  // Where a message points to.
+  struct Place {
+    int order = 0;
+    size_t offset = 0;
+  };
+  using Annotations = std::map<std::string, Place>;
   // What was fixed at several times.
   struct FixedBuckets {
     MonotonicityFix fix;
+    Place place;
     int64_t samples = 0;
     int64_t first_ms = 0, last_ms = 0;
   };
   base::Status TooManySamples() const;
-  std::string Position(const Expr& at) const;
+  std::string Position(const Place& place) const;
+  static Place PlaceOf(const Expr& at);
+  static void Annotate(const Expr& at, const std::string& message, Annotations& annotations);
+  static void NumberNodes(Expr& expr, int* next);
   base::Status Resolve(Expr& expr);
   base::Status ResolveShift(TimeShift& shift);
   base::Status ResolveInto(const std::unique_ptr<DurationExpr>& expr, bool positive, int64_t* ms);
@@ -120,8 +131,8 @@ class QueryState {
   std::unordered_map<const VectorSelector*, SeriesList> selected_;
   std::vector<std::unique_ptr<SeriesList>> more_;
   std::deque<Labels> owned_;
-  std::set<std::string> warnings_, infos_;
-  std::map<std::pair<std::string, std::string>, FixedBuckets> fixed_;  // By message and position.
+  Annotations warnings_, infos_;
+  std::map<std::string, FixedBuckets> fixed_;  // By message.
 };
 
 // Additions that stop at the ends of int64_t: queries may name any time.

@@ -250,9 +250,6 @@ base::Status VectorOperation::OneSideAmbiguous(const EvalSeries& a, const EvalSe
 
 base::Result<EvalMatrix> EvalVectorBinary(Evaluator& evaluator, const Binary& node) {
   TW_ASSIGN_OR_RETURN(EvalMatrix left, evaluator.Eval(*node.left));
-  // Neither `and` nor arithmetic can produce anything from nothing: spare the other side.
-  bool needs_right = node.op == Op::kOr || node.matching.fill_left || node.matching.fill_right || !left.empty();
-  if (!needs_right) return EvalMatrix{};
   TW_ASSIGN_OR_RETURN(EvalMatrix right, evaluator.Eval(*node.right));
   if (IsSetOp(node.op)) return SetOperation(evaluator, node, std::move(left), std::move(right));
   auto result = VectorOperation(evaluator, node, left, right).Run();
