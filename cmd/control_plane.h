@@ -10,11 +10,11 @@
 #include "base/clock.h"
 #include "base/metrics.h"
 #include "base/status.h"
-#include "promql/engine.h"
 #include "kube/client.h"
 #include "kube/leader_election.h"
 #include "promql/engine.h"
 #include "scaler/status_board.h"
+#include "scrape/config.h"
 
 namespace tidewright::cmd {
 

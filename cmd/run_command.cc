@@ -11,6 +11,7 @@
 
 #include "base/duration.h"
 #include "base/log.h"
+#include "cmd/features.h"
 #include "cmd/signals.h"
 #include "kube/client.h"
 

@@ -72,6 +72,7 @@ void Connection::OnHandshake(error_code error) {
 
 void Connection::Close() {
   if (std::exchange(closed_, true)) return;
+  NoteClientGone();
   auto self = shared_from_this();
   timer_.cancel();
   error_code ignored;
@@ -139,7 +140,8 @@ void Connection::OnRead(error_code error, size_t bytes) {
   reading_ = false;
   if (closed_ || state_ == State::kLingering) return;
   if (error) {
-    // A reply that is being written to a half-closed connection still arrives; a watcher that closed is gone.
+    // A reply to a half-closed connection still arrives; a watcher that closed is gone.
+    if (state_ == State::kHandling && error == asio::error::eof) return NoteClientGone();
     if (state_ != State::kReplying) Close();
     return;
   }
@@ -216,10 +218,18 @@ void Connection::Dispatch() {
   request_->body = std::move(parser_->get().body());
   request_->peer = peer_;
   request_->local_address = local_address_;
+  client_gone_ = std::make_shared<std::atomic<bool>>(false);
+  request_->client_gone = client_gone_;
+  if (begin_ == end_) Read();  // Notices that the client goes; what comes first may be its next request.
+  if (closed_) return;
   auto responder = NewResponder({loop_, weak_from_this()}, context_, owner_.options().max_stream_queue_bytes);
   if (!owner_.Dispatch(std::move(request_), responder)) {
     responder->Reply({503, {{"Connection", "close"}}, "the server is stopping\n"});
   }
+}
+
+void Connection::NoteClientGone() {
+  if (client_gone_ != nullptr) client_gone_->store(true, std::memory_order_relaxed);
 }
 
 void Connection::Refuse(const Refusal& refusal) {

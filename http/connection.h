@@ -71,6 +71,7 @@ class Connection : public std::enable_shared_from_this<Connection> {
   Refusal OnHead();
   bool SendContinue();
   void Dispatch();
+  void NoteClientGone();
   void Refuse(const Refusal& refusal);
   void OnReplyWritten(boost::system::error_code error);
   void OnStreamWritten(boost::system::error_code error, size_t bytes);
@@ -103,6 +104,7 @@ class Connection : public std::enable_shared_from_this<Connection> {
   bool head_done_ = false;
   bool first_request_ = true;
   std::shared_ptr<ServerRequest> request_;
+  std::shared_ptr<std::atomic<bool>> client_gone_;  // Of the request that is being handled.
   ReplyContext context_;
 
   ReplyBytes reply_;

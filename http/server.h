@@ -1,6 +1,7 @@
 // HTTP(S) server on Boost.Beast: every port that the program opens.
 #pragma once
 
+#include <atomic>
 #include <cstdint>
 #include <functional>
 #include <memory>
@@ -31,6 +32,9 @@ struct ServerRequest {
   std::string body;
   Peer peer;
   std::string local_address;  // "127.10.0.3:8080": which listener took it.
+  // Becomes true when the client closes the connection before it is answered, so that long work can end. Never null in
+  // requests of a server.
+  std::shared_ptr<const std::atomic<bool>> client_gone;
 };
 
 // The body of a reply that is written piece by piece (a watch). Thread-safe.

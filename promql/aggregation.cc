@@ -2,15 +2,28 @@
 // aggregation_reduce.cc and aggregation_select.cc.
 #include "promql/aggregation.h"
 
+#include <algorithm>
+#include <cmath>
+#include <limits>
 #include <map>
 
-#include "base/metrics.h"
 #include "base/strings.h"
 #include "promql/grouping.h"
 #include "promql/histogram.h"
 #include "promql/lexer.h"
+#include "promql/number_text.h"
 
 namespace tidewright::promql {
+
+ParameterRange RangeOf(const std::vector<double>& parameters) {
+  ParameterRange range{parameters.front(), parameters.front(), false};
+  for (double parameter : parameters) {
+    if (std::isnan(parameter)) return {parameter, parameter, true};
+    range.min = std::min(range.min, parameter);
+    range.max = std::max(range.max, parameter);
+  }
+  return range;
+}
 
 void InformIgnored(Evaluator& evaluator, const Aggregate& node, const Expr& at) {
   evaluator.state().Info(at, "ignored histogram in " + std::string(AggText(node.op)) + " aggregation");
@@ -40,10 +53,13 @@ std::vector<Group> GroupSeries(Evaluator& evaluator, const Aggregate& node, cons
 
 base::Result<EvalMatrix> Quantile(Evaluator& evaluator, const Aggregate& node, const EvalMatrix& input) {
   TW_ASSIGN_OR_RETURN(std::vector<double> quantiles, evaluator.EvalScalar(*node.param));
-  for (double q : quantiles) {
-    if (q >= 0 && q <= 1) continue;
-    evaluator.state().Warn(*node.param, "quantile value should be between 0 and 1, got " + base::FormatDouble(q));
-  }
+  ParameterRange range = RangeOf(quantiles);
+  auto warn = [&](double q) {
+    evaluator.state().Warn(*node.param, "quantile value should be between 0 and 1, got " + GeneralText(q));
+  };
+  if (range.any_nan) warn(std::numeric_limits<double>::quiet_NaN());
+  if (range.max > 1) warn(range.max);
+  if (range.min < 0) warn(range.min);
   EvalMatrix result;
   std::vector<double> values;
   for (const Group& group : GroupSeries(evaluator, node, input)) {
@@ -64,15 +80,21 @@ base::Result<EvalMatrix> Quantile(Evaluator& evaluator, const Aggregate& node, c
   return result;
 }
 
-// Counts of one group by the text of the value, in the order of the texts.
-std::map<std::string, std::vector<double>> CountsOf(const Group& group, size_t steps) {
-  std::map<std::string, std::vector<double>> counts;
+using CountsByValue = std::map<std::string, std::vector<double>>;
+
+// Counts of one group by the text of the value, in the order of the texts. Each column is counted as held.
+base::Result<CountsByValue> CountsOf(Evaluator& evaluator, const Group& group) {
+  const size_t steps = evaluator.steps().count;
+  CountsByValue counts;
   for (const EvalSeries* member : group.members) {
     for (size_t i = 0; i < steps; ++i) {
       if (!member->PresentAt(i)) continue;
       const Histogram* h = member->HistogramAt(i);
       auto& column = counts[h != nullptr ? ToText(*h) : base::FormatFixed(member->values[i])];
-      if (column.empty()) column.assign(steps, Absent());
+      if (column.empty()) {
+        TW_RETURN_IF_ERROR(evaluator.state().AddSamples(steps));
+        column.assign(steps, Absent());
+      }
       column[i] = IsAbsent(column[i]) ? 1 : column[i] + 1;
     }
   }
@@ -95,18 +117,19 @@ base::Result<EvalMatrix> CountValues(Evaluator& evaluator, const Aggregate& node
   std::map<Labels, size_t> places;  // Groups may become one when the value takes the place of a label.
   for (const Group& group : GroupSeries(evaluator, node, input)) {
     TW_RETURN_IF_ERROR(evaluator.state().CheckDeadline());
-    for (auto& [value, counts] : CountsOf(group, evaluator.steps().count)) {
+    TW_ASSIGN_OR_RETURN(CountsByValue by_value, CountsOf(evaluator, group));
+    for (auto& [value, counts] : by_value) {
       Labels labels = tsdb::LabelsBuilder(group.labels.Copy()).Set(label, value).Build();
       auto [place, added] = places.emplace(labels, result.size());
       if (!added) {
         AddCounts(counts, result[place->second].values);
+        evaluator.state().ReleaseSamples(counts.size());
         continue;
       }
       EvalSeries series{evaluator.state().Own(std::move(labels)),
                         group.drop_name && label != tsdb::kMetricName,
                         std::move(counts),
                         {}};
-      TW_RETURN_IF_ERROR(evaluator.Hold(series));
       result.push_back(std::move(series));
     }
   }

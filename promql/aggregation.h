@@ -2,6 +2,7 @@
 #pragma once
 
 #include <string_view>
+#include <vector>
 
 #include "promql/evaluator.h"
 
@@ -12,6 +13,14 @@ base::Result<EvalMatrix> EvalReduction(Evaluator& evaluator, const Aggregate& no
 
 // topk, bottomk, limitk, limit_ratio: keep some of the input series.
 base::Result<EvalMatrix> EvalSelection(Evaluator& evaluator, const Aggregate& node);
+
+// What an aggregation's parameter is over all steps.
+struct ParameterRange {
+  double min = 0;  // NaN with any_nan.
+  double max = 0;
+  bool any_nan = false;
+};
+ParameterRange RangeOf(const std::vector<double>& parameters);
 
 // "ignored histogram in max aggregation".
 void InformIgnored(Evaluator& evaluator, const Aggregate& node, const Expr& at);

@@ -1,5 +1,6 @@
 // Aggregations that keep one state per group and step. Series are fed to them as they come, so that only the groups are
 // held in memory.
+#include <algorithm>
 #include <cmath>
 #include <limits>
 #include <memory>
@@ -73,6 +74,7 @@ struct Group {
   bool drop_name = false;
   std::vector<State> states;
   std::vector<uint8_t> used;           // By floats.
+  size_t held = 0;                     // Samples that its states are counted as.
   std::vector<Histograms> histograms;  // Empty until there is one.
 };
 
@@ -87,7 +89,8 @@ class Reduction {
 
  private:
   void AddFloats(Group<State>& group, const std::vector<double>& values);
-  void AddHistograms(Group<State>& group, const EvalSeries& series);
+  base::Status Charge(Group<State>& group, size_t samples);
+  base::Status AddHistograms(Group<State>& group, const EvalSeries& series);
   void AddToSum(typename Group<State>::Histograms& state, const EvalSeries& series, const Histogram& h);
   void FinishStep(Group<State>& group, size_t i, EvalSeries& series);
   HistogramPtr Total(const typename Group<State>::Histograms& state);
@@ -107,14 +110,21 @@ base::Status Reduction<State>::Add(EvalSeries& series) {
   bool added = false;
   size_t at = grouper_.GroupOf(series.labels, &added);
   if (added) {
-    TW_RETURN_IF_ERROR(evaluator_.state().AddSamples(steps_));
-    groups_.push_back({grouper_.LabelsOf(at), false, std::vector<State>(steps_), std::vector<uint8_t>(steps_), {}});
+    groups_.push_back({grouper_.LabelsOf(at)});
+    TW_RETURN_IF_ERROR(Charge(groups_.back(), steps_ * std::max<size_t>(1, sizeof(State) / 16)));
+    groups_.back().states.resize(steps_);
+    groups_.back().used.resize(steps_);
   }
   Group<State>& group = groups_[at];
   group.drop_name = group.drop_name || series.drop_name;
   AddFloats(group, series.values);
-  if (series.HasHistograms()) AddHistograms(group, series);
-  return base::Status::Ok();
+  return series.HasHistograms() ? AddHistograms(group, series) : base::Status::Ok();
+}
+
+template <typename State>
+base::Status Reduction<State>::Charge(Group<State>& group, size_t samples) {
+  group.held += samples;
+  return evaluator_.state().AddSamples(samples);
 }
 
 template <typename State>
@@ -129,7 +139,7 @@ void Reduction<State>::AddFloats(Group<State>& group, const std::vector<double>&
 }
 
 template <typename State>
-void Reduction<State>::AddHistograms(Group<State>& group, const EvalSeries& series) {
+base::Status Reduction<State>::AddHistograms(Group<State>& group, const EvalSeries& series) {
   for (size_t i = 0; i < steps_; ++i) {
     const Histogram* h = series.HistogramAt(i);
     if (h == nullptr) continue;
@@ -137,12 +147,14 @@ void Reduction<State>::AddHistograms(Group<State>& group, const EvalSeries& seri
       InformIgnored(evaluator_, node_, *node_.expr);
     } else if (kSums) {
       group.histograms.resize(steps_);
+      if (group.histograms[i].sum == nullptr) TW_RETURN_IF_ERROR(Charge(group, SizeInSamples(*h)));
       AddToSum(group.histograms[i], series, *h);
     } else {
       group.states[i].Add(0);
       group.used[i] = 1;
     }
   }
+  return base::Status::Ok();
 }
 
 template <typename State>
@@ -194,8 +206,10 @@ base::Result<EvalMatrix> Reduction<State>::Finish() {
   for (auto& group : groups_) {
     EvalSeries series{group.labels, group.drop_name, std::vector<double>(steps_, Absent()), {}};
     for (size_t i = 0; i < steps_; ++i) FinishStep(group, i, series);
-    evaluator_.state().ReleaseSamples(steps_);
+    evaluator_.state().ReleaseSamples(group.held);
     group.states = {};
+    group.histograms.clear();
+    group.histograms.shrink_to_fit();
     if (series.IsEmpty()) continue;
     TW_RETURN_IF_ERROR(evaluator_.Hold(series));
     result.push_back(std::move(series));

@@ -2,10 +2,10 @@
 #include <algorithm>
 #include <cmath>
 
-#include "base/metrics.h"
 #include "promql/aggregation.h"
 #include "promql/grouping.h"
 #include "promql/label_hash.h"
+#include "promql/number_text.h"
 
 namespace tidewright::promql {
 namespace {
@@ -56,22 +56,41 @@ Selection SelectionOf(AggOp op) {
   }
 }
 
-// The parameter at every step: a count of at least 1 (else 0: nothing survives), or a ratio within [-1, 1].
+// Beyond these a count is no 64-bit integer.
+constexpr double kMostCount = 9223372036854774784.0;
+constexpr double kLeastCount = -9223372036854775808.0;
+
+base::Status CheckCounts(const ParameterRange& range) {
+  if (range.max < 1) return base::Status::Ok();  // Nothing survives, whatever it is.
+  if (range.any_nan) return base::InvalidArgumentError("Parameter value is NaN");
+  for (double count : {range.min, range.max}) {
+    if (count > kLeastCount && count < kMostCount) continue;
+    return base::InvalidArgumentError("Scalar value " + GeneralText(count) +
+                                      (count > 0 ? " overflows int64" : " underflows int64"));
+  }
+  return base::Status::Ok();
+}
+
+base::Status CheckRatios(Evaluator& evaluator, const Aggregate& node, const ParameterRange& range) {
+  if (range.any_nan) return base::InvalidArgumentError("Ratio value is NaN");
+  for (auto [ratio, most] : {std::pair{range.max, 1.0}, {range.min, -1.0}}) {
+    if (std::clamp(ratio, -1.0, 1.0) == ratio || (ratio > 0) != (most > 0)) continue;
+    evaluator.state().Warn(*node.param, "ratio value should be between -1 and 1, got " + GeneralText(ratio) +
+                                            ", capping to " + GeneralText(most));
+  }
+  return base::Status::Ok();
+}
+
+// The parameter at every step: a count, 0 where nothing survives, or a ratio within [-1, 1].
 base::Result<std::vector<double>> SelectionParameter(Evaluator& evaluator, const Aggregate& node) {
   auto parameters = evaluator.EvalScalar(*node.param);
   if (!parameters.ok()) return parameters;
   bool ratio = node.op == AggOp::kLimitRatio;
+  ParameterRange range = RangeOf(*parameters);
+  TW_RETURN_IF_ERROR(ratio ? CheckRatios(evaluator, node, range) : CheckCounts(range));
   for (double& parameter : *parameters) {
-    if (std::isnan(parameter)) {
-      return base::InvalidArgumentError(ratio ? "Ratio value is NaN" : "Parameter value is NaN");
-    }
-    double capped = ratio ? std::clamp(parameter, -1.0, 1.0) : std::clamp(std::trunc(parameter), 0.0, 1e15);
-    if (ratio && capped != parameter) {
-      evaluator.state().Warn(*node.param, "ratio value should be between -1 and 1, got " +
-                                              base::FormatDouble(parameter) + ", capping to " +
-                                              base::FormatDouble(capped));
-    }
-    parameter = capped;
+    parameter = ratio ? std::clamp(parameter, -1.0, 1.0) : std::isnan(parameter) ? 0 : std::max(parameter, 0.0);
+    if (!ratio) parameter = std::trunc(parameter);
   }
   return parameters;
 }
@@ -125,6 +144,7 @@ base::Result<EvalMatrix> Selector::Run() {
 }
 
 void Selector::Choose(const std::vector<size_t>& members, size_t i) {
+  if (parameters_[i] == 0) return;
   candidates_.clear();
   for (size_t member : members) {
     const EvalSeries& series = input_[member];

@@ -109,6 +109,7 @@ struct Expr {
   ValueType type = ValueType::kNone;  // Set by the type check.
   int height = 1;                     // Of the tree below, counted by the parser.
   bool step_invariant = false;        // The same at every step: pinned by @, or constant. Set by the engine.
+  int order = 0;                      // In which nodes are evaluated; see QueryState::Warn(). Set by the engine.
 };
 using ExprPtr = std::unique_ptr<Expr>;
 

@@ -76,8 +76,7 @@ Matrix ToMatrix(EvalMatrix matrix, const Steps& steps) {
 }
 
 QueryResult WithAnnotations(Value value, const QueryState& state) {
-  auto infos = state.infos();
-  return {std::move(value), {state.warnings().begin(), state.warnings().end()}, {infos.begin(), infos.end()}, {}};
+  return {std::move(value), state.warnings(), state.infos(), {}};
 }
 
 // Plans that are kept, and the memory they may take.
@@ -218,8 +217,9 @@ base::Status CheckRequest(const QueryRequest& request, const EngineOptions& opti
     return base::InvalidArgumentError("the end of a range query lies before its start");
   }
   if (tree.type != ValueType::kVector && tree.type != ValueType::kScalar) {
-    return base::InvalidArgumentError("a range query needs an expression of type scalar or instant vector, got " +
-                                      std::string(TypeName(tree.type)));
+    return ErrorAt(
+        request.expr, tree.span.begin,
+        "a range query needs an expression of type scalar or instant vector, got " + std::string(TypeName(tree.type)));
   }
   int64_t count = SaturatingSub(request.end_ms, request.start_ms) / request.step_ms + 1;
   if (static_cast<uint64_t>(count) <= options.max_samples) return base::Status::Ok();
@@ -359,7 +359,7 @@ base::Status CheckExpression(const std::string& expr) { return ParseExpression(e
 base::Result<Matchers> ParseSelector(const std::string& selector) { return ParseMatchers(selector); }
 
 base::Result<std::string> ExpressionTree(const std::string& expr) {
-  TW_ASSIGN_OR_RETURN(ExprPtr tree, ParseExpression(expr, ParserOptions::All()));
+  TW_ASSIGN_OR_RETURN(ExprPtr tree, ParseExpression(expr));
   return TreeJson(*tree);
 }
 

@@ -94,8 +94,7 @@ std::unique_ptr<QueryEngine> NewEmbeddedEngine(tsdb::Queryable& storage, const E
 // The canonical form of an expression on one line, or, with `pretty`, broken into lines where it is long.
 base::Result<std::string> FormatExpression(const std::string& expr, bool pretty);
 
-// The syntax tree of an expression, with all experimental parts allowed, as the JSON of Prometheus'
-// /api/v1/parse_query.
+// The syntax tree of an expression as the JSON of Prometheus' /api/v1/parse_query.
 base::Result<std::string> ExpressionTree(const std::string& expr);
 
 // Checks an expression without evaluating it, for configuration: kInvalidArgument with position and reason.

@@ -37,6 +37,21 @@ bool GoesSeriesBySeries(const Expr& expr) {
   }
 }
 
+// Counts the working space of a node while it is evaluated.
+class NodeScope {
+ public:
+  NodeScope(QueryState& state, size_t steps) : state_(state), steps_(steps), status_(state.EnterNode(steps)) {}
+  ~NodeScope() { state_.LeaveNode(steps_); }
+  NodeScope(const NodeScope&) = delete;
+  NodeScope& operator=(const NodeScope&) = delete;
+  const base::Status& status() const { return status_; }
+
+ private:
+  QueryState& state_;
+  const size_t steps_;
+  const base::Status status_;
+};
+
 }  // namespace
 
 const std::string& Evaluator::StringOf(const Expr& expr) { return As<StringLiteral>(StripParens(expr)).value; }
@@ -72,13 +87,16 @@ base::Result<EvalMatrix> Evaluator::ScalarMatrix(std::vector<double> values) {
 }
 
 base::Result<EvalMatrix> Evaluator::Eval(const Expr& expr) {
-  TW_RETURN_IF_ERROR(state_.CheckDeadline());
+  NodeScope scope(state_, steps_.count);
+  TW_RETURN_IF_ERROR(scope.status());
   const Expr& inner = StripParens(expr);
   if (inner.step_invariant && steps_.count > 1 && inner.kind != NodeKind::kNumber) return EvalOnce(inner);
   return GoesSeriesBySeries(inner) ? Collect(inner) : EvalNode(inner);
 }
 
 base::Status Evaluator::Stream(const Expr& expr, const SeriesSink& sink) {
+  NodeScope scope(state_, steps_.count);
+  TW_RETURN_IF_ERROR(scope.status());
   const Expr& inner = StripParens(expr);
   bool once = inner.step_invariant && steps_.count > 1;
   if (!once && GoesSeriesBySeries(inner) && !NeedsJoin(inner)) return StreamNode(inner, sink);

@@ -32,7 +32,7 @@ using GeneralFn = base::Result<EvalMatrix> (*)(Evaluator& evaluator, const Call&
 struct FunctionDef {
   std::string_view name;
   std::vector<ValueType> args = {};  // With variadic arguments the last type stands for all that follow.
-  int optional = 0;  // How many of `args` may be missing at the end; kUnlimited: the last may repeat or miss.
+  int optional = 0;  // Not 0: how often the last of `args` may occur, or it may be missing; kUnlimited: any number.
   ValueType returns = ValueType::kVector;
   std::variant<MathFn, RangeFn, GeneralFn> implementation;
   bool keeps_name = false;  // The result keeps the metric's name.

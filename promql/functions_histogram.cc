@@ -6,13 +6,13 @@
 #include <optional>
 #include <unordered_map>
 
-#include "base/metrics.h"
 #include "base/strings.h"
 #include "promql/evaluator.h"
 #include "promql/functions.h"
 #include "promql/histogram.h"
 #include "promql/histogram_stats.h"
 #include "promql/lexer.h"
+#include "promql/number_text.h"
 #include "promql/printer.h"
 
 namespace tidewright::promql {
@@ -208,7 +208,7 @@ base::Result<EvalMatrix> PerFamily(Evaluator& evaluator, const Families& familie
 void CheckQuantile(Evaluator& evaluator, const Expr& arg, const std::vector<double>& quantiles) {
   for (double q : quantiles) {
     if (q >= 0 && q <= 1) continue;
-    evaluator.state().Warn(arg, "quantile value should be between 0 and 1, got " + base::FormatDouble(q));
+    evaluator.state().Warn(arg, "quantile value should be between 0 and 1, got " + GeneralText(q));
   }
 }
 
@@ -258,8 +258,8 @@ std::string QuantileLabel(double q) {
 }
 
 // The quantile may differ from step to step: one series for each of its values.
-void SplitByQuantile(Evaluator& evaluator, const std::string& label, const std::vector<double>& quantiles,
-                     const EvalSeries& series, EvalMatrix* all) {
+base::Status SplitByQuantile(Evaluator& evaluator, const std::string& label, const std::vector<double>& quantiles,
+                             const EvalSeries& series, EvalMatrix* all) {
   std::unordered_map<std::string, EvalSeries> parts;
   std::vector<std::string> order;
   for (size_t i = 0; i < series.values.size(); ++i) {
@@ -267,6 +267,7 @@ void SplitByQuantile(Evaluator& evaluator, const std::string& label, const std::
     std::string text = QuantileLabel(quantiles[i]);
     EvalSeries& part = parts[text];
     if (part.values.empty()) {
+      TW_RETURN_IF_ERROR(evaluator.state().AddSamples(series.values.size()));
       tsdb::LabelsBuilder builder(series.labels.Copy());
       part.labels = evaluator.state().Own(builder.Set(label, text).Build());
       part.drop_name = series.drop_name;
@@ -276,6 +277,7 @@ void SplitByQuantile(Evaluator& evaluator, const std::string& label, const std::
     part.values[i] = series.values[i];
   }
   for (const std::string& text : order) all->push_back(std::move(parts[text]));
+  return base::Status::Ok();
 }
 
 // histogram_quantiles(v, "label", q1, q2, ...): each quantile in a series of its own, named by the label.
@@ -293,7 +295,10 @@ base::Result<EvalMatrix> HistogramQuantiles(Evaluator& evaluator, const Call& ca
     TW_ASSIGN_OR_RETURN(std::vector<double> quantiles, evaluator.EvalScalar(*call.args[a]));
     CheckQuantile(evaluator, *call.args[a], quantiles);
     TW_ASSIGN_OR_RETURN(EvalMatrix one, QuantilesOf(evaluator, call, *call.args[0], families, quantiles, a == 2));
-    for (const auto& series : one) SplitByQuantile(evaluator, label, quantiles, series, &all);
+    for (const auto& series : one) {
+      TW_RETURN_IF_ERROR(SplitByQuantile(evaluator, label, quantiles, series, &all));
+    }
+    evaluator.Release(one);
   }
   evaluator.Release(input);
   TW_RETURN_IF_ERROR(evaluator.JoinEqual(all));
@@ -357,7 +362,7 @@ std::vector<FunctionDef> HistogramFunctions() {
       {.name = "histogram_fraction", .args = {kScalar, kScalar, kVector}, .implementation = HistogramFraction},
       {.name = "histogram_quantiles",
        .args = {kVector, ValueType::kString, kScalar, kScalar},
-       .optional = kUnlimited,
+       .optional = 9,
        .implementation = HistogramQuantiles,
        .experimental = true},
   };

@@ -153,6 +153,7 @@ base::Status Enricher::Enrich(const EvalSeries& series, EvalMatrix* result) {
     if (!keep) continue;
     auto [entry, added] = outputs.emplace(labels, result->size());
     if (added) {
+      TW_RETURN_IF_ERROR(evaluator_.state().AddSamples(series.values.size()));
       EvalSeries& output = result->emplace_back();
       output.labels = evaluator_.state().Own(std::move(labels));
       output.drop_name = series.drop_name;

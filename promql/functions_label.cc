@@ -12,11 +12,15 @@
 namespace tidewright::promql {
 namespace {
 
+// Calls can be nested, each of which could double a value.
+constexpr size_t kMaxValueBytes = 1 << 20;
+
 // A replacement template in Go's syntax: $1, ${1}, $name, ${name}, $$. A name is as long as it can be.
 class Template {
  public:
   Template(std::string_view text, const re2::RE2& regex);
-  std::string Expand(const std::vector<re2::StringPiece>& groups) const;
+  // False when the text would be longer than a label's value may be.
+  bool Expand(const std::vector<re2::StringPiece>& groups, std::string* text) const;
 
  private:
   struct Part {
@@ -67,26 +71,33 @@ Template::Template(std::string_view text, const re2::RE2& regex) {
   parts_.push_back(std::move(part));
 }
 
-std::string Template::Expand(const std::vector<re2::StringPiece>& groups) const {
-  std::string out;
+bool Template::Expand(const std::vector<re2::StringPiece>& groups, std::string* text) const {
+  text->clear();
   for (const Part& part : parts_) {
-    out += part.text;
-    if (part.group >= 0) out.append(groups[static_cast<size_t>(part.group)]);
+    *text += part.text;
+    if (part.group >= 0) text->append(groups[static_cast<size_t>(part.group)]);
+    if (text->size() > kMaxValueBytes) return false;
   }
-  return out;
+  return true;
+}
+
+base::Status TooLong(const char* function) {
+  return base::ResourceExhaustedError(std::string(function) + "() makes a label value longer than " +
+                                      std::to_string(kMaxValueBytes) + " bytes; join or repeat less text");
 }
 
 base::Status CheckLabelName(const Expr& at, Evaluator& evaluator, const std::string& name, const char* function) {
   if (!name.empty() && base::IsValidUtf8(name)) return base::Status::Ok();
-  return ErrorAt(evaluator.state().text(), at.span.begin,
-                 "invalid destination label name " + Quote(name) + " in " + function + "()");
+  return base::InvalidArgumentError(LineColumn(evaluator.state().text(), at.span.begin) +
+                                    ": invalid destination label name " + Quote(name) + " in " + function + "()");
 }
 
-void SetLabel(Evaluator& evaluator, EvalSeries& series, const std::string& name, const std::string& value) {
+base::Status SetLabel(Evaluator& evaluator, EvalSeries& series, const std::string& name, const std::string& value) {
   tsdb::LabelsBuilder builder(series.labels.Copy());
   builder.Set(name, value);
   series.labels = evaluator.state().Own(builder.Build());
   if (name == tsdb::kMetricName) series.drop_name = false;  // A name that was given stays.
+  return evaluator.state().AddSamples(0);                   // What the labels take counts.
 }
 
 base::Result<EvalMatrix> LabelReplace(Evaluator& evaluator, const Call& call) {
@@ -94,23 +105,26 @@ base::Result<EvalMatrix> LabelReplace(Evaluator& evaluator, const Call& call) {
   const std::string& source = Evaluator::StringOf(*call.args[3]);
   const std::string& pattern = Evaluator::StringOf(*call.args[4]);
   TW_RETURN_IF_ERROR(CheckLabelName(*call.args[1], evaluator, target, "label_replace"));
+  // Nested calls do not hold their expressions at the same time.
+  auto result = evaluator.Eval(*call.args[0]);
+  if (!result.ok()) return result;
   re2::RE2::Options options;
   options.set_log_errors(false);
   options.set_dot_nl(true);
   re2::RE2 regex(pattern, options);
   if (!regex.ok()) {
-    return ErrorAt(evaluator.state().text(), call.args[4]->span.begin,
-                   "invalid regular expression in label_replace(): " + regex.error());
+    return base::InvalidArgumentError(LineColumn(evaluator.state().text(), call.args[4]->span.begin) +
+                                      ": invalid regular expression in label_replace(): " + regex.error());
   }
   Template replacement(Evaluator::StringOf(*call.args[2]), regex);
-  auto result = evaluator.Eval(*call.args[0]);
-  if (!result.ok()) return result;
+  std::string replaced;
   std::vector<re2::StringPiece> groups(static_cast<size_t>(regex.NumberOfCapturingGroups()) + 1);
   for (auto& series : *result) {
     std::string value(series.labels.Get(source));
     int count = static_cast<int>(groups.size());
     if (!regex.Match(value, 0, value.size(), re2::RE2::ANCHOR_BOTH, groups.data(), count)) continue;
-    SetLabel(evaluator, series, target, replacement.Expand(groups));
+    if (!replacement.Expand(groups, &replaced)) return TooLong("label_replace");
+    TW_RETURN_IF_ERROR(SetLabel(evaluator, series, target, replaced));
   }
   TW_RETURN_IF_ERROR(evaluator.JoinEqual(*result));
   return result;
@@ -130,8 +144,9 @@ base::Result<EvalMatrix> LabelJoin(Evaluator& evaluator, const Call& call) {
     for (size_t i = 3; i < call.args.size(); ++i) {
       if (i > 3) value += separator;
       value += series.labels.Get(Evaluator::StringOf(*call.args[i]));
+      if (value.size() > kMaxValueBytes) return TooLong("label_join");
     }
-    SetLabel(evaluator, series, target, value);
+    TW_RETURN_IF_ERROR(SetLabel(evaluator, series, target, value));
   }
   TW_RETURN_IF_ERROR(evaluator.JoinEqual(*result));
   return result;

@@ -2,12 +2,12 @@
 #include <algorithm>
 #include <cmath>
 #include <limits>
-#include <map>
+#include <set>
 
-#include "base/metrics.h"
 #include "promql/extended_range.h"
 #include "promql/functions.h"
 #include "promql/histogram.h"
+#include "promql/number_text.h"
 #include "promql/range_call.h"
 
 namespace tidewright::promql {
@@ -209,7 +209,7 @@ void Quantile(RangeCall& call, RangeResult* result) {
   if (!FloatsOnly(call)) return;
   if (!(q >= 0 && q <= 1)) {
     call.evaluator->state().Warn(*call.call->args[0],
-                                 "quantile value should be between 0 and 1, got " + base::FormatDouble(q));
+                                 "quantile value should be between 0 and 1, got " + GeneralText(q));
   }
   call.scratch.assign(call.window.v.begin(), call.window.v.end());
   result->v = QuantileOf(q, call.scratch);
@@ -229,19 +229,20 @@ void MedianAbsoluteDeviation(RangeCall& call, RangeResult* result) {
   result->v = QuantileOf(0.5, values);
 }
 
-// What the labels of an absent series would be: those that its selector names with = and only once.
+// What the labels of an absent series would be: those that its selector names with =. What else it says of the same
+// label afterwards takes that back.
 Labels AbsentLabels(const Expr& argument) {
   const Expr& expr = StripParens(argument);
   const VectorSelector* selector = nullptr;
   if (expr.kind == NodeKind::kVectorSelector) selector = &As<VectorSelector>(expr);
   if (expr.kind == NodeKind::kMatrixSelector) selector = As<MatrixSelector>(expr).selector.get();
   if (selector == nullptr) return {};
-  std::map<std::string, int> uses;
-  for (const Matcher& matcher : selector->matchers) ++uses[matcher.name()];
+  std::set<std::string> named;
   tsdb::LabelsBuilder labels;
   for (const Matcher& matcher : selector->matchers) {
-    bool equal = matcher.type() == Matcher::Type::kEqual && uses[matcher.name()] == 1;
-    if (equal && matcher.name() != tsdb::kMetricName) labels.Set(matcher.name(), matcher.value());
+    if (matcher.name() == tsdb::kMetricName) continue;
+    bool names = matcher.type() == Matcher::Type::kEqual && named.insert(matcher.name()).second;
+    labels.Set(matcher.name(), names ? matcher.value() : "");
   }
   return labels.Build();
 }

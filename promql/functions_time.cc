@@ -1,6 +1,5 @@
 // The time, dates, timestamps of samples, and the bounds of the query.
-#include <chrono>
-#include <cmath>
+#include <cstdint>
 #include <limits>
 
 #include "promql/evaluator.h"
@@ -11,43 +10,60 @@ namespace {
 
 // A moment in UTC, broken down.
 struct Date {
-  std::chrono::year_month_day day;
-  int64_t days = 0;    // Since the epoch.
-  int64_t second = 0;  // Of the day.
+  int64_t year = 0;
+  unsigned month = 0;       // 1..12
+  unsigned day = 0;         // 1..31
+  uint64_t day_number = 0;  // From a Wednesday on.
+  int64_t second = 0;       // Of the day.
 };
 
-// False for what is not a moment between the years -32767 and 32767.
-bool BreakDown(double seconds, Date* date) {
-  if (!(std::fabs(seconds) < 9e11)) return false;
-  auto whole = static_cast<int64_t>(seconds);
-  int64_t days = whole / 86400;
-  int64_t second = whole % 86400;
-  if (second < 0) {
-    second += 86400;
-    --days;
-  }
-  date->days = days;
-  date->second = second;
-  date->day = std::chrono::year_month_day{std::chrono::sys_days{std::chrono::days{days}}};
-  return true;
+// Days are counted from the first of March of this year, so that all moments lie behind it and leap days end years.
+constexpr int64_t kFirstYear = -292'277'022'400;
+constexpr uint64_t kDaysOfEra = 146'097;  // 400 years.
+constexpr uint64_t kDayOfEpoch = kDaysOfEra * (-kFirstYear / 400) + 719'468;
+constexpr uint64_t kSecondsOfDay = 86'400;
+
+// Whole seconds as Prometheus' platforms convert them: what is no 64-bit integer, also NaN, is the least one.
+int64_t WholeSeconds(double seconds) {
+  bool fits = seconds >= -9223372036854775808.0 && seconds < 9223372036854775808.0;
+  return fits ? static_cast<int64_t>(seconds) : std::numeric_limits<int64_t>::min();
 }
 
-double Year(const Date& date) { return static_cast<int>(date.day.year()); }
-double Month(const Date& date) { return static_cast<unsigned>(date.day.month()); }
-double DayOfMonth(const Date& date) { return static_cast<unsigned>(date.day.day()); }
+Date BreakDown(double seconds) {
+  uint64_t since = static_cast<uint64_t>(WholeSeconds(seconds)) + kDayOfEpoch * kSecondsOfDay;
+  Date date;
+  date.second = static_cast<int64_t>(since % kSecondsOfDay);
+  date.day_number = since / kSecondsOfDay;
+  uint64_t of_era = date.day_number % kDaysOfEra;
+  uint64_t year_of_era = (of_era - of_era / 1460 + of_era / 36'524 - of_era / 146'096) / 365;
+  uint64_t of_year = of_era - (365 * year_of_era + year_of_era / 4 - year_of_era / 100);
+  uint64_t month = (5 * of_year + 2) / 153;  // From March on.
+  date.day = static_cast<unsigned>(of_year - (153 * month + 2) / 5 + 1);
+  date.month = static_cast<unsigned>(month < 10 ? month + 3 : month - 9);
+  auto era = static_cast<int64_t>(date.day_number / kDaysOfEra);
+  date.year = kFirstYear + era * 400 + static_cast<int64_t>(year_of_era) + (date.month <= 2 ? 1 : 0);
+  return date;
+}
+
+bool IsLeap(int64_t year) { return year % 4 == 0 && (year % 100 != 0 || year % 400 == 0); }
+
+unsigned LengthOfMonth(int64_t year, unsigned month) {
+  constexpr unsigned kLengths[] = {31, 28, 31, 30, 31, 30, 31, 31, 30, 31, 30, 31};
+  return kLengths[month - 1] + (month == 2 && IsLeap(year) ? 1 : 0);
+}
+
+double Year(const Date& date) { return static_cast<double>(date.year); }
+double Month(const Date& date) { return date.month; }
+double DayOfMonth(const Date& date) { return date.day; }
 double Hour(const Date& date) { return static_cast<double>(date.second / 3600); }
 double Minute(const Date& date) { return static_cast<double>(date.second / 60 % 60); }
-
-double DayOfWeek(const Date& date) { return std::chrono::weekday{std::chrono::sys_days{date.day}}.c_encoding(); }
+double DayOfWeek(const Date& date) { return static_cast<double>((date.day_number + 3) % 7); }
+double DaysInMonth(const Date& date) { return LengthOfMonth(date.year, date.month); }
 
 double DayOfYear(const Date& date) {
-  std::chrono::sys_days first{date.day.year() / std::chrono::January / 1};
-  return static_cast<double>(date.days - first.time_since_epoch().count() + 1);
-}
-
-double DaysInMonth(const Date& date) {
-  auto last = date.day.year() / date.day.month() / std::chrono::last;
-  return static_cast<unsigned>(last.day());
+  unsigned before = 0;
+  for (unsigned month = 1; month < date.month; ++month) before += LengthOfMonth(date.year, month);
+  return before + date.day;
 }
 
 base::Result<EvalMatrix> Time(Evaluator& evaluator, const Call&) {
@@ -63,10 +79,7 @@ base::Result<EvalMatrix> DatePart(Evaluator& evaluator, const Call& call) {
   auto result = call.args.empty() ? Time(evaluator, call) : evaluator.Eval(*call.args[0]);
   if (!result.ok()) return result;
   for (auto& series : *result) {
-    MapValues(series.values, [](double v, size_t) {
-      Date date;
-      return BreakDown(v, &date) ? Part(date) : std::numeric_limits<double>::quiet_NaN();
-    });
+    MapValues(series.values, [](double v, size_t) { return Part(BreakDown(v)); });
     series.DropHistograms();
     evaluator.DropName(series);
   }

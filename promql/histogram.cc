@@ -5,7 +5,7 @@
 #include <cmath>
 #include <limits>
 
-#include "base/metrics.h"
+#include "promql/number_text.h"
 
 namespace tidewright::promql {
 namespace {
@@ -358,13 +358,13 @@ bool SameHistogram(const Histogram& a, const Histogram& b) {
 }
 
 std::string ToText(const Histogram& h) {
-  std::string text = "{count:" + base::FormatDouble(h.count) + ", sum:" + base::FormatDouble(h.sum);
+  std::string text = "{count:" + GeneralText(h.count) + ", sum:" + GeneralText(h.sum);
   for (const HistogramBucket& bucket : BucketsOf(h)) {
     if (bucket.count == 0) continue;
     text += bucket.includes_lower ? ", [" : ", (";
-    text += base::FormatDouble(bucket.lower) + "," + base::FormatDouble(bucket.upper);
+    text += GeneralText(bucket.lower) + "," + GeneralText(bucket.upper);
     text += bucket.includes_upper ? "]:" : "):";
-    text += base::FormatDouble(bucket.count);
+    text += GeneralText(bucket.count);
   }
   return text + "}";
 }

@@ -8,13 +8,14 @@ namespace tidewright::promql {
 namespace {
 
 const Operand kNothing{Absent(), nullptr};
+const Operand kIncompatible{Absent(), nullptr, true};
 
 Operand Incompatible(Evaluator& evaluator, const Binary& node, const Operand& left, const Operand& right) {
   std::string op(OpText(node.op));
   auto type = [](const Operand& operand) { return operand.h != nullptr ? "histogram" : "float"; };
   evaluator.state().Info(node, "incompatible sample types encountered for binary operator \"" + op +
                                    "\": " + type(left) + " " + op + " " + type(right));
-  return kNothing;
+  return kIncompatible;
 }
 
 Operand AddOrSubtract(Evaluator& evaluator, const Binary& node, const Histogram& left, const Histogram& right) {
@@ -23,7 +24,7 @@ Operand AddOrSubtract(Evaluator& evaluator, const Binary& node, const Histogram&
   switch (sum.Add(right, subtract ? -1 : 1)) {
     case HistogramSum::Outcome::kIncompatible:
       evaluator.state().Warn(node, "vector contains a mix of histograms with exponential and custom buckets schemas");
-      return kNothing;
+      return kIncompatible;
     case HistogramSum::Outcome::kReconciled:
       evaluator.state().Info(node, std::string("mismatched custom buckets were reconciled during ") +
                                        (subtract ? "subtraction" : "addition"));

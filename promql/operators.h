@@ -37,10 +37,11 @@ inline bool IsTrim(Op op) { return op == Op::kTrimUpper || op == Op::kTrimLower;
 struct Operand {
   double v = 0;
   HistogramPtr h;
+  bool incompatible = false;  // No result, because the operands do not fit.
 };
 
 // Applies the operator of `node` to operands of which at least one is a histogram, or that are to be trimmed. Absent
-// and null when there is no result, because a comparison fails or, with an info, because the types do not fit. A
+// and null when there is no result, because a comparison fails or, with an annotation, because the types do not fit. A
 // comparison that holds gives its left operand, or with `bool` 1, else 0.
 Operand ComputeAny(Evaluator& evaluator, const Binary& node, const Operand& left, const Operand& right);
 

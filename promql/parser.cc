@@ -111,7 +111,14 @@ bool Parser::Grow(Expr& node) {
                                    " levels; record a part of it with a rule") != nullptr;
 }
 
+bool Parser::CheckLength() {
+  if (text_.size() <= kMaxQueryBytes) return true;
+  return Fail(0, "the query has " + std::to_string(text_.size()) + " bytes, more than " +
+                     std::to_string(kMaxQueryBytes) + "; record a part of it with a rule") != nullptr;
+}
+
 base::Result<ExprPtr> Parser::ParseQuery() {
+  if (!CheckLength()) return error_;
   if (Is(TokenKind::kEnd)) Fail(0, "no expression found in input");
   ExprPtr expr = failed() ? nullptr : Expression(1);
   if (expr != nullptr && !Is(TokenKind::kEnd)) Unexpected("", "an operator or the end of the expression");
@@ -120,6 +127,7 @@ base::Result<ExprPtr> Parser::ParseQuery() {
 }
 
 base::Result<Matchers> Parser::ParseBareSelector() {
+  if (!CheckLength()) return error_;
   ExprPtr expr;
   if (Is(TokenKind::kLeftBrace)) {
     expr = Selector("", current_.span.begin);

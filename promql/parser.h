@@ -19,6 +19,8 @@ struct ParserOptions {
 
 // An expression may nest this deep; chains of binary operators count one level per operator.
 inline constexpr int kMaxNesting = 1000;
+// And its text have so many bytes.
+inline constexpr size_t kMaxQueryBytes = 1 << 20;
 
 // Errors are kInvalidArgument: "line:column: parse error: what was found, what was expected".
 base::Result<ExprPtr> ParseExpression(std::string_view text, const ParserOptions& options = {});

@@ -10,6 +10,8 @@ namespace {
 
 // What one selector's matchers may add up to: a longer alternation belongs into a recorded label.
 constexpr size_t kMaxRegexBytes = 256 * 1024;
+// Each takes up to some MiB.
+constexpr int kMaxRegexes = 500;
 
 }  // namespace
 
@@ -123,13 +125,14 @@ bool Parser::AtTimestamp(TimeShift& shift, size_t begin) {
   if (!word && !Is(TokenKind::kNumber) && !Is(TokenKind::kDuration)) {
     return Unexpected("@", "a time in seconds since the epoch, start() or end()") != nullptr;
   }
-  double ms = sign * seconds * 1000;
-  // Not representable in ms: also NaN.
-  if (!(std::fabs(ms) < 9223372036854775808.0)) {
+  // Seconds that fit are accepted, as in Prometheus; what then does not fit in ms lies before all samples. Also NaN.
+  constexpr double kBound = 9223372036854775808.0;
+  if (!(std::fabs(seconds) < kBound)) {
     return Fail(begin, "the time of @ is out of bounds, expected seconds since the epoch") != nullptr;
   }
+  double ms = sign * seconds * 1000;
   shift.at = TimeShift::At::kTime;
-  shift.at_ms = static_cast<int64_t>(std::llround(ms));
+  shift.at_ms = std::fabs(ms) < kBound ? static_cast<int64_t>(std::llround(ms)) : std::numeric_limits<int64_t>::min();
   Advance();
   return !failed();
 }
@@ -144,7 +147,7 @@ ExprPtr Parser::ExtensionModifier(ExprPtr expr, Extension extension) {
     return Fail(begin, std::string("the modifier ") + name + " is experimental and not enabled");
   }
   if (selector == nullptr) return Fail(begin, std::string("the modifier ") + name + " may only follow a selector");
-  if (selector->extension != Extension::kNone) {
+  if (selector->extension != Extension::kNone && selector->extension != extension) {
     return Fail(begin, "a selector can be anchored or smoothed once, not both");
   }
   selector->extension = extension;
@@ -209,6 +212,10 @@ bool Parser::AddMatcher(VectorSelector& node, Matcher::Type type, std::string na
   if (regex && value.size() > kMaxRegexBytes) {
     return Fail(offset, "the regular expression for " + name + " has " + std::to_string(value.size()) +
                             " bytes, more than " + std::to_string(kMaxRegexBytes)) != nullptr;
+  }
+  if (regex && ++regexes_ > kMaxRegexes) {
+    return Fail(offset, "the query has more than " + std::to_string(kMaxRegexes) +
+                            " regular expressions; record a part of it with a rule") != nullptr;
   }
   auto matcher = Matcher::Create(type, std::move(name), std::move(value));
   if (!matcher.ok()) return Fail(offset, matcher.status().message()) != nullptr;

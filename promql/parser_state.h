@@ -35,6 +35,7 @@ class Parser {
   std::nullptr_t Unexpected(std::string_view place, std::string_view expected);
   bool Grow(Expr& node);  // Counts the height of a finished node; false when it is too high.
   bool Enter();           // One level of nesting deeper; false when too deep.
+  bool CheckLength();     // False when the text is too long.
   void Leave() { --depth_; }
 
   // --- Expressions: parser.cc.
@@ -92,6 +93,7 @@ class Parser {
   base::Status error_;
   int depth_ = 0;
   int duration_nodes_ = 0;
+  int regexes_ = 0;
 };
 
 // The precedence of a binary operator, from 1 (or) to 6 (^); 0 for none.

@@ -141,7 +141,8 @@ std::string IndentedArguments(const std::vector<const Expr*>& args, int level) {
 std::string Indented(const Expr& expr, int level) {
   std::string pad(static_cast<size_t>(level) * 2, ' ');
   std::string line = Print(expr);
-  if (pad.size() + line.size() <= kPrettyColumns) return pad + line;
+  // As in Prometheus, indentation does not count, and a subquery that fits is not indented.
+  if (line.size() <= kPrettyColumns) return expr.kind == NodeKind::kSubquery ? line : pad + line;
   switch (expr.kind) {
     case NodeKind::kBinary: {
       const auto& node = As<Binary>(expr);

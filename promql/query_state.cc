@@ -5,16 +5,17 @@
 
 #include "base/clock.h"
 #include "base/duration.h"
-#include "base/metrics.h"
 #include "promql/duration.h"
 #include "promql/functions.h"
 #include "promql/lexer.h"
+#include "promql/number_text.h"
 
 namespace tidewright::promql {
 namespace {
 
 constexpr int64_t kMin = std::numeric_limits<int64_t>::min();
 constexpr int64_t kMax = std::numeric_limits<int64_t>::max();
+constexpr size_t kBytesPerSample = 16;  // A time and a value.
 
 int64_t FloorToMultiple(int64_t value, int64_t step) {
   int64_t remainder = value % step;
@@ -61,6 +62,8 @@ QueryState::QueryState(std::string_view text, const EngineOptions& options, int6
 
 base::Status QueryState::Prepare(Expr& root) {
   TW_RETURN_IF_ERROR(Resolve(root));
+  int next = 0;
+  NumberNodes(root, &next);
   MarkInvariant(root);
   MarkDetectResets(root, false);
   return base::Status::Ok();
@@ -237,15 +240,28 @@ void QueryState::Report(QueryStatistics* statistics) const {
   statistics->peak_samples = peak_;
 }
 
+base::Status QueryState::TooManySamples() const {
+  return base::ResourceExhaustedError("the query needs more than " + std::to_string(options_.max_samples) +
+                                      " samples in memory; narrow its selectors, shorten its range or widen its step");
+}
+
 base::Status QueryState::AddSamples(size_t count) {
   samples_ += count;
   peak_ = std::max(peak_, samples_);
-  if (samples_ > options_.max_samples) {
-    return base::ResourceExhaustedError(
-        "the query needs more than " + std::to_string(options_.max_samples) +
-        " samples in memory; narrow its selectors, shorten its range or widen its step");
-  }
-  return CheckDeadline();
+  return samples_ > options_.max_samples ? TooManySamples() : CheckDeadline();
+}
+
+base::Status QueryState::EnterNode(size_t steps) {
+  scratch_ += steps;
+  return scratch_ > options_.max_samples ? TooManySamples() : CheckDeadline();
+}
+
+LabelsView QueryState::Own(Labels labels) {
+  size_t bytes = 0;
+  for (const auto& label : labels) bytes += label.name.size() + label.value.size();
+  samples_ += bytes / kBytesPerSample;
+  peak_ = std::max(peak_, samples_);
+  return LabelsView(owned_.emplace_back(std::move(labels)));
 }
 
 base::Status QueryState::CheckDeadline() const {
@@ -257,23 +273,36 @@ base::Status QueryState::CheckDeadline() const {
                                      " ms; narrow its selectors, shorten its range or widen its step");
 }
 
+// A scalar argument is looked at together with the others, when all have been evaluated.
+void QueryState::NumberNodes(Expr& expr, int* next) {
+  ForEachChild(expr, [&](Expr& child) { NumberNodes(child, next); });
+  expr.order = (*next)++;
+  if (expr.kind != NodeKind::kCall && expr.kind != NodeKind::kAggregate) return;
+  ForEachChild(expr, [&](Expr& child) {
+    if (child.type == ValueType::kScalar) child.order = expr.order;
+  });
+}
+
 // As in Prometheus, what a subquery gives has no place of its own.
-std::string QueryState::Position(const Expr& at) const {
-  size_t begin = at.kind == NodeKind::kSubquery ? 0 : at.span.begin;
-  return " (" + LineColumn(text_, begin) + ")";
+QueryState::Place QueryState::PlaceOf(const Expr& at) {
+  return {at.order, at.kind == NodeKind::kSubquery ? 0 : at.span.begin};
 }
 
-void QueryState::Warn(const Expr& at, const std::string& message) {
-  warnings_.insert("PromQL warning: " + message + Position(at));
+std::string QueryState::Position(const Place& place) const { return " (" + LineColumn(text_, place.offset) + ")"; }
+
+void QueryState::Annotate(const Expr& at, const std::string& message, Annotations& annotations) {
+  auto [entry, added] = annotations.try_emplace(message, PlaceOf(at));
+  if (!added && entry->second.order < at.order) entry->second = PlaceOf(at);
 }
 
-void QueryState::Info(const Expr& at, const std::string& message) {
-  infos_.insert("PromQL info: " + message + Position(at));
-}
+void QueryState::Warn(const Expr& at, const std::string& message) { Annotate(at, message, warnings_); }
+
+void QueryState::Info(const Expr& at, const std::string& message) { Annotate(at, message, infos_); }
 
 void QueryState::InfoFixed(const Expr& at, const std::string& message, const MonotonicityFix& fix, int64_t t) {
-  auto [entry, added] = fixed_.try_emplace({message, Position(at)}, FixedBuckets{fix, 0, t, t});
+  auto [entry, added] = fixed_.try_emplace(message, FixedBuckets{fix, PlaceOf(at), 0, t, t});
   FixedBuckets& fixed = entry->second;
+  if (fixed.place.order < at.order) fixed.place = PlaceOf(at);
   ++fixed.samples;
   fixed.fix.lowest = std::min(fixed.fix.lowest, fix.lowest);
   fixed.fix.highest = std::max(fixed.fix.highest, fix.highest);
@@ -282,15 +311,24 @@ void QueryState::InfoFixed(const Expr& at, const std::string& message, const Mon
   fixed.last_ms = std::max(fixed.last_ms, t);
 }
 
-std::set<std::string> QueryState::infos() const {
-  std::set<std::string> infos = infos_;
-  for (const auto& [place, fixed] : fixed_) {
-    infos.insert("PromQL info: " + place.first + ", from buckets " + base::FormatDouble(fixed.fix.lowest) + " to " +
-                 base::FormatDouble(fixed.fix.highest) + ", with a max diff of " +
-                 base::FormatDouble(fixed.fix.difference) + ", over " + std::to_string(fixed.samples) +
-                 " samples from " + TimeText(fixed.first_ms) + " to " + TimeText(fixed.last_ms) + place.second);
+std::vector<std::string> QueryState::warnings() const {
+  std::vector<std::string> texts;
+  for (const auto& [message, place] : warnings_) texts.push_back("PromQL warning: " + message + Position(place));
+  std::sort(texts.begin(), texts.end());
+  return texts;
+}
+
+std::vector<std::string> QueryState::infos() const {
+  std::vector<std::string> texts;
+  for (const auto& [message, place] : infos_) texts.push_back("PromQL info: " + message + Position(place));
+  for (const auto& [message, fixed] : fixed_) {
+    texts.push_back("PromQL info: " + message + ", from buckets " + GeneralText(fixed.fix.lowest) + " to " +
+                    GeneralText(fixed.fix.highest) + ", with a max diff of " + GeneralText(fixed.fix.difference, 2) +
+                    ", over " + std::to_string(fixed.samples) + " samples from " + TimeText(fixed.first_ms) + " to " +
+                    TimeText(fixed.last_ms) + Position(fixed.place));
   }
-  return infos;
+  std::sort(texts.begin(), texts.end());
+  return texts;
 }
 
 }  // namespace tidewright::promql

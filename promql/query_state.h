@@ -6,7 +6,6 @@
 #include <deque>
 #include <map>
 #include <memory>
-#include <set>
 #include <string>
 #include <string_view>
 #include <vector>
@@ -57,20 +56,26 @@ class QueryState {
   base::Result<SeriesList> SelectMore(const Matchers& matchers);
   PlanMemory& memory() { return memory_; }
 
-  // Keeps labels until the query ends.
-  LabelsView Own(Labels labels) { return LabelsView(owned_.emplace_back(std::move(labels))); }
+  // Keeps labels until the query ends. Their texts count as samples held; the next AddSamples() may fail for them.
+  LabelsView Own(Labels labels);
 
   // Counts points that a query holds; kResourceExhausted at the limit, kDeadlineExceeded after the timeout.
   base::Status AddSamples(size_t count);
   void ReleaseSamples(size_t count) { samples_ -= count < samples_ ? count : samples_; }
+  // Counts the working space of a node that is being evaluated, in columns over its steps: nested nodes hold theirs at
+  // the same time. kResourceExhausted when all of it is more than the samples that a query may hold.
+  base::Status EnterNode(size_t steps);
+  void LeaveNode(size_t steps) { scratch_ -= steps; }
   // Counts samples read, for the statistics.
   void CountRead(size_t count) { read_ += count; }
   // Cheap enough for every few hundred points; also kCancelled. Looks at the clock every few calls.
   base::Status CheckDeadline() const;
 
+  // Annotations point at an expression. The same message at several places is one, as in Prometheus: the place is that
+  // of the node that would be evaluated last, one operand after the other and arguments before what they are for.
   void Warn(const Expr& at, const std::string& message);
   void Info(const Expr& at, const std::string& message);
-  // An info about buckets that had to be fixed at time t; the same at several times is one.
+  // An info about buckets that had to be fixed at time t; the same at several times is one, too.
   void InfoFixed(const Expr& at, const std::string& message, const MonotonicityFix& fix, int64_t t);
 
   const EngineOptions& options() const { return options_; }
@@ -78,8 +83,8 @@ class QueryState {
   int64_t start_ms() const { return start_ms_; }
   int64_t end_ms() const { return end_ms_; }
   int64_t step_ms() const { return step_ms_; }
-  const std::set<std::string>& warnings() const { return warnings_; }
-  std::set<std::string> infos() const;
+  std::vector<std::string> warnings() const;
+  std::vector<std::string> infos() const;
   // Series, samples and peak.
   void Report(QueryStatistics* statistics) const;
 
@@ -93,13 +98,24 @@ class QueryState {
     VectorSelector* selector;
     TimeRange times;
   };
+  // Where a message points to.
+  struct Place {
+    int order = 0;
+    size_t offset = 0;
+  };
+  using Annotations = std::map<std::string, Place>;
   // What was fixed at several times.
   struct FixedBuckets {
     MonotonicityFix fix;
+    Place place;
     int64_t samples = 0;
     int64_t first_ms = 0, last_ms = 0;
   };
-  std::string Position(const Expr& at) const;
+  base::Status TooManySamples() const;
+  std::string Position(const Place& place) const;
+  static Place PlaceOf(const Expr& at);
+  static void Annotate(const Expr& at, const std::string& message, Annotations& annotations);
+  static void NumberNodes(Expr& expr, int* next);
   base::Status Resolve(Expr& expr);
   base::Status ResolveShift(TimeShift& shift);
   base::Status ResolveInto(const std::unique_ptr<DurationExpr>& expr, bool positive, int64_t* ms);
@@ -118,6 +134,7 @@ class QueryState {
   mutable unsigned checks_ = 0;
   size_t samples_ = 0;
   size_t peak_ = 0;
+  size_t scratch_ = 0;
   size_t read_ = 0;
   TimeRange times_;         // Of the querier.
   bool uses_info_ = false;  // info() looks up series of its own.
@@ -126,8 +143,8 @@ class QueryState {
   size_t selected_ = 0;  // Series.
   std::vector<tsdb::SeriesSetPtr> more_;
   std::deque<Labels> owned_;
-  std::set<std::string> warnings_, infos_;
-  std::map<std::pair<std::string, std::string>, FixedBuckets> fixed_;  // By message and position.
+  Annotations warnings_, infos_;
+  std::map<std::string, FixedBuckets> fixed_;  // By message.
 };
 
 // Additions that stop at the ends of int64_t: queries may name any time.

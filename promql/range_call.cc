@@ -22,6 +22,8 @@ base::Result<EvalMatrix> EvalSubquery(Evaluator& evaluator, const Subquery& node
                                         " samples of a query; shorten its range or widen its step");
   }
   Steps steps{times.first, times.step, static_cast<size_t>(count)};
+  TW_RETURN_IF_ERROR(state.AddSamples(steps.count));  // Its times; given back with its values.
+  step_times->reserve(steps.count);
   for (size_t i = 0; i < steps.count; ++i) step_times->push_back(steps.At(i));
   Evaluator inner(state, steps);
   return inner.Eval(*node.expr);

@@ -36,7 +36,10 @@ class RangeInput {
   SampleSpan Window(size_t step) const;
   // The most samples that a window holds.
   size_t Widest() const;
-  void ReleaseTo(Evaluator& evaluator) const { evaluator.Release(matrix_); }
+  void ReleaseTo(Evaluator& evaluator) const {
+    evaluator.Release(matrix_);
+    evaluator.state().ReleaseSamples(times_.size());
+  }
 
  private:
   RangeInput() = default;

@@ -125,10 +125,30 @@ Json AggregateNode(const Aggregate& aggregate) {
           {"grouping", aggregate.grouping},  {"without", aggregate.without}};
 }
 
+const char* TypeWord(ValueType type) {
+  switch (type) {
+    case ValueType::kScalar: return "scalar";
+    case ValueType::kVector: return "vector";
+    case ValueType::kMatrix: return "matrix";
+    case ValueType::kString: return "string";
+    case ValueType::kNone: break;
+  }
+  return "none";
+}
+
+Json FunctionNode(const FunctionDef& function) {
+  Json types = Json::array();
+  for (ValueType type : function.args) types.push_back(TypeWord(type));
+  return {{"name", function.name},
+          {"argTypes", types},
+          {"returnType", TypeWord(function.returns)},
+          {"variadic", function.optional}};
+}
+
 Json CallNode(const Call& call) {
   Json args = Json::array();
   for (const auto& arg : call.args) args.push_back(ToJson(*arg));
-  return {{"type", "call"}, {"func", call.function->name}, {"args", args}};
+  return {{"type", "call"}, {"func", FunctionNode(*call.function)}, {"args", args}};
 }
 
 Json BinaryNode(const Binary& binary) {

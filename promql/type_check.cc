@@ -128,8 +128,8 @@ base::Status TypeChecker::CheckMatching(const Binary& node, bool both_vectors) c
 
 base::Status TypeChecker::CheckArgumentCount(const Call& node) const {
   const FunctionDef& function = *node.function;
-  size_t most = function.args.size();
-  size_t least = function.optional == kUnlimited ? most - 1 : most - static_cast<size_t>(function.optional);
+  size_t least = function.args.size() - (function.optional == 0 ? 0 : 1);
+  size_t most = least + static_cast<size_t>(std::max(function.optional, 0));
   size_t got = node.args.size();
   bool too_many = function.optional != kUnlimited && got > most;
   if (got >= least && !too_many) return base::Status::Ok();

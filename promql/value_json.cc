@@ -204,8 +204,9 @@ void AppendJson(const QueryStatistics& statistics, std::string* out) {
   append(",\"queryPreparationTime\":", seconds(statistics.prepare_nanos));
   append(",\"innerEvalTime\":", seconds(statistics.eval_nanos));
   append(",\"execQueueTime\":", seconds(statistics.queue_nanos));
-  append(",\"execTotalTime\":", evaluation);
+  append(",\"execTotalTime\":", seconds(statistics.queue_nanos) + evaluation);
   append("},\"samples\":{\"totalQueryableSamples\":", static_cast<double>(statistics.samples));
+  append(",\"samplesRead\":", static_cast<double>(statistics.samples));
   append(",\"peakSamples\":", static_cast<double>(statistics.peak_samples));
   *out += "}}";
 }

@@ -93,7 +93,7 @@ class VectorOperation {
   // Which series of the one side has the value at each step; kNone: none.
   base::Status FindPartners(const std::vector<size_t>& one, std::vector<size_t>* partners);
   base::Status CombineWith(const EvalSeries* many, const std::vector<size_t>& partners, std::vector<uint8_t>& taken);
-  void CombineAt(const EvalSeries& many, const EvalSeries& one, size_t i, EvalSeries& output);
+  bool CombineAt(const EvalSeries& many, const EvalSeries& one, size_t i, EvalSeries& output);
   EvalSeries OutputSeries(const EvalSeries* many, const EvalSeries* one) const;
   base::Status OneSideAmbiguous(const EvalSeries& a, const EvalSeries& b) const;
 
@@ -164,31 +164,38 @@ base::Status VectorOperation::CombineWith(const EvalSeries* many, const std::vec
     if (many != nullptr ? !many->PresentAt(i) || (partner == kNone && !fill_one_) : partner == kNone) continue;
     if (output == kNone || partner != last) {
       auto [entry, added] = outputs.emplace(partner, result_.size());
-      if (added) result_.push_back(OutputSeries(many, partner == kNone ? nullptr : &one_[partner]));
+      if (added) {
+        TW_RETURN_IF_ERROR(evaluator_.state().AddSamples(steps_));
+        result_.push_back(OutputSeries(many, partner == kNone ? nullptr : &one_[partner]));
+      }
       output = entry->second;
       last = partner;
     }
     const EvalSeries& left = many != nullptr ? *many : *fill_many_;
     const EvalSeries& right = partner != kNone ? one_[partner] : *fill_one_;
-    if (one_to_one && taken[i]++ != 0) {
+    // Operands that do not fit are no match.
+    if (CombineAt(left, right, i, result_[output]) && one_to_one && taken[i]++ != 0) {
       return base::InvalidArgumentError(
           LineColumn(evaluator_.state().text(), node_.op_span.begin) +
           ": multiple matches for labels: many-to-one matching must be explicit (group_left/group_right)");
     }
-    CombineAt(left, right, i, result_[output]);
   }
-  for (const auto& [partner, at] : outputs) TW_RETURN_IF_ERROR(evaluator_.Hold(result_[at]));
+  for (const auto& [partner, at] : outputs) {
+    evaluator_.state().ReleaseSamples(steps_);  // Counted again, with its histograms.
+    TW_RETURN_IF_ERROR(evaluator_.Hold(result_[at]));
+  }
   return base::Status::Ok();
 }
 
-void VectorOperation::CombineAt(const EvalSeries& many, const EvalSeries& one, size_t i, EvalSeries& output) {
+// False when the operands do not fit.
+bool VectorOperation::CombineAt(const EvalSeries& many, const EvalSeries& one, size_t i, EvalSeries& output) {
   const EvalSeries& left = swapped_ ? one : many;
   const EvalSeries& right = swapped_ ? many : one;
   bool floats = left.HistogramAt(i) == nullptr && right.HistogramAt(i) == nullptr && !IsTrim(node_.op);
   if (floats) {
     double value = Compute(node_.op, left.values[i], right.values[i]);
     output.values[i] = !filter_ ? value : value == 0 ? Absent() : left.values[i];
-    return;
+    return true;
   }
   auto operand = [&](const EvalSeries& series) {
     return Operand{series.values[i], series.HistogramAt(i) != nullptr ? series.histograms[i] : nullptr};
@@ -196,6 +203,7 @@ void VectorOperation::CombineAt(const EvalSeries& many, const EvalSeries& one, s
   Operand result = ComputeAny(evaluator_, node_, operand(left), operand(right));
   output.values[i] = result.v;
   if (result.h != nullptr) output.SetHistogram(i, std::move(result.h));
+  return !result.incompatible;
 }
 
 EvalSeries VectorOperation::OutputSeries(const EvalSeries* many, const EvalSeries* one) const {
@@ -242,9 +250,6 @@ base::Status VectorOperation::OneSideAmbiguous(const EvalSeries& a, const EvalSe
 
 base::Result<EvalMatrix> EvalVectorBinary(Evaluator& evaluator, const Binary& node) {
   TW_ASSIGN_OR_RETURN(EvalMatrix left, evaluator.Eval(*node.left));
-  // Neither `and` nor arithmetic can produce anything from nothing: spare the other side.
-  bool needs_right = node.op == Op::kOr || node.matching.fill_left || node.matching.fill_right || !left.empty();
-  if (!needs_right) return EvalMatrix{};
   TW_ASSIGN_OR_RETURN(EvalMatrix right, evaluator.Eval(*node.right));
   if (IsSetOp(node.op)) return SetOperation(evaluator, node, std::move(left), std::move(right));
   auto result = VectorOperation(evaluator, node, left, right).Run();

@@ -76,8 +76,9 @@ void Group::EvaluateRule(size_t index, int64_t t) {
   status.alerts = rule.Alerts();
 }
 
-bool Group::Append(tsdb::Appender& appender, const Labels& labels, int64_t t, double value) {
-  auto ref = appender.Append(0, labels, t, value);
+bool Group::Append(tsdb::Appender& appender, int64_t t, const RuleSample& sample) {
+  auto ref = sample.histogram == nullptr ? appender.Append(0, sample.labels, t, sample.value)
+                                         : appender.AppendFloatHistogram(0, sample.labels, t, *sample.histogram);
   if (ref.ok()) return true;
   instruments_.rejected.Add();
   base::Log(base::LogLevel::kDebug, "rules", "sample rejected",
@@ -90,10 +91,10 @@ base::Status Group::Store(Rule& rule, const std::vector<RuleSample>& samples, in
   auto appender = storage_.NewAppender();
   std::set<Labels> written;
   for (const RuleSample& sample : samples) {
-    if (Append(*appender, sample.labels, at, sample.value)) written.insert(sample.labels);
+    if (Append(*appender, at, sample)) written.insert(sample.labels);
   }
   for (const Labels& labels : rule.series()) {
-    if (written.count(labels) == 0) Append(*appender, labels, at, tsdb::StaleNan());
+    if (written.count(labels) == 0) Append(*appender, at, {labels, tsdb::StaleNan()});
   }
   TW_RETURN_IF_ERROR(appender->Commit());
   rule.series() = std::move(written);
@@ -103,7 +104,7 @@ base::Status Group::Store(Rule& rule, const std::vector<RuleSample>& samples, in
 base::Status Group::MarkStale(const std::vector<Labels>& series, int64_t t) {
   if (series.empty()) return base::Status::Ok();
   auto appender = storage_.NewAppender();
-  for (const Labels& labels : series) Append(*appender, labels, t - QueryOffsetMs(), tsdb::StaleNan());
+  for (const Labels& labels : series) Append(*appender, t - QueryOffsetMs(), {labels, tsdb::StaleNan()});
   return appender->Commit();
 }
 

@@ -52,7 +52,7 @@ class Group {
   void EvaluateRule(size_t index, int64_t t);
   base::Status Store(Rule& rule, const std::vector<RuleSample>& samples, int64_t t);
   base::Status MarkStale(const std::vector<tsdb::Labels>& series, int64_t t);
-  bool Append(tsdb::Appender& appender, const tsdb::Labels& labels, int64_t t, double value);
+  bool Append(tsdb::Appender& appender, int64_t t, const RuleSample& sample);
   int64_t QueryOffsetMs() const { return spec_.query_offset_ms.value_or(options_.default_query_offset_ms); }
 
   const GroupSpec spec_;

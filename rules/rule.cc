@@ -59,15 +59,10 @@ base::Result<std::vector<RuleSample>> RecordingRule::Evaluate(promql::QueryEngin
   std::vector<RuleSample> samples;
   std::set<Labels> seen;
   for (const promql::VectorSample& sample : vector) {
-    if (sample.histogram != nullptr) {
-      return base::FailedPreconditionError(
-          "the expression gives native histograms, which cannot be recorded; take a "
-          "number from them, for instance with histogram_quantile()");
-    }
     LabelsBuilder builder(sample.labels);
     builder.Set(tsdb::kMetricName, spec().name);
     Override(&builder, spec().labels);
-    samples.push_back({builder.Build(), sample.point.v});
+    samples.push_back({builder.Build(), sample.point.v, sample.histogram});
     if (!seen.insert(samples.back().labels).second) return RepeatedLabels(samples.back().labels);
   }
   TW_RETURN_IF_ERROR(CheckLimit(limit, samples.size(), "series"));
@@ -87,7 +82,7 @@ base::Result<std::map<Labels, Alert>> AlertingRule::Query(promql::QueryEngine& e
     alert.labels = builder.Build();
     alert.annotations = spec().annotations;
     alert.state = AlertState::kPending;
-    alert.value = sample.point.v;
+    alert.value = sample.histogram == nullptr ? sample.point.v : 0;  // What Prometheus shows of a histogram.
     alert.active_at_ms = t;
     Labels labels = alert.labels;
     if (!found.emplace(labels, std::move(alert)).second) return RepeatedLabels(labels);

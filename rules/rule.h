@@ -20,6 +20,7 @@ namespace tidewright::rules {
 struct RuleSample {
   tsdb::Labels labels;
   double value = 0;
+  promql::HistogramPtr histogram = nullptr;  // Instead of the value; null: there is none.
 };
 
 // Not thread-safe.

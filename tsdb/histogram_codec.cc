@@ -7,14 +7,12 @@ namespace tidewright::tsdb {
 
 namespace {
 
-// Times are written alike in both encodings: the time, then its difference, then how that changes.
+// Times are written alike in both encodings: the time, then how the difference to the time before changes, from 0.
 void WriteTime(uint32_t sample, int64_t t, uint64_t* last, uint64_t* last_delta, BitWriter* out) {
   uint64_t delta = static_cast<uint64_t>(t) - *last;
   if (sample == 0) {
     out->VarbitInt(t);
     delta = 0;
-  } else if (sample == 1) {
-    out->VarbitUint(delta);
   } else {
     out->VarbitInt(static_cast<int64_t>(delta - *last_delta));
   }
@@ -27,7 +25,7 @@ void ReadTime(uint32_t sample, uint64_t* t, uint64_t* delta, BitReader* in) {
     *t = static_cast<uint64_t>(in->VarbitInt());
     return;
   }
-  *delta = sample == 1 ? in->VarbitUint() : *delta + static_cast<uint64_t>(in->VarbitInt());
+  *delta += static_cast<uint64_t>(in->VarbitInt());
   *t += *delta;
 }
 

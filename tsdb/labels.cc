@@ -182,6 +182,10 @@ struct Matcher::Pattern {
 
 namespace {
 
+// The memory of a compiled expression.
+constexpr int64_t kRegexBytes = 1 << 20;
+constexpr int64_t kRegexBytesPerChar = 64;
+
 constexpr std::string_view kMetaCharacters = "\\.+*?()|[]{}^$";
 
 bool IsMeta(char c) { return kMetaCharacters.find(c) != std::string_view::npos; }
@@ -239,6 +243,9 @@ base::Result<Matcher> Matcher::Create(Type type, std::string name, std::string v
   re2::RE2::Options options;
   options.set_log_errors(false);
   options.set_dot_nl(true);
+  // Repetition makes short expressions large. What is written out may take more, up to RE2's own limit.
+  int64_t most = kRegexBytes + kRegexBytesPerChar * static_cast<int64_t>(matcher.value_.size());
+  options.set_max_mem(std::min(options.max_mem(), most));
   auto regex = std::make_unique<re2::RE2>(matcher.value_, options);
   if (!regex->ok()) {
     return base::InvalidArgumentError("matcher " + matcher.ToString() +

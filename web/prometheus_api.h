@@ -1,6 +1,7 @@
 // The Prometheus HTTP API, as far as queries go: what Grafana, promtool and `curl` ask.
 #pragma once
 
+#include <atomic>
 #include <string>
 
 #include "base/clock.h"
@@ -10,8 +11,9 @@
 
 namespace tidewright::web {
 
-// Answers /api/v1/{query,query_range,series,labels,label/<name>/values,format_query}. Stateless; thread-safe. Borrows
-// its arguments. Formats: Prometheus "HTTP API" documentation.
+// Answers /api/v1/{query,query_range,series,labels,label/<name>/values,format_query,parse_query}. A query ends early
+// when its client goes away. Stateless; thread-safe. Borrows its arguments. Formats: Prometheus "HTTP API"
+// documentation.
 class PrometheusApi {
  public:
   PrometheusApi(promql::QueryEngine& engine, base::Clock& clock) : engine_(engine), clock_(clock) {}
@@ -21,9 +23,11 @@ class PrometheusApi {
   http::Response Handle(const http::ServerRequest& request);
 
  private:
-  http::Response Query(const http::QueryParams& params, const promql::QueryOrigin& origin);
-  http::Response QueryRange(const http::QueryParams& params, const promql::QueryOrigin& origin);
-  http::Response Answer(const http::QueryParams& params, promql::QueryRequest request);
+  http::Response Query(const http::QueryParams& params, const promql::QueryOrigin& origin,
+                       const std::atomic<bool>* client_gone);
+  http::Response QueryRange(const http::QueryParams& params, const promql::QueryOrigin& origin,
+                            const std::atomic<bool>* client_gone);
+  static http::Response FormatQuery(const http::QueryParams& params);
   http::Response Series(const http::QueryParams& params);
   http::Response Labels(const http::QueryParams& params);
   http::Response LabelValues(const std::string& name, const http::QueryParams& params);

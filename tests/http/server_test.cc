@@ -67,6 +67,7 @@ class ServerTest : public testing::Test {
   std::shared_ptr<ResponseStream> stream_ GUARDED_BY(mu_);
   std::shared_ptr<Responder> responder_ GUARDED_BY(mu_);
   std::atomic<int> calls_ = 0;
+  std::atomic<int> gone_ = 0;
   std::atomic<bool> release_ = false;
   std::unique_ptr<Server> server_;
   uint16_t port_ = 0;
@@ -246,6 +247,32 @@ TEST_F(ServerTest, IdleWatcherThatLeavesIsNoticed) {
   }
   EXPECT_TRUE(Eventually([&] { return Stream()->closed(); }));
   EXPECT_FALSE(Stream()->Write("x"));
+}
+
+TEST_F(ServerTest, HandlersLearnThatTheClientLeft) {
+  Serve([this](const ServerRequest& request, std::shared_ptr<Responder> responder) {
+    ++calls_;
+    Eventually([&] { return request.client_gone->load() || release_.load(); });
+    if (request.client_gone->load()) ++gone_;
+    responder->Reply({200, {}, "late"});
+  });
+  { RawSocket::Connect(port_).Send("GET / HTTP/1.1\r\nHost: h\r\n\r\n"); }
+  EXPECT_TRUE(Eventually([&] { return gone_.load() == 1; }));
+
+  // One that only ended its half of the connection counts as gone, too, but still gets its answer.
+  RawSocket half = RawSocket::Connect(port_);
+  half.Send("GET / HTTP/1.1\r\nHost: h\r\n\r\n");
+  half.CloseWrite();
+  EXPECT_TRUE(half.ReadToEnd().ends_with("late"));
+  EXPECT_EQ(gone_.load(), 2);
+
+  // One that waits, or has sent its next request, is there.
+  release_ = true;
+  RawSocket patient = RawSocket::Connect(port_);
+  patient.Send("GET / HTTP/1.1\r\nHost: h\r\n\r\nGET / HTTP/1.1\r\nHost: h\r\nConnection: close\r\n\r\n");
+  EXPECT_TRUE(patient.ReadToEnd().ends_with("late"));
+  EXPECT_EQ(calls_.load(), 4);
+  EXPECT_EQ(gone_.load(), 2);
 }
 
 TEST_F(ServerTest, SlowWatcherIsDropped) {

@@ -399,6 +399,19 @@ const Hostile kHostile[] = {
     {"cross_join", Repeat("requests_total * on () group_left () ", 3) + "requests_total"},
     {"huge_range_function", "quantile_over_time(0.5, vector(1)[100d:1s])"},
     {"endless_string", "\"" + std::string(1'000'000, 'x')},
+    {"too_long", "up or " + std::string(2'000'000, ' ') + "up"},
+    {"wide_regex", "{a=~\"" + Repeat("\\\\pL{1000}", 1) + "\"}"},
+    {"many_regexes", "up{" + Repeat("a=~\"[ab]{900}x\",", 10'000) + "}"},
+    {"doubling_labels",
+     Repeat("label_replace(", 60) + "replicas" + Repeat(", \"app\", \"$1$1\", \"app\", \"(.*)\")", 60)},
+    {"joining_labels",
+     Repeat("label_join(", 20) + "replicas" + Repeat(", \"app\", \"\", \"app\", \"app\", \"app\")", 20)},
+    {"long_labels", "label_replace({__name__=~\".+\"}, \"b\", \"" + std::string(900'000, 'x') + "\", \"\", \"\")"},
+    {"scalars_side_by_side",
+     "sum_over_time((" + Repeat("1 + (", 200) + "time()" + Repeat(")", 200) + ")[1000000s:1s])"},
+    {"subqueries_inside_subqueries", Repeat("max_over_time(", 100) + "vector(1)" + Repeat("[90000s:1s])", 100)},
+    {"values_of_all_times", "count_values(\"v\", vector(time()))"},
+    {"labels_of_all_times", "vector(1) * on () group_left (v) count_values(\"v\", vector(time()))"},
 };
 INSTANTIATE_TEST_SUITE_P(Rows, HostileQuery, testing::ValuesIn(kHostile), NameOf<Hostile>);
 

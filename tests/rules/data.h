@@ -14,6 +14,7 @@
 #include "base/json.h"
 #include "base/metrics.h"
 #include "promql/engine.h"
+#include "promql/histogram.h"
 #include "tsdb/db.h"
 
 namespace tidewright::rules::testing {
@@ -32,6 +33,12 @@ inline base::Json LoadCases(const std::string& file) {
   return json.ok() ? (*json)["cases"] : base::Json();
 }
 
+// A native histogram with its counter reset hint.
+inline std::string HistogramText(const promql::Histogram& h) {
+  static constexpr const char* kHints[] = {"", " reset", " not reset", " gauge"};
+  return promql::ToText(h) + kHints[static_cast<int>(h.hint)];
+}
+
 // A store in memory with the engine over it.
 struct Store {
   base::FakeClock clock{0};
@@ -45,7 +52,7 @@ struct Store {
     ASSERT_TRUE(appender->Commit().ok());
   }
 
-  // Every series as text, with samples "t=value" in seconds; staleness markers are "t=stale".
+  // Every series as text, with samples "t=value" in seconds; staleness markers of floats are "t=stale".
   std::map<std::string, std::vector<std::string>> Contents() const {
     std::map<std::string, std::vector<std::string>> all;
     auto querier = *db->NewQuerier(INT64_MIN, INT64_MAX);
@@ -54,6 +61,7 @@ struct Store {
       auto it = series->Iterator();
       while (it->Next()) {
         std::string value = tsdb::IsStaleNan(it->At().v) ? "stale" : base::FormatDouble(it->At().v);
+        if (it->type() != tsdb::ValueType::kFloat) value = HistogramText(*it->AtHistogram());
         all[series->labels().ToString()].push_back(base::FormatDouble(static_cast<double>(it->At().t) / 1000) + "=" +
                                                    value);
       }

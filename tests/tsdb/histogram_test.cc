@@ -163,6 +163,17 @@ TEST(ChunkEncoderTest, ACounterResetBehindAFullChunkIsMarked) {
   EXPECT_EQ(static_cast<uint8_t>(chunks[1].bytes[2]), 0x80);
 }
 
+// Prometheus reads the difference between the first two times as a signed number: 219800 ms takes 25 bits, not 18.
+TEST(ChunkEncoderTest, DifferencesOfTimesAreSigned) {
+  ChunkEncoder encoder;
+  encoder.Append(0, Histogram());
+  encoder.Append(219'800, Histogram());
+  const std::vector<EncodedChunk> chunks = encoder.Take();
+  ASSERT_EQ(chunks.size(), 1u);
+  const std::string wanted = {0, 2, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0x03, char(0xf0), 0x0d, 0x6a, 0x60, 0};
+  EXPECT_EQ(chunks[0].bytes, wanted);
+}
+
 // Random histograms read back as what was appended, but for empty buckets that recoding put in.
 TEST(ChunkEncoderTest, WhatIsReadIsWhatWasAppended) {
   uint64_t random = 1;

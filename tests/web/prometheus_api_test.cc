@@ -81,6 +81,52 @@ TEST_F(PrometheusApiTest, SeriesAndLabels) {
   EXPECT_EQ(Data(Get("/api/v1/label/pod/values", {{"match[]", "odd"}})), base::Json::parse("[]"));
 }
 
+TEST_F(PrometheusApiTest, FormatsAndParses) {
+  EXPECT_EQ(Data(Get("/api/v1/format_query", {{"query", "sum(up)by(job)"}})), "sum by (job) (up)");
+  base::Json tree = Data(Get("/api/v1/parse_query", {{"query", "rate(up[5m])"}}));
+  EXPECT_EQ(tree["func"],
+            base::Json::parse(R"({"name":"rate","argTypes":["matrix"],"returnType":"vector","variadic":0})"));
+  EXPECT_EQ(tree["args"][0]["range"], 300'000);
+}
+
+TEST_F(PrometheusApiTest, StatisticsOnlyOnDemand) {
+  EXPECT_FALSE(Data(Get("/api/v1/query", {{"query", "requests_total"}})).contains("stats"));
+  base::Json stats = Data(Get("/api/v1/query", {{"query", "rate(requests_total[10s])"}, {"stats", "all"}}))["stats"];
+  EXPECT_EQ(stats["samples"]["samplesRead"], 20);
+  EXPECT_GT(stats["timings"]["execTotalTime"], 0.0);
+}
+
+TEST_F(PrometheusApiTest, LimitCutsAndSaysSo) {
+  http::Response response = Get("/api/v1/query", {{"query", "requests_total"}, {"limit", "1"}});
+  EXPECT_EQ(Data(response)["result"].size(), 1u);
+  EXPECT_EQ(base::Json::parse(response.body)["warnings"], base::Json::parse(R"(["results truncated due to limit"])"));
+}
+
+TEST_F(PrometheusApiTest, ShowsTenAnnotationsOfAKind) {
+  std::string query = "quantile(2, requests_total)";
+  for (int i = 3; i < 15; ++i) query += " or quantile(" + std::to_string(i) + ", requests_total)";
+  base::Json warnings = base::Json::parse(Get("/api/v1/query", {{"query", query}}).body)["warnings"];
+  ASSERT_EQ(warnings.size(), 11u);
+  EXPECT_EQ(warnings[10], "3 more warning annotations omitted");
+}
+
+TEST_F(PrometheusApiTest, ARequestMayNarrowTheTimeoutAndTheLookback) {
+  EXPECT_EQ(Data(Get("/api/v1/query", {{"query", "odd"}, {"time", "90"}, {"lookback_delta", "10s"}}))["result"].size(),
+            0u);
+  EXPECT_EQ(Get("/api/v1/query", {{"query", "odd"}, {"timeout", "x"}}).status, 400);
+}
+
+TEST_F(PrometheusApiTest, AQueryEndsWhenItsClientIsGone) {
+  http::ServerRequest request;
+  request.method = "GET";
+  request.path = "/api/v1/query";
+  request.query = {{"query", "requests_total"}};
+  request.client_gone = std::make_shared<const std::atomic<bool>>(true);
+  http::Response response = api_.Handle(request);
+  EXPECT_EQ(response.status, 499);
+  EXPECT_EQ(base::Json::parse(response.body)["errorType"], "canceled");
+}
+
 struct ErrorCase {
   const char* path;
   http::QueryParams query;

@@ -1,0 +1,45 @@
+// The answers on which we once differed from Prometheus.
+#include <gtest/gtest.h>
+
+#include "base/file.h"
+#include "promqltest/runner.h"
+#include "tests/promql/memory_storage.h"
+
+namespace tidewright::promql {
+namespace {
+
+class Differences : public testing::TestWithParam<bool> {};
+
+TEST_P(Differences, AreGone) {
+  auto script = base::ReadFile(TIDEWRIGHT_SOURCE_DIR "/tests/promql/differences.test");
+  ASSERT_TRUE(script.ok()) << script.status().message();
+  promqltest::RunnerOptions options;
+  options.engine = promqltest::ScriptEngine();
+  options.engine.delayed_name_removal = GetParam();
+  options.strict = false;  // Several cases depend on being asked as they are written.
+  promqltest::ScriptResult result = promqltest::RunScript(*script, options);
+  EXPECT_EQ(result.error, "");
+  EXPECT_GT(result.evals.size(), 10u);
+  for (const auto& eval : result.evals) EXPECT_EQ(eval.failure, "") << eval.line << ": " << eval.expr;
+}
+
+INSTANTIATE_TEST_SUITE_P(Names, Differences, testing::Bool(),
+                         [](const auto& info) { return info.param ? "RemovedAtTheEnd" : "RemovedAtOnce"; });
+
+// The same message at several places points to the node that is evaluated last.
+TEST(Annotations, PointToTheLastOfSeveralPlaces) {
+  MemoryStorage storage;
+  EngineOptions options;
+  auto engine = NewEmbeddedEngine(storage, options, nullptr);
+  auto warnings = [&](const std::string& expr) {
+    auto result = engine->Instant(expr, 0);
+    EXPECT_TRUE(result.ok()) << result.status().message();
+    return result.ok() ? result->warnings : std::vector<std::string>();
+  };
+  const std::string text = "PromQL warning: quantile value should be between 0 and 1, got 2 ";
+  EXPECT_EQ(warnings("quantile(2, vector(1)) or quantile(2, vector(1))"), std::vector<std::string>{text + "(1:36)"});
+  EXPECT_EQ(warnings("quantile(2, quantile(2, vector(1)))"), std::vector<std::string>{text + "(1:10)"});
+}
+
+}  // namespace
+}  // namespace tidewright::promql
