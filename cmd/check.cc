@@ -9,6 +9,7 @@
 #include "rules/rule_file.h"
 #include "scaler/scaled_object.h"
 #include "scrape/config.h"
+#include "scrape/default_config.h"
 
 namespace tidewright::cmd {
 
@@ -80,6 +81,10 @@ CheckResult CheckFile(const std::string& path) {
 }
 
 int RunCheck(const std::vector<std::string>& paths) {
+  if (paths.empty()) {
+    std::fprintf(stderr, "tidewright: check: name the files to check\n");
+    return 1;
+  }
   int faulty = 0;
   for (const std::string& path : paths) {
     CheckResult result = CheckFile(path);
@@ -90,6 +95,11 @@ int RunCheck(const std::vector<std::string>& paths) {
     std::printf("%s\n", result.status.message().c_str());
   }
   return faulty == 0 ? 0 : 1;
+}
+
+int PrintDefaultConfig() {
+  const std::string_view text = scrape::DefaultConfigText();
+  return std::fwrite(text.data(), 1, text.size(), stdout) == text.size() ? 0 : 1;
 }
 
 }  // namespace tidewright::cmd

@@ -19,7 +19,10 @@ struct CheckResult {
 // adapter rules, or Kubernetes manifests, of which ScaledObjects are checked and the rest must only be readable.
 CheckResult CheckFile(const std::string& path);
 
-// Checks each file and prints the outcome; 0 if all are fine.
+// Checks each file and prints the outcome; 0 if all are fine. No file at all is a mistake.
 int RunCheck(const std::vector<std::string>& paths);
+
+// Prints the prometheus.yml that holds in a cluster without another.
+int PrintDefaultConfig();
 
 }  // namespace tidewright::cmd

@@ -19,7 +19,9 @@
 #include "promql/engine.h"
 #include "rules/manager.h"
 #include "scrape/config.h"
+#include "scrape/default_config.h"
 #include "scrape/manager.h"
+#include "scrape/operator_source.h"
 #include "tsdb/db.h"
 #include "web/server.h"
 
@@ -33,17 +35,6 @@ constexpr int kScalerThreads = 8;
 constexpr int64_t kMaintenanceMs = 60'000;
 constexpr int64_t kAuthenticationWaitMs = 10'000;
 constexpr const char* kSelfJob = "tidewright";
-
-constexpr const char* kDefaultConfig =
-    "global: {scrape_interval: 15s, evaluation_interval: 15s}\n"
-    "scrape_configs:\n"
-    "- job_name: kubernetes-nodes\n"
-    "  scheme: https\n"
-    "  metrics_path: /metrics/resource\n"
-    "  authorization: {credentials_file: /var/run/secrets/kubernetes.io/serviceaccount/token}\n"
-    "  tls_config: {ca_file: /var/run/secrets/kubernetes.io/serviceaccount/ca.crt}\n"
-    "  kubernetes_sd_configs: [{role: node}]\n"
-    "  relabel_configs: [{source_labels: [__meta_kubernetes_node_name], target_label: node}]\n";
 
 }  // namespace
 
@@ -85,6 +76,7 @@ class ControlPlane::Impl {
  private:
   base::Status StartAll();
   base::Status StartData();
+  base::Status StartMonitoringObjects();
   base::Status StartAdapter();
   base::Status StartLeading();
   void FollowObjects();
@@ -97,6 +89,7 @@ class ControlPlane::Impl {
   base::Status LoadAdapterConfig();
   base::Status ReadAdapterConfig();
   base::Status ApplyScrapeConfig(scrape::Config config) REQUIRES_LOCK(reload_mu_);
+  base::Status ApplyJobs() REQUIRES_LOCK(reload_mu_);
   base::Status Note(const std::string& part, base::Status status);
   void Maintain();
   kube::Client& WritingClient() { return guarded_ != nullptr ? *guarded_ : client_; }
@@ -122,6 +115,7 @@ class ControlPlane::Impl {
   std::unique_ptr<promql::QueryEngine> engine_;
   std::unique_ptr<web::WebServer> web_;
   std::unique_ptr<scrape::Manager> scrape_;
+  std::unique_ptr<scrape::OperatorSource> monitoring_;
   std::unique_ptr<rules::Manager> rules_;
   std::unique_ptr<adapter::Adapter> adapter_;
   std::unique_ptr<apiservice::DelegatedAuthenticator> authenticator_;
@@ -141,7 +135,7 @@ class ControlPlane::Impl {
 
   base::Mutex reload_mu_;                                                   // One Reload() at a time.
   std::map<std::string, std::string> loaded_files_ GUARDED_BY(reload_mu_);  // Content by path, at the last load.
-  std::vector<std::string> rule_files_ GUARDED_BY(reload_mu_);  // Patterns, of the last good prometheus.yml.
+  scrape::Config config_ GUARDED_BY(reload_mu_);                            // The last good prometheus.yml.
 };
 
 base::Status ControlPlane::Impl::StartAll() {
@@ -183,6 +177,26 @@ base::Status ControlPlane::Impl::StartData() {
   }
   scrape_->Start();
   rules_->Start();
+  return StartMonitoringObjects();
+}
+
+base::Status ControlPlane::Impl::StartMonitoringObjects() {
+  if (!options_.monitoring_objects) return base::Status::Ok();
+  scrape::OperatorSourceOptions options;
+  options.allow_files = options_.monitoring_allow_files;
+  auto objects = kube::LabelSelector::Parse(options_.monitoring_selector);
+  if (!objects.ok()) return objects.status().Annotate("--monitoring-objects-selector");
+  options.objects = *std::move(objects);
+  auto namespaces = kube::LabelSelector::Parse(options_.monitoring_namespace_selector);
+  if (!namespaces.ok()) return namespaces.status().Annotate("--monitoring-objects-namespace-selector");
+  options.namespaces = *std::move(namespaces);
+  base::MutexLock lock(reload_mu_);
+  monitoring_ = std::make_unique<scrape::OperatorSource>(std::move(options), client_, caches_, data_scheduler_);
+  monitoring_->SetDefaults(config_.global);
+  monitoring_->Start([this] {
+    base::MutexLock changed(reload_mu_);
+    (void)ApplyJobs();  // It fails only once the scraper has been stopped.
+  });
   return base::Status::Ok();
 }
 
@@ -296,6 +310,7 @@ base::Status ControlPlane::Impl::BeLeader() {
   context.scheduler = &scaler_scheduler_;
   context.metrics = &metrics_;
   context.board = &board_;
+  context.monitoring = monitoring_.get();
   context.instance = options_.leader_election.identity;
   context.watch_keda = options_.watch_keda;
   context.hpa_controller = options_.hpa_controller;
@@ -335,6 +350,7 @@ void ControlPlane::Impl::Stop() {
   if (authenticator_ != nullptr) authenticator_->Stop();
   if (adapter_ != nullptr) adapter_->Stop();
   if (rules_ != nullptr) rules_->Stop();
+  if (monitoring_ != nullptr) monitoring_->Stop();
   if (scrape_ != nullptr) scrape_->Stop();
   scaler_scheduler_.Stop();
   data_scheduler_.Stop();
@@ -371,8 +387,7 @@ base::Status ControlPlane::Impl::LoadScrapeConfig(scrape::Config* config) {
 
 base::Status ControlPlane::Impl::ReadScrapeConfig(scrape::Config* config) {
   if (options_.config_file.empty()) {
-    TW_ASSIGN_OR_RETURN(*config, scrape::ParseConfig(kDefaultConfig, "the built-in configuration"));
-    config->scrape_configs.push_back(scrape::DefaultKubernetesPodsJob(config->global.scrape_interval));
+    TW_ASSIGN_OR_RETURN(*config, scrape::ParseConfig(scrape::DefaultConfigText(), "the built-in configuration"));
     return base::Status::Ok();
   }
   TW_ASSIGN_OR_RETURN(*config, scrape::LoadConfig(options_.config_file));
@@ -390,11 +405,21 @@ base::Status ControlPlane::Impl::ApplyScrapeConfig(scrape::Config config) {
       if (job.job_name == kSelfJob) job.static_groups = {self};
     }
   }
-  rule_files_ = config.rule_files;
-  rules_->SetDefaults(config.global.evaluation_interval.ms, config.global.rule_query_offset.ms);
-  base::Status rules = Note("rules", rules_->Load(config.rule_files));
-  base::Status scrape = scrape_->ApplyConfig(config);
+  config_ = std::move(config);
+  rules_->SetDefaults(config_.global.evaluation_interval.ms, config_.global.rule_query_offset.ms);
+  base::Status rules = Note("rules", rules_->Load(config_.rule_files));
+  if (monitoring_ != nullptr) monitoring_->SetDefaults(config_.global);
+  base::Status scrape = ApplyJobs();
   return scrape.ok() ? rules : scrape;
+}
+
+// The jobs of the file and of the monitoring objects together.
+base::Status ControlPlane::Impl::ApplyJobs() {
+  scrape::Config config = config_;
+  if (monitoring_ != nullptr) {
+    for (scrape::ScrapeConfig& job : monitoring_->ScrapeConfigs()) config.scrape_configs.push_back(std::move(job));
+  }
+  return scrape_->ApplyConfig(config);
 }
 
 base::Status ControlPlane::Impl::LoadAdapterConfig() { return Note("adapter", ReadAdapterConfig()); }
@@ -441,7 +466,7 @@ void ControlPlane::Impl::RememberFiles(const std::map<std::string, std::string>&
 std::map<std::string, std::string> ControlPlane::Impl::FileContents() {
   std::map<std::string, std::string> contents;
   std::vector<std::string> paths = {options_.config_file, options_.adapter_file};
-  for (std::string& path : scrape::MatchFiles(rule_files_)) paths.push_back(std::move(path));
+  for (std::string& path : scrape::MatchFiles(config_.rule_files)) paths.push_back(std::move(path));
   for (const std::string& path : paths) {
     if (path.empty()) continue;
     auto text = base::ReadFile(path);

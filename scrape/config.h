@@ -134,6 +134,7 @@ struct GlobalConfig : ScrapeDefaults {
   base::Duration evaluation_interval{60'000};
   base::Duration rule_query_offset{0};
   std::map<std::string, std::string> external_labels;  // ${VARIABLE} expanded.
+  friend bool operator==(const GlobalConfig&, const GlobalConfig&) = default;
 };
 
 struct Config {
@@ -164,10 +165,5 @@ std::vector<std::string> MatchFiles(const std::vector<std::string>& patterns);
 
 // "10MB": a number and B, KB, MB, GB, TB, PB, EB or KiB..., powers of 1024.
 base::Result<int64_t> ParseByteSize(std::string_view text);
-
-// The job that scrapes pods out of the box: those annotated prometheus.io/scrape: "true" (with prometheus.io/port,
-// path, scheme) and those labelled log: prometheus at their port named prometheus. Labels: namespace, pod, container,
-// node.
-ScrapeConfig DefaultKubernetesPodsJob(base::Duration interval);
 
 }  // namespace tidewright::scrape

@@ -162,9 +162,6 @@ void DecodeKubernetesSd(base::ObjectReader& reader, DecodeContext& context, Scra
     DecodeSelectors(r, &sd);
     DecodeAttachMetadata(r, context, &sd);
     DecodeClusterAccess(r, context, sd);
-    if (sd.role == "endpointslice" || sd.role == "ingress") {
-      context.Warn(r, "role", base::Quoted(sd.role) + " is not supported yet; its targets are not scraped");
-    }
     config->kubernetes_sd.push_back(std::move(sd));
   });
 }
