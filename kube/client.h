@@ -41,7 +41,7 @@ extern const Resource kDeployments, kStatefulSets, kReplicaSets;
 extern const Resource kHorizontalPodAutoscalers;                // autoscaling/v2
 extern const Resource kScaledObjects, kTriggerAuthentications;  // tidewright.dev/v1alpha1
 extern const Resource kLeases, kApiServices, kCustomResourceDefinitions, kTokenReviews, kSubjectAccessReviews,
-    kIngresses, kEndpointSlices;
+    kIngresses, kEndpointSlices, kJobs;
 }  // namespace resources
 
 enum class PatchType { kMerge, kJson, kStrategic };

@@ -66,6 +66,9 @@ struct KubernetesSdConfig {
   std::vector<Selector> selectors;
   bool attach_node = false;
   bool attach_namespace = false;
+  bool attach_deployment = false;  // Of pods, also those behind endpoints.
+  bool attach_job = false;
+  bool attach_cronjob = false;
   friend bool operator==(const KubernetesSdConfig&, const KubernetesSdConfig&) = default;
 };
 

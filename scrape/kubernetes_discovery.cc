@@ -32,6 +32,8 @@ const kube::Resource& ResourceOf(const std::string& role) {
           {"endpointslice", &kube::resources::kEndpointSlices},
           {"ingress", &kube::resources::kIngresses},
           {"namespace", &kube::resources::kNamespaces},
+          {"replicaset", &kube::resources::kReplicaSets},
+          {"job", &kube::resources::kJobs},
       };
   return *resources.at(role);
 }
@@ -108,7 +110,11 @@ class KubernetesDiscoverer : public Discoverer {
     std::set<std::string> roles = {config_.role};
     const bool endpoints = config_.role == "endpoints" || config_.role == "endpointslice";
     if (endpoints) roles.insert({"pod", "service"});
-    if (config_.attach_node && (endpoints || config_.role == "pod")) roles.insert("node");
+    if (endpoints || config_.role == "pod") {
+      if (config_.attach_node) roles.insert("node");
+      if (config_.attach_deployment) roles.insert("replicaset");
+      if (config_.attach_job || config_.attach_cronjob) roles.insert("job");
+    }
     if (config_.attach_namespace && config_.role != "node") roles.insert("namespace");
     return roles;
   }
@@ -157,7 +163,8 @@ class KubernetesDiscoverer : public Discoverer {
         return view.Find(ns, name);
       };
     };
-    return {in("pod"), in("service"), in("node"), in("namespace")};
+    return {in("pod"),        in("service"), in("node"),         in("namespace"),
+            in("replicaset"), in("job"),     config_.attach_job, config_.attach_cronjob};
   }
 
   // The objects of the role whose groups a change may have changed.

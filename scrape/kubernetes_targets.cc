@@ -88,18 +88,39 @@ std::string PodReady(const Json& pod) {
   return "unknown";
 }
 
-void AddPod(LabelList* labels, const Json& pod) {
+// The owner reference of an object's controller; null if there is none.
+const Json* ControllerOf(const Json& object) {
+  for (const Json& owner : Member(object, {"metadata", "ownerReferences"})) {
+    if (base::FindBool(owner, {"controller"})) return &owner;
+  }
+  return nullptr;
+}
+
+// What is behind the controller of a pod: the Deployment of its ReplicaSet, its Job, the CronJob of that.
+void AddWorkload(LabelList* labels, const Json& pod, const Json& controller, const KubernetesLookup& lookup) {
+  const std::string kind = Text(controller, {"kind"}), name = Text(controller, {"name"});
+  const bool replica_set = kind == "ReplicaSet" && lookup.replica_set, job = kind == "Job" && lookup.job;
+  if (!replica_set && !job) return;
+  auto found = (job ? lookup.job : lookup.replica_set)(kube::NamespaceOf(pod), name);
+  if (found == nullptr) return;
+  if (job && lookup.attach_job) Add(labels, "pod_job_name", name);
+  const Json* owner = ControllerOf(*found);
+  const bool wanted = owner != nullptr && (job ? lookup.attach_cronjob && Text(*owner, {"kind"}) == "CronJob"
+                                               : Text(*owner, {"kind"}) == "Deployment");
+  if (wanted) Add(labels, job ? "pod_cronjob_name" : "pod_deployment_name", Text(*owner, {"name"}));
+}
+
+void AddPod(LabelList* labels, const Json& pod, const KubernetesLookup& lookup) {
   Add(labels, "pod_ip", Text(pod, {"status", "podIP"}));
   Add(labels, "pod_ready", PodReady(pod));
   Add(labels, "pod_phase", Text(pod, {"status", "phase"}));
   Add(labels, "pod_node_name", Text(pod, {"spec", "nodeName"}));
   Add(labels, "pod_host_ip", Text(pod, {"status", "hostIP"}));
   Add(labels, "pod_uid", kube::UidOf(pod));
-  for (const Json& owner : Member(pod, {"metadata", "ownerReferences"})) {
-    if (!base::FindBool(owner, {"controller"})) continue;
-    Add(labels, "pod_controller_kind", Text(owner, {"kind"}));
-    Add(labels, "pod_controller_name", Text(owner, {"name"}));
-    break;
+  if (const Json* controller = ControllerOf(pod)) {
+    Add(labels, "pod_controller_kind", Text(*controller, {"kind"}));
+    Add(labels, "pod_controller_name", Text(*controller, {"name"}));
+    AddWorkload(labels, pod, *controller, lookup);
   }
   AddObject(labels, "pod", pod);
 }
@@ -145,7 +166,7 @@ TargetGroup PodGroup(const Json& pod, const KubernetesLookup& lookup) {
   // With node metadata asked for, a pod whose node is not known yet waits for it.
   if (lookup.node && lookup.node("", node) == nullptr) return group;
   LabelList labels;
-  AddPod(&labels, pod);
+  AddPod(&labels, pod, lookup);
   AddNamespace(&labels, lookup, kube::NamespaceOf(pod));
   AddNode(&labels, lookup, node);
   group.labels = Finish(std::move(labels));
@@ -234,8 +255,8 @@ struct SeenPod {
 };
 
 // The container port that an endpoint port leads to: the last container that declares the number wins, whatever the
-// protocol.
-void AddServingContainer(LabelList* labels, const Json& pod, int64_t number) {
+// protocol. Endpoints objects replace that by their own, unlike slices.
+void AddServingContainer(LabelList* labels, const Json& pod, int64_t number, const std::string& protocol) {
   LabelList found;
   for (const Container& container : ContainersOf(pod)) {
     for (const Json& port : Member(*container.spec, {"ports"})) {
@@ -243,6 +264,7 @@ void AddServingContainer(LabelList* labels, const Json& pod, int64_t number) {
       found.clear();
       AddContainer(&found, container);
       AddContainerPort(&found, port);
+      if (!protocol.empty()) found.back().value = protocol;
       break;
     }
   }
@@ -252,8 +274,8 @@ void AddServingContainer(LabelList* labels, const Json& pod, int64_t number) {
 using SeenPods = std::map<std::string, SeenPod>;  // By namespace and name.
 
 // What an endpoint of either kind says about what is behind it: the node, and the pod with the container that serves.
-void AddBehind(LabelList* labels, const Json& endpoint, int64_t port, const KubernetesLookup& lookup,
-               const std::string& ns, SeenPods* pods) {
+void AddBehind(LabelList* labels, const Json& endpoint, int64_t port, const std::string& protocol,
+               const KubernetesLookup& lookup, const std::string& ns, SeenPods* pods) {
   const std::string kind = Text(endpoint, {"targetRef", "kind"}), name = Text(endpoint, {"targetRef", "name"});
   AddNode(labels, lookup, kind == "Node" ? name : Text(endpoint, {"nodeName"}));
   if (kind != "Pod" || !lookup.pod) return;
@@ -261,8 +283,8 @@ void AddBehind(LabelList* labels, const Json& endpoint, int64_t port, const Kube
   if (pod_ns.empty()) pod_ns = ns;
   auto pod = lookup.pod(pod_ns, name);
   if (pod == nullptr) return;
-  AddPod(labels, *pod);
-  AddServingContainer(labels, *pod, port);
+  AddPod(labels, *pod, lookup);
+  AddServingContainer(labels, *pod, port, protocol);
   SeenPod& seen = (*pods)[pod_ns + "/" + name];
   seen.pod = std::move(pod);
   seen.ports.insert(port);
@@ -280,12 +302,12 @@ tsdb::Labels EndpointTarget(const Json& address, const Json& port, bool ready, c
   Add(&labels, "endpoint_address_target_name", Text(address, {"targetRef", "name"}));
   Add(&labels, "endpoint_node_name", Text(address, {"nodeName"}));
   Add(&labels, "endpoint_hostname", Text(address, {"hostname"}));
-  AddBehind(&labels, address, number, lookup, ns, pods);
+  AddBehind(&labels, address, number, Text(port, {"protocol"}), lookup, ns, pods);
   return Finish(std::move(labels));
 }
 
 // Container ports that no endpoint port covers are targets of their own.
-void AddUncoveredPorts(const SeenPod& seen, TargetGroup* group) {
+void AddUncoveredPorts(const SeenPod& seen, const KubernetesLookup& lookup, TargetGroup* group) {
   const std::string ip = Text(*seen.pod, {"status", "podIP"});
   if (ip.empty()) return;
   for (const Container& container : ContainersOf(*seen.pod)) {
@@ -293,7 +315,7 @@ void AddUncoveredPorts(const SeenPod& seen, TargetGroup* group) {
       if (seen.ports.count(base::FindInt(port, {"containerPort"}, 0)) > 0) continue;
       LabelList labels;
       labels.push_back({"__address__", JoinHostPort(ip, PortNumber(port, "containerPort"))});
-      AddPod(&labels, *seen.pod);
+      AddPod(&labels, *seen.pod, lookup);
       AddContainer(&labels, container);
       AddContainerPort(&labels, port);
       group->targets.push_back(Finish(std::move(labels)));
@@ -328,7 +350,7 @@ TargetGroup EndpointsGroup(const Json& endpoints, const KubernetesLookup& lookup
       }
     }
   }
-  for (const auto& [key, seen] : pods) AddUncoveredPorts(seen, &group);
+  for (const auto& [key, seen] : pods) AddUncoveredPorts(seen, lookup, &group);
   return group;
 }
 
@@ -373,7 +395,7 @@ tsdb::Labels SliceTarget(const std::string& host, const Json& endpoint, const Js
   labels.push_back({"__address__", number == 0 ? host : JoinHostPort(host, std::to_string(number))});
   AddSlicePort(&labels, port);
   AddSliceEndpoint(&labels, endpoint);
-  AddBehind(&labels, endpoint, number, lookup, ns, pods);
+  AddBehind(&labels, endpoint, number, "", lookup, ns, pods);
   return Finish(std::move(labels));
 }
 
@@ -404,7 +426,7 @@ TargetGroup SliceGroup(const Json& slice, const KubernetesLookup& lookup) {
       }
     }
   }
-  for (const auto& [key, seen] : pods) AddUncoveredPorts(seen, &group);
+  for (const auto& [key, seen] : pods) AddUncoveredPorts(seen, lookup, &group);
   return group;
 }
 

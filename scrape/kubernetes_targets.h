@@ -17,8 +17,12 @@ struct KubernetesLookup {
   using Find = std::function<std::shared_ptr<const base::Json>(const std::string& ns, const std::string& name)>;
   Find pod;
   Find service;
-  Find node;        // Set for attach_metadata.node; called with an empty namespace.
-  Find namespaces;  // Set for attach_metadata.namespace; called with an empty namespace.
+  Find node;         // Set for attach_metadata.node; called with an empty namespace.
+  Find namespaces;   // Set for attach_metadata.namespace; called with an empty namespace.
+  Find replica_set;  // Set for attach_metadata.deployment.
+  Find job;          // Set for attach_metadata.job and cronjob.
+  bool attach_job = false;
+  bool attach_cronjob = false;
 };
 
 // The group of one object of a role (pod, node, service, endpoints, endpointslice or ingress). The group of an object

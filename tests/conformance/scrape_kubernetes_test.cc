@@ -27,6 +27,7 @@ const kube::Resource& ResourceOf(const std::string& kind) {
       {"Ingress", &kube::resources::kIngresses},
       {"Namespace", &kube::resources::kNamespaces},
       {"ReplicaSet", &kube::resources::kReplicaSets},
+      {"Job", &kube::resources::kJobs},
   };
   auto found = resources.find(kind);
   if (found == resources.end()) ADD_FAILURE() << "what is a " << kind << "?";
@@ -157,6 +158,14 @@ class Followed {
   std::unique_ptr<Discoverer> discoverer_;
 };
 
+const std::map<std::string, std::string> kDecidedAgainst = {
+    {"PodDiscoveryWithNodeSelector", "its selector of nodes is not part of the data"},
+    {"pod: ipv6 without ports",
+     "Prometheus leaves the brackets around an IPv6 address out, so that neither a port can be added to it by "
+     "relabelling "
+     "nor the target be asked"},
+};
+
 TEST(ScrapeConformance, KubernetesDiscovery) {
   base::Json document = LoadDocument("kubernetes-sd/discovery.json");
   if (!document.contains("cases")) GTEST_SKIP() << "conformance data is not here";
@@ -164,6 +173,10 @@ TEST(ScrapeConformance, KubernetesDiscovery) {
   std::map<std::string, std::unique_ptr<Tally>> by_role;
   for (const auto& test : document["cases"]) {
     const std::string role = test["config"]["role"], name = test["name"];
+    if (auto reason = kDecidedAgainst.find(name); reason != kDecidedAgainst.end()) {
+      std::cerr << "[ LEFT OUT ] " << name << ": " << reason->second << "\n";
+      continue;
+    }
     Followed followed(test["config"], document["own_namespace"]);
     const bool changes = test.contains("objects_before");
     followed.Become(changes ? test["objects_before"] : test["objects"]);
