@@ -9,6 +9,7 @@
 #include "rules/rule_file.h"
 #include "scaler/scaled_object.h"
 #include "scrape/config.h"
+#include "scrape/default_config.h"
 
 namespace tidewright::cmd {
 
@@ -101,16 +102,30 @@ std::map<std::string, CheckResult> CheckConfig(const std::string& path) {
 }
 
 int RunCheck(const std::vector<std::string>& paths) {
+  if (paths.empty()) {
+    std::fprintf(stderr, "tidewright: check: name the files to check\n");
+    return 1;
+  }
   bool fine = true;
-  const bool configs = paths.size() > 1 && paths[0] == "config";
-  for (size_t i = configs ? 1 : 0; i < paths.size(); ++i) {
-    if (!configs) {
-      fine = Report(paths[i], CheckFile(paths[i])) && fine;
-      continue;
-    }
-    for (const auto& [path, result] : CheckConfig(paths[i])) fine = Report(path, result) && fine;
+  for (const std::string& path : paths) fine = Report(path, CheckFile(path)) && fine;
+  return fine ? 0 : 1;
+}
+
+int RunCheckConfig(const std::vector<std::string>& paths) {
+  if (paths.empty()) {
+    std::fprintf(stderr, "tidewright: check config: name the files to check\n");
+    return 1;
+  }
+  bool fine = true;
+  for (const std::string& config : paths) {
+    for (const auto& [path, result] : CheckConfig(config)) fine = Report(path, result) && fine;
   }
   return fine ? 0 : 1;
+}
+
+int PrintDefaultConfig() {
+  const std::string_view text = scrape::DefaultConfigText();
+  return std::fwrite(text.data(), 1, text.size(), stdout) == text.size() ? 0 : 1;
 }
 
 }  // namespace tidewright::cmd

@@ -23,8 +23,12 @@ CheckResult CheckFile(const std::string& path);
 // Checks a Prometheus configuration and the rule files that it names, as promtool check config does. Results by path.
 std::map<std::string, CheckResult> CheckConfig(const std::string& path);
 
-// Checks each file and prints the outcome; 0 if all are fine. A first word "config" makes the rest configuration files,
-// checked by CheckConfig().
+// Checks each file and prints the outcome; 0 if all are fine. No file at all is a mistake. RunCheckConfig() takes them
+// for configurations and follows their rule files.
+int RunCheckConfig(const std::vector<std::string>& paths);
 int RunCheck(const std::vector<std::string>& paths);
+
+// Prints the prometheus.yml that holds in a cluster without another.
+int PrintDefaultConfig();
 
 }  // namespace tidewright::cmd

@@ -20,7 +20,9 @@
 #include "rules/manager.h"
 #include "scrape/config.h"
 #include "scrape/config_print.h"
+#include "scrape/default_config.h"
 #include "scrape/manager.h"
+#include "scrape/operator_source.h"
 #include "tsdb/db.h"
 #include "web/server.h"
 
@@ -35,17 +37,6 @@ constexpr int kScalerThreads = 8;
 constexpr int64_t kMaintenanceMs = 60'000;
 constexpr int64_t kAuthenticationWaitMs = 10'000;
 constexpr const char* kSelfJob = "tidewright";
-
-constexpr const char* kDefaultConfig =
-    "global: {scrape_interval: 15s, evaluation_interval: 15s}\n"
-    "scrape_configs:\n"
-    "- job_name: kubernetes-nodes\n"
-    "  scheme: https\n"
-    "  metrics_path: /metrics/resource\n"
-    "  authorization: {credentials_file: /var/run/secrets/kubernetes.io/serviceaccount/token}\n"
-    "  tls_config: {ca_file: /var/run/secrets/kubernetes.io/serviceaccount/ca.crt}\n"
-    "  kubernetes_sd_configs: [{role: node}]\n"
-    "  relabel_configs: [{source_labels: [__meta_kubernetes_node_name], target_label: node}]\n";
 
 size_t MaxExemplars(const scrape::Config& config) {
   return config.max_exemplars > 0 ? static_cast<size_t>(config.max_exemplars) : 0;
@@ -98,6 +89,7 @@ class ControlPlane::Impl {
  private:
   base::Status StartAll();
   base::Status StartData();
+  base::Status StartMonitoringObjects();
   base::Status StartAdapter();
   base::Status StartLeading();
   void FollowObjects();
@@ -110,6 +102,7 @@ class ControlPlane::Impl {
   base::Status LoadAdapterConfig();
   base::Status ReadAdapterConfig();
   base::Status ApplyScrapeConfig(scrape::Config config) REQUIRES_LOCK(reload_mu_);
+  base::Status ApplyJobs() REQUIRES_LOCK(reload_mu_);
   base::Status Note(const std::string& part, base::Status status);
   void NoteReload(bool successful);
   void ShowConfig();
@@ -142,6 +135,7 @@ class ControlPlane::Impl {
   std::unique_ptr<promql::QueryEngine> engine_;
   std::unique_ptr<web::WebServer> web_;
   std::unique_ptr<scrape::Manager> scrape_;
+  std::unique_ptr<scrape::OperatorSource> monitoring_;
   std::unique_ptr<rules::Manager> rules_;
   std::unique_ptr<adapter::Adapter> adapter_;
   std::unique_ptr<apiservice::DelegatedAuthenticator> authenticator_;
@@ -162,9 +156,7 @@ class ControlPlane::Impl {
 
   base::Mutex reload_mu_;                                                   // One Reload() at a time.
   std::map<std::string, std::string> loaded_files_ GUARDED_BY(reload_mu_);  // Content by path, at the last load.
-  // Patterns, of the last good prometheus.yml.
-  std::vector<std::string> rule_files_ GUARDED_BY(reload_mu_);
-  std::vector<std::string> scrape_config_files_ GUARDED_BY(reload_mu_);
+  scrape::Config config_ GUARDED_BY(reload_mu_);                            // The last good prometheus.yml.
 };
 
 base::Status ControlPlane::Impl::StartAll() {
@@ -209,6 +201,26 @@ base::Status ControlPlane::Impl::StartData() {
   NoteReload(readable);
   scrape_->Start();
   rules_->Start();
+  return StartMonitoringObjects();
+}
+
+base::Status ControlPlane::Impl::StartMonitoringObjects() {
+  if (client_ == nullptr || !options_.monitoring_objects) return base::Status::Ok();
+  scrape::OperatorSourceOptions options;
+  options.allow_files = options_.monitoring_allow_files;
+  auto objects = kube::LabelSelector::Parse(options_.monitoring_selector);
+  if (!objects.ok()) return objects.status().Annotate("--monitoring-objects-selector");
+  options.objects = *std::move(objects);
+  auto namespaces = kube::LabelSelector::Parse(options_.monitoring_namespace_selector);
+  if (!namespaces.ok()) return namespaces.status().Annotate("--monitoring-objects-namespace-selector");
+  options.namespaces = *std::move(namespaces);
+  base::MutexLock lock(reload_mu_);
+  monitoring_ = std::make_unique<scrape::OperatorSource>(std::move(options), *client_, *caches_, data_scheduler_);
+  monitoring_->SetDefaults(config_.global);
+  monitoring_->Start([this] {
+    base::MutexLock changed(reload_mu_);
+    (void)ApplyJobs();  // It fails only once the scraper has been stopped.
+  });
   return base::Status::Ok();
 }
 
@@ -326,6 +338,7 @@ base::Status ControlPlane::Impl::BeLeader() {
   context.scheduler = &scaler_scheduler_;
   context.metrics = &metrics_;
   context.board = &board_;
+  context.monitoring = monitoring_.get();
   context.instance = options_.leader_election.identity;
   context.watch_keda = options_.watch_keda;
   context.hpa_controller = options_.hpa_controller;
@@ -365,6 +378,7 @@ void ControlPlane::Impl::Stop() {
   if (authenticator_ != nullptr) authenticator_->Stop();
   if (adapter_ != nullptr) adapter_->Stop();
   if (rules_ != nullptr) rules_->Stop();
+  if (monitoring_ != nullptr) monitoring_->Stop();
   if (scrape_ != nullptr) scrape_->Stop();
   scaler_scheduler_.Stop();
   scrape_scheduler_.Stop();
@@ -391,7 +405,7 @@ base::Status ControlPlane::Impl::Note(const std::string& part, base::Status stat
 }
 
 void ControlPlane::Impl::ShowConfig() {
-  base::Result<std::string> text = std::string(kDefaultConfig);
+  base::Result<std::string> text = std::string(client_ != nullptr ? scrape::DefaultConfigText() : "");
   if (!options_.config_file.empty()) text = base::ReadFile(options_.config_file);
   if (text.ok()) text = scrape::PrintConfig(*text, options_.config_file, options_.scrape_defaults);
   if (!text.ok()) return;  // It has just changed; that is going to be noticed.
@@ -431,16 +445,11 @@ base::Status ControlPlane::Impl::LoadScrapeConfig(scrape::Config* config) {
 }
 
 base::Status ControlPlane::Impl::ReadScrapeConfig(scrape::Config* config) {
-  if (options_.config_file.empty() && client_ == nullptr) {
-    *config = scrape::Config();
-    return base::Status::Ok();
-  }
   if (options_.config_file.empty()) {
-    TW_ASSIGN_OR_RETURN(
-        *config, scrape::ParseConfig(kDefaultConfig, "the built-in configuration", "", options_.scrape_defaults));
-    scrape::ScrapeConfig pods = scrape::DefaultKubernetesPodsJob(config->global.scrape_interval);
-    pods.features = config->global.features;
-    config->scrape_configs.push_back(std::move(pods));
+    *config = scrape::Config();
+    if (client_ == nullptr) return base::Status::Ok();
+    TW_ASSIGN_OR_RETURN(*config, scrape::ParseConfig(scrape::DefaultConfigText(), "the built-in configuration", "",
+                                                     options_.scrape_defaults));
     return base::Status::Ok();
   }
   TW_ASSIGN_OR_RETURN(*config, scrape::LoadConfig(options_.config_file, options_.scrape_defaults));
@@ -460,14 +469,23 @@ base::Status ControlPlane::Impl::ApplyScrapeConfig(scrape::Config config) {
   }
   ShowConfig();
   db_->SetMaxExemplars(MaxExemplars(config));
-  base::Status log = Note("query log", engine_->SetQueryLog(config.global.query_log_file));
-  rule_files_ = config.rule_files;
-  scrape_config_files_ = config.scrape_config_files;
-  rules_->SetDefaults(config.global.evaluation_interval.ms, config.global.rule_query_offset.ms);
-  base::Status rules = Note("rules", rules_->Load(config.rule_files));
-  base::Status scrape = scrape_->ApplyConfig(config);
+  config_ = std::move(config);
+  base::Status log = Note("query log", engine_->SetQueryLog(config_.global.query_log_file));
+  rules_->SetDefaults(config_.global.evaluation_interval.ms, config_.global.rule_query_offset.ms);
+  base::Status rules = Note("rules", rules_->Load(config_.rule_files));
+  if (monitoring_ != nullptr) monitoring_->SetDefaults(config_.global);
+  base::Status scrape = ApplyJobs();
   if (!scrape.ok()) return scrape;
   return rules.ok() ? log : rules;
+}
+
+// The jobs of the file and of the monitoring objects together.
+base::Status ControlPlane::Impl::ApplyJobs() {
+  scrape::Config config = config_;
+  if (monitoring_ != nullptr) {
+    for (scrape::ScrapeConfig& job : monitoring_->ScrapeConfigs()) config.scrape_configs.push_back(std::move(job));
+  }
+  return scrape_->ApplyConfig(config);
 }
 
 base::Status ControlPlane::Impl::LoadAdapterConfig() { return Note("adapter", ReadAdapterConfig()); }
@@ -515,7 +533,7 @@ void ControlPlane::Impl::RememberFiles(const std::map<std::string, std::string>&
 std::map<std::string, std::string> ControlPlane::Impl::FileContents() {
   std::map<std::string, std::string> contents;
   std::vector<std::string> paths = {options_.config_file, options_.adapter_file};
-  for (const auto* patterns : {&rule_files_, &scrape_config_files_}) {
+  for (const auto* patterns : {&config_.rule_files, &config_.scrape_config_files}) {
     for (std::string& path : scrape::MatchFiles(*patterns)) paths.push_back(std::move(path));
   }
   for (const std::string& path : paths) {

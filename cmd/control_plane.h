@@ -20,7 +20,7 @@ namespace tidewright::cmd {
 
 // What the flags say. Paths may be "".
 struct ControlPlaneOptions {
-  std::string config_file;   // prometheus.yml; "": scrape annotated pods and the kubelets.
+  std::string config_file;   // prometheus.yml; "": the built-in one.
   std::string adapter_file;  // prometheus-adapter's configuration; "": the default rules.
   std::string data_dir;      // "": keep samples in memory.
   int64_t retention_ms = 24LL * 3600 * 1000;
@@ -47,6 +47,12 @@ struct ControlPlaneOptions {
   // Without an election this process leads from its start to its end.
   bool leader_elect = false;
   kube::LeaderElectionOptions leader_election;
+
+  // ServiceMonitors and their kin: whether they are followed, and which. Label selectors; "": all.
+  bool monitoring_objects = true;
+  std::string monitoring_selector;
+  std::string monitoring_namespace_selector;
+  bool monitoring_allow_files = false;
 
   bool hpa_controller = false;
   int64_t hpa_sync_period_ms = 15'000;

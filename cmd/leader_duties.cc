@@ -20,7 +20,9 @@ LeaderDuties::LeaderDuties(LeaderContext context)
       scaler_events_(*context_.client, *context_.clock, EventsOf("tidewright-scaler", context_.instance),
                      context_.metrics),
       hpa_events_(*context_.client, *context_.clock, EventsOf("horizontal-pod-autoscaler", context_.instance),
-                  context_.metrics) {}
+                  context_.metrics),
+      scrape_events_(*context_.client, *context_.clock, EventsOf("tidewright-scraper", context_.instance),
+                     context_.metrics) {}
 
 LeaderDuties::~LeaderDuties() { Stop(); }
 
@@ -36,6 +38,12 @@ scaler::Cluster LeaderDuties::ClusterFor(kube::EventRecorder& events) {
 
 base::Status LeaderDuties::Start() {
   scaler_events_.Start();
+  scrape_events_.Start();
+  if (context_.monitoring != nullptr) {
+    context_.monitoring->ReportTo([this](const base::Json& object, std::string_view reason, const std::string& what) {
+      scrape_events_.Record(object, "Warning", reason, what);
+    });
+  }
   scaler::ScaledObjectControllerOptions objects;
   objects.watch_keda = context_.watch_keda;
   objects.resolve_host = context_.resolve_host;
@@ -58,8 +66,10 @@ base::Status LeaderDuties::Start() {
 }
 
 void LeaderDuties::Stop() {
+  if (context_.monitoring != nullptr) context_.monitoring->ReportTo({});
   if (hpas_ != nullptr) hpas_->Stop();
   if (scaled_objects_ != nullptr) scaled_objects_->Stop();
+  scrape_events_.Stop();
   hpa_events_.Stop();
   scaler_events_.Stop();
   context_.board->Clear();

@@ -19,6 +19,7 @@
 #include "scaler/scaled_object_controller.h"
 #include "scaler/status_board.h"
 #include "scaler/target.h"
+#include "scrape/operator_source.h"
 
 namespace tidewright::cmd {
 
@@ -33,7 +34,8 @@ struct LeaderContext {
   base::Scheduler* scheduler = nullptr;
   base::MetricRegistry* metrics = nullptr;
   scaler::StatusBoard* board = nullptr;
-  std::string instance;  // Of this process, in its events.
+  scrape::OperatorSource* monitoring = nullptr;  // Whose faults are told in events; may be null.
+  std::string instance;                          // Of this process, in its events.
   bool watch_keda = false;
   bool hpa_controller = false;
   int64_t hpa_sync_period_ms = 15'000;
@@ -58,6 +60,7 @@ class LeaderDuties {
   scaler::TargetRegistry targets_;
   kube::EventRecorder scaler_events_;
   kube::EventRecorder hpa_events_;
+  kube::EventRecorder scrape_events_;
   std::unique_ptr<scaler::ScaledObjectController> scaled_objects_;
   std::unique_ptr<scaler::HpaController> hpas_;
 };

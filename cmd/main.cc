@@ -53,6 +53,19 @@ void AddQueryFlags(CLI::App& command, RunFlags& flags) {
       ->capture_default_str();
 }
 
+void AddMonitoringFlags(CLI::App& command, tidewright::cmd::ControlPlaneOptions& options) {
+  command
+      .add_option("--monitoring-objects", options.monitoring_objects,
+                  "Follow ServiceMonitors, PodMonitors, Probes and ScrapeConfigs (monitoring.coreos.com)")
+      ->capture_default_str();
+  command.add_option("--monitoring-objects-selector", options.monitoring_selector,
+                     "Those with such labels, for instance team=a,tier!=test; default: all");
+  command.add_option("--monitoring-objects-namespace-selector", options.monitoring_namespace_selector,
+                     "Those in namespaces with such labels; default: all");
+  command.add_flag("--monitoring-objects-allow-files", options.monitoring_allow_files,
+                   "They may name files that are read here and sent to their targets, such as bearerTokenFile");
+}
+
 void AddRunFlags(CLI::App& command, RunFlags& flags) {
   auto& options = flags.options;
   command
@@ -60,7 +73,7 @@ void AddRunFlags(CLI::App& command, RunFlags& flags) {
       ->capture_default_str();
   command.add_option("--kubeconfig", flags.kubeconfig, "Kubeconfig file; without it the pod's service account is used");
   command.add_option("--context", flags.context, "Context of the kubeconfig; default: current-context");
-  command.add_option("--config.file", options.config_file, "prometheus.yml; default: annotated pods and the kubelets");
+  command.add_option("--config.file", options.config_file, "prometheus.yml; default: `check config --print-default`");
   command.add_option("--adapter.config", options.adapter_file, "prometheus-adapter rules; default: built-in rules");
   command.add_option("--adapter.relist-interval", options.relist_interval_ms, "How often metrics are listed, in ms")
       ->check(CLI::PositiveNumber)
@@ -89,6 +102,7 @@ void AddRunFlags(CLI::App& command, RunFlags& flags) {
       ->capture_default_str();
   command.add_option("--register-apiservices", options.register_api_services, "Create and update the APIServices")
       ->capture_default_str();
+  AddMonitoringFlags(command, options);
   AddElectionFlags(command, flags);
   command.add_flag("--take-over-apiservices", options.take_over_api_services, "Also those of other programs");
   command.add_flag("--hpa-controller", options.hpa_controller,
@@ -138,8 +152,12 @@ int main(int argc, char** argv) {
 
   std::vector<std::string> files;
   CLI::App* check = app.add_subcommand("check", "Say what is wrong with configuration, rules and manifests");
-  check->add_option("FILE", files, "Files to check; after the word config: prometheus.yml with its rule files")
-      ->required();
+  check->add_option("FILE", files, "Files to check");
+  bool print_default = false;
+  CLI::App* check_config =
+      check->add_subcommand("config", "Say what is wrong with a prometheus.yml and its rule files");
+  check_config->add_option("FILE", files, "Files to check");
+  check_config->add_flag("--print-default", print_default, "Print what holds in a cluster without --config.file");
 
   std::vector<std::string> scripts;
   CLI::App* promql = app.add_subcommand("promql", "Tools around queries")->require_subcommand(1);
@@ -151,6 +169,8 @@ int main(int argc, char** argv) {
 
   CLI11_PARSE(app, argc, argv);
   if (run->parsed()) return tidewright::cmd::RunControlPlane(run_flags);
+  if (check_config->parsed() && print_default) return tidewright::cmd::PrintDefaultConfig();
+  if (check_config->parsed()) return tidewright::cmd::RunCheckConfig(files);
   if (check->parsed()) return tidewright::cmd::RunCheck(files);
   if (tsdb->parsed()) return tsdb_command();
   if (promql_test->parsed()) return tidewright::cmd::RunPromqlTests(scripts);

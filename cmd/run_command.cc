@@ -3,9 +3,11 @@
 #include <signal.h>
 #include <unistd.h>
 
+#include <atomic>
 #include <cstdio>
 #include <cstring>
 #include <random>
+#include <thread>
 #include <tuple>
 #include <utility>
 
@@ -20,6 +22,7 @@ namespace tidewright::cmd {
 namespace {
 
 constexpr int64_t kFileCheckMs = 5'000;
+constexpr int64_t kStartCheckMs = 50;
 
 int Fail(const base::Status& status) {
   std::fprintf(stderr, "tidewright: %s\n", status.message().c_str());
@@ -78,6 +81,24 @@ base::Status Connect(RunFlags* flags, base::MetricRegistry& metrics, std::unique
   return base::Status::Ok();
 }
 
+// Starts the plane beside the signals, because an API server that does not answer holds it up. Returns whether a signal
+// to end came first.
+bool StartUnlessEnded(ControlPlane& plane, kube::Client* client, base::Status* started) {
+  std::atomic<bool> done = false;
+  std::thread starter([&] {
+    *started = plane.Start();
+    done = true;
+  });
+  bool end = false;
+  while (!done && !end) {
+    const int signal = WaitForSignal(kStartCheckMs);
+    end = signal != 0 && signal != SIGHUP;
+  }
+  if (end && client != nullptr) client->BeginStop();
+  starter.join();
+  return end;
+}
+
 void WaitForTheEnd(ControlPlane& plane) {
   while (true) {
     int signal = WaitForSignal(kFileCheckMs);
@@ -113,13 +134,16 @@ int RunControlPlane(RunFlags flags) {
 
   base::Clock& clock = base::SystemClock::Get();
   ControlPlane plane(flags.options, client.get(), clock, clock, metrics);
-  base::Status started = plane.Start();
-  if (!started.ok()) return Fail(started);
-  base::LogInfo("cmd", "started",
-                {{"web_port", std::to_string(plane.web_port())}, {"api_port", std::to_string(plane.api_port())}});
-  WaitForTheEnd(plane);
+  base::Status started;
+  const bool ended = StartUnlessEnded(plane, client.get(), &started);
+  if (!ended) {
+    if (!started.ok()) return Fail(started);
+    base::LogInfo("cmd", "started",
+                  {{"web_port", std::to_string(plane.web_port())}, {"api_port", std::to_string(plane.api_port())}});
+    WaitForTheEnd(plane);
+  }
   base::LogInfo("cmd", "stopping");
-  if (client != nullptr) client->StopWaiting();  // An API server that asked for patience does not hold up the end.
+  if (client != nullptr) client->BeginStop();
   plane.Stop();
   return 0;
 }

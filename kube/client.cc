@@ -185,7 +185,7 @@ class HttpKubeClient : public Client {
     return std::make_unique<HttpKubeClient>(transport_, field_manager_, &guard);
   }
 
-  void StopWaiting() override { transport_->StopWaiting(); }
+  void BeginStop() override { transport_->BeginStop(); }
 
  private:
   // Every write names who it is from, for the object's managedFields.

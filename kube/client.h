@@ -41,7 +41,7 @@ extern const Resource kDeployments, kStatefulSets, kReplicaSets;
 extern const Resource kHorizontalPodAutoscalers;                // autoscaling/v2
 extern const Resource kScaledObjects, kTriggerAuthentications;  // tidewright.dev/v1alpha1
 extern const Resource kLeases, kApiServices, kCustomResourceDefinitions, kTokenReviews, kSubjectAccessReviews,
-    kIngresses;
+    kIngresses, kEndpointSlices, kJobs;
 }  // namespace resources
 
 enum class PatchType { kMerge, kJson, kStrategic };
@@ -67,6 +67,9 @@ class RequestGuard {
   // How many ms the request may take from now on (at least 1), or the error to fail with instead of sending it.
   virtual base::Result<int64_t> Admit(bool write) = 0;
 };
+
+// How long the calls of a client go on after BeginStop().
+constexpr int64_t kStopGraceMs = 2'000;
 
 // Thread-safe. Errors carry the code that fits the API server's Status reply (NotFound -> kNotFound, Conflict ->
 // kAborted, AlreadyExists, Forbidden -> kPermissionDenied, Invalid/BadRequest -> kInvalidArgument, 410 Gone ->
@@ -100,9 +103,12 @@ class Client {
   // request. Borrows this client and the guard. Watches are not limited in time by it.
   virtual std::unique_ptr<Client> Guarded(RequestGuard& guard);
 
-  // For the stop of the program: calls that wait, for the rate limit or because the server asked for it, end with
-  // kCancelled, now and later. Those that need not wait go on, so that a lease can be given away. Idempotent.
-  virtual void StopWaiting() {}
+  // For the stop of the program, which must not take longer because the server does not answer. Calls that wait, for
+  // the rate limit or because the server asked for it, end with kCancelled, now and later. All others, under way or yet
+  // to come, have until kStopGraceMs from now; what is left then is cancelled. Only requests about leases are still
+  // sent after that, for kStopGraceMs each, so that a lease can be given away. Watches end by their own tokens.
+  // Idempotent.
+  virtual void BeginStop() {}
 };
 
 struct ClientOptions {

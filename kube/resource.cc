@@ -40,6 +40,8 @@ const Resource kTokenReviews{"authentication.k8s.io", "v1", "tokenreviews", "Tok
 const Resource kSubjectAccessReviews{"authorization.k8s.io", "v1", "subjectaccessreviews", "SubjectAccessReview",
                                      false};
 const Resource kIngresses{"networking.k8s.io", "v1", "ingresses", "Ingress", true};
+const Resource kJobs{"batch", "v1", "jobs", "Job", true};
+const Resource kEndpointSlices{"discovery.k8s.io", "v1", "endpointslices", "EndpointSlice", true};
 }  // namespace resources
 
 namespace {

@@ -3,6 +3,8 @@
 #include <utility>
 #include <vector>
 
+#include "kube/slim_object.h"
+
 namespace tidewright::kube {
 
 SharedCaches::SharedCaches(Client& client, base::Clock& clock, base::MetricRegistry* metrics)
@@ -17,6 +19,7 @@ std::shared_ptr<Informer> SharedCaches::Get(const Resource& resource, const Info
   if (auto informer = known.lock()) return informer;
   InformerOptions completed = options;
   if (completed.metrics == nullptr) completed.metrics = metrics_;
+  if (!completed.transform) completed.transform = SlimmingOf(resource);
   auto informer = std::make_shared<Informer>(client_, clock_, resource, std::move(completed));
   if (stopped_) {
     informer->Stop();

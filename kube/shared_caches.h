@@ -23,9 +23,10 @@ class SharedCaches {
   SharedCaches(const SharedCaches&) = delete;
   SharedCaches& operator=(const SharedCaches&) = delete;
 
-  // A started informer. Options other than namespace and selectors count for the first user only, so use the same
-  // everywhere. Keep the pointer as long as the cache is needed, remove one's handlers before dropping it, and do
-  // not drop it in a handler. After Stop(), an informer that never syncs.
+  // A started informer. Unless the options say how to transform objects, its pods and nodes lack what this program
+  // never reads, such as environments, volumes and probes. Options other than namespace and selectors count for the
+  // first user only, so use the same everywhere. Keep the pointer as long as the cache is needed, remove one's handlers
+  // before dropping it, and do not drop it in a handler. After Stop(), an informer that never syncs.
   std::shared_ptr<Informer> Get(const Resource& resource, const InformerOptions& options = {});
 
   // Stops every informer, whoever still holds it. Idempotent.

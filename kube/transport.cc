@@ -61,11 +61,22 @@ Transport::Transport(const ClientConfig& config, const ClientOptions& options)
       limiter_(clock_, options.rate_limit),
       credentials_(NewCredentialSource(config, clock_, base::SystemClock::Get(), options.metrics)) {}
 
-Transport::~Transport() { StopWaiting(); }
-
-void Transport::StopWaiting() {
+Transport::~Transport() {
   stop_.Stop();
   limiter_.Stop();
+  gone_.Stop();
+  if (grace_.joinable()) grace_.join();
+}
+
+void Transport::BeginStop() {
+  stop_.Stop();
+  limiter_.Stop();
+  base::MutexLock lock(mu_);
+  if (grace_.joinable()) return;
+  grace_ = std::thread([this] {
+    clock_.SleepFor(kStopGraceMs, gone_);
+    cancel_.Cancel();
+  });
 }
 
 base::Result<std::unique_ptr<http::Client>> Transport::Connect(const http::ClientTls& tls) const {
@@ -121,6 +132,13 @@ base::Status Transport::AwaitTurn(const ApiRequest& request, int64_t deadline_ms
 base::Result<http::Response> Transport::Attempt(const ApiRequest& request, Signed& prepared, RequestGuard* guard,
                                                 int64_t deadline_ms) {
   int64_t timeout_ms = std::min(options_.request_timeout_ms, deadline_ms - clock_.NowMs());
+  http::CancelToken* cancel = &cancel_;
+  if (stop_.stopped() && PriorityOf(request.method, request.path) == RequestPriority::kExempt) {
+    cancel = nullptr;
+    timeout_ms = std::min(timeout_ms, kStopGraceMs);
+  } else if (cancel_.cancelled()) {
+    return base::CancelledError("the client has stopped");
+  }
   if (guard != nullptr) {  // Last, so that no wait comes between the answer and the request.
     TW_ASSIGN_OR_RETURN(int64_t admitted_ms, guard->Admit(request.IsWrite()));
     timeout_ms = std::min(timeout_ms, admitted_ms);
@@ -129,7 +147,7 @@ base::Result<http::Response> Transport::Attempt(const ApiRequest& request, Signe
   prepared.request.connect_timeout_ms =
       std::min(prepared.request.connect_timeout_ms, prepared.request.total_timeout_ms);
   const int64_t started = base::MonotonicNanos();
-  auto reply = prepared.connection->Send(prepared.request);
+  auto reply = prepared.connection->Send(prepared.request, cancel);
   Observe("rest_client_request_duration_seconds", "Duration of requests to the API server.", request.method,
           base::MonotonicNanos() - started);
   Count(request.method, reply.ok() ? std::to_string(reply->status) : "<error>");

@@ -7,6 +7,7 @@
 #include <memory>
 #include <string>
 #include <string_view>
+#include <thread>
 
 #include "base/clock.h"
 #include "base/metrics.h"
@@ -53,8 +54,8 @@ class Transport {
   base::Status Stream(const ApiRequest& request, int64_t idle_timeout_ms, RequestGuard* guard, const Receiver& receiver,
                       http::CancelToken* cancel);
 
-  // See Client::StopWaiting.
-  void StopWaiting();
+  // See Client::BeginStop.
+  void BeginStop();
 
  private:
   Transport(const ClientConfig& config, const ClientOptions& options);
@@ -81,13 +82,17 @@ class Transport {
   const std::string host_;  // For metrics.
   base::Clock& clock_;
   RateLimiter limiter_;
-  base::StopSignal stop_;
   const std::unique_ptr<CredentialSource> credentials_;
+
+  base::StopSignal stop_;     // Ends the waiting.
+  http::CancelToken cancel_;  // Ends the calls, once the grace period is over.
+  base::StopSignal gone_;     // Nobody is left to have a grace period.
 
   base::Mutex mu_;
   http::ClientTls connected_with_ GUARDED_BY(mu_);
   http::ClientTls failed_with_ GUARDED_BY(mu_);
   std::shared_ptr<http::Client> connection_ GUARDED_BY(mu_);  // Shared with the requests under way.
+  std::thread grace_ GUARDED_BY(mu_);                         // Waits for the end of the grace period.
 };
 
 // In how many ms a reply asks to come again, or -1: not at all.

@@ -66,6 +66,9 @@ struct KubernetesSdConfig {
   std::vector<Selector> selectors;
   bool attach_node = false;
   bool attach_namespace = false;
+  bool attach_deployment = false;  // Of pods, also those behind endpoints.
+  bool attach_job = false;
+  bool attach_cronjob = false;
   friend bool operator==(const KubernetesSdConfig&, const KubernetesSdConfig&) = default;
 };
 
@@ -135,6 +138,7 @@ struct GlobalConfig : ScrapeDefaults {
   base::Duration rule_query_offset{0};
   std::map<std::string, std::string> external_labels;  // ${VARIABLE} expanded.
   std::string query_log_file;                          // Absolute when the file's folder is known; "": none.
+  friend bool operator==(const GlobalConfig&, const GlobalConfig&) = default;
 };
 
 struct Config {
@@ -173,10 +177,5 @@ std::vector<std::string> MatchFiles(const std::vector<std::string>& patterns);
 
 // "10MB": a number and B, KB, MB, GB, TB, PB, EB or KiB..., powers of 1024.
 base::Result<int64_t> ParseByteSize(std::string_view text);
-
-// The job that scrapes pods out of the box: those annotated prometheus.io/scrape: "true" (with prometheus.io/port,
-// path, scheme) and those labelled log: prometheus at their port named prometheus. Labels: namespace, pod, container,
-// node.
-ScrapeConfig DefaultKubernetesPodsJob(base::Duration interval);
 
 }  // namespace tidewright::scrape

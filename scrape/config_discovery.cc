@@ -116,15 +116,13 @@ void DecodeSelectors(base::ObjectReader& reader, KubernetesSdConfig* sd) {
   });
 }
 
-void DecodeAttachMetadata(base::ObjectReader& reader, DecodeContext& context, KubernetesSdConfig* sd) {
+void DecodeAttachMetadata(base::ObjectReader& reader, KubernetesSdConfig* sd) {
   reader.Object("attach_metadata", [&](base::ObjectReader& r) {
     r.Optional("node", &sd->attach_node);
     r.Optional("namespace", &sd->attach_namespace);
-    for (auto key : {"deployment", "job", "cronjob"}) {
-      bool wanted = false;
-      r.Optional(key, &wanted);
-      if (wanted) context.Warn(r, key, "not supported yet; these labels are not attached");
-    }
+    r.Optional("deployment", &sd->attach_deployment);
+    r.Optional("job", &sd->attach_job);
+    r.Optional("cronjob", &sd->attach_cronjob);
   });
 }
 
@@ -160,11 +158,8 @@ void DecodeKubernetesSd(base::ObjectReader& reader, DecodeContext& context, Scra
       names.Optional("own_namespace", &sd.own_namespace);
     });
     DecodeSelectors(r, &sd);
-    DecodeAttachMetadata(r, context, &sd);
+    DecodeAttachMetadata(r, &sd);
     DecodeClusterAccess(r, context, sd);
-    if (sd.role == "endpointslice" || sd.role == "ingress") {
-      context.Warn(r, "role", base::Quoted(sd.role) + " is not supported yet; its targets are not scraped");
-    }
     config->kubernetes_sd.push_back(std::move(sd));
   });
 }

@@ -50,10 +50,12 @@ struct DnsServer {
 std::unique_ptr<Discoverer> NewDnsDiscoverer(DnsSdConfig config, base::Scheduler& scheduler,
                                              const DnsServer& server = {});
 
-// Follows the objects of the role in shared caches. Roles pod, node, service and endpoints; others deliver nothing.
-// Begins when everything that labels are made of has been listed; changes within half a second are delivered together.
-// While the API server is away the last known targets stay.
+// Follows the objects of the role in shared caches, through one watch per kind however many jobs do (see
+// KubernetesView). Begins when everything that labels are made of has been listed; changes within a tenth of a second
+// are delivered together. While the API server is away the last known targets stay. `own_namespace` is the pod's; "":
+// what its service account says.
 std::unique_ptr<Discoverer> NewKubernetesDiscoverer(KubernetesSdConfig config, kube::SharedCaches& caches,
-                                                    base::Clock& clock, base::Scheduler& scheduler);
+                                                    base::Clock& clock, base::Scheduler& scheduler,
+                                                    const std::string& own_namespace = "");
 
 }  // namespace tidewright::scrape

@@ -88,18 +88,39 @@ std::string PodReady(const Json& pod) {
   return "unknown";
 }
 
-void AddPod(LabelList* labels, const Json& pod) {
+// The owner reference of an object's controller; null if there is none.
+const Json* ControllerOf(const Json& object) {
+  for (const Json& owner : Member(object, {"metadata", "ownerReferences"})) {
+    if (base::FindBool(owner, {"controller"})) return &owner;
+  }
+  return nullptr;
+}
+
+// What is behind the controller of a pod: the Deployment of its ReplicaSet, its Job, the CronJob of that.
+void AddWorkload(LabelList* labels, const Json& pod, const Json& controller, const KubernetesLookup& lookup) {
+  const std::string kind = Text(controller, {"kind"}), name = Text(controller, {"name"});
+  const bool replica_set = kind == "ReplicaSet" && lookup.replica_set, job = kind == "Job" && lookup.job;
+  if (!replica_set && !job) return;
+  auto found = (job ? lookup.job : lookup.replica_set)(kube::NamespaceOf(pod), name);
+  if (found == nullptr) return;
+  if (job && lookup.attach_job) Add(labels, "pod_job_name", name);
+  const Json* owner = ControllerOf(*found);
+  const bool wanted = owner != nullptr && (job ? lookup.attach_cronjob && Text(*owner, {"kind"}) == "CronJob"
+                                               : Text(*owner, {"kind"}) == "Deployment");
+  if (wanted) Add(labels, job ? "pod_cronjob_name" : "pod_deployment_name", Text(*owner, {"name"}));
+}
+
+void AddPod(LabelList* labels, const Json& pod, const KubernetesLookup& lookup) {
   Add(labels, "pod_ip", Text(pod, {"status", "podIP"}));
   Add(labels, "pod_ready", PodReady(pod));
   Add(labels, "pod_phase", Text(pod, {"status", "phase"}));
   Add(labels, "pod_node_name", Text(pod, {"spec", "nodeName"}));
   Add(labels, "pod_host_ip", Text(pod, {"status", "hostIP"}));
   Add(labels, "pod_uid", kube::UidOf(pod));
-  for (const Json& owner : Member(pod, {"metadata", "ownerReferences"})) {
-    if (!base::FindBool(owner, {"controller"})) continue;
-    Add(labels, "pod_controller_kind", Text(owner, {"kind"}));
-    Add(labels, "pod_controller_name", Text(owner, {"name"}));
-    break;
+  if (const Json* controller = ControllerOf(pod)) {
+    Add(labels, "pod_controller_kind", Text(*controller, {"kind"}));
+    Add(labels, "pod_controller_name", Text(*controller, {"name"}));
+    AddWorkload(labels, pod, *controller, lookup);
   }
   AddObject(labels, "pod", pod);
 }
@@ -145,7 +166,7 @@ TargetGroup PodGroup(const Json& pod, const KubernetesLookup& lookup) {
   // With node metadata asked for, a pod whose node is not known yet waits for it.
   if (lookup.node && lookup.node("", node) == nullptr) return group;
   LabelList labels;
-  AddPod(&labels, pod);
+  AddPod(&labels, pod, lookup);
   AddNamespace(&labels, lookup, kube::NamespaceOf(pod));
   AddNode(&labels, lookup, node);
   group.labels = Finish(std::move(labels));
@@ -167,21 +188,25 @@ TargetGroup PodGroup(const Json& pod, const KubernetesLookup& lookup) {
   return group;
 }
 
-std::string NodeAddress(const std::map<std::string, std::string>& by_type) {
+// The first address of each type.
+std::map<std::string, std::string> NodeAddresses(const Json& node) {
+  std::map<std::string, std::string> addresses;
+  for (const Json& address : Member(node, {"status", "addresses"})) {
+    addresses.emplace(Text(address, {"type"}), Text(address, {"address"}));
+  }
+  return addresses;
+}
+
+std::string NodeAddress(const Json& node) {
+  const auto by_type = NodeAddresses(node);
   for (auto type : {"InternalIP", "InternalDNS", "ExternalIP", "ExternalDNS", "LegacyHostIP", "Hostname"}) {
     if (auto it = by_type.find(type); it != by_type.end()) return it->second;
   }
   return "";
 }
 
-TargetGroup NodeGroup(const Json& node) {
+TargetGroup NodeGroup(const Json& node, const std::string& host) {
   TargetGroup group;
-  std::map<std::string, std::string> addresses;  // The first of each type.
-  for (const Json& address : Member(node, {"status", "addresses"})) {
-    addresses.emplace(Text(address, {"type"}), Text(address, {"address"}));
-  }
-  const std::string host = NodeAddress(addresses);
-  if (host.empty()) return group;
   LabelList labels;
   AddObject(&labels, "node", node);
   Add(&labels, "node_provider_id", Text(node, {"spec", "providerID"}));
@@ -191,7 +216,7 @@ TargetGroup NodeGroup(const Json& node) {
   }
   group.labels = Finish(std::move(labels));
   LabelList target;
-  for (const auto& [type, address] : addresses) Add(&target, "node_address_" + LabelKey(type), address);
+  for (const auto& [type, address] : NodeAddresses(node)) Add(&target, "node_address_" + LabelKey(type), address);
   int64_t port = base::FindInt(node, {"status", "daemonEndpoints", "kubeletEndpoint", "Port"}, 0);
   target.push_back({"__address__", JoinHostPort(host, std::to_string(port))});
   target.push_back({"instance", kube::NameOf(node)});
@@ -229,8 +254,9 @@ struct SeenPod {
   std::set<int64_t> ports;
 };
 
-// The container port that an endpoint port leads to: the last container that declares the number wins.
-void AddServingContainer(LabelList* labels, const Json& pod, int64_t number) {
+// The container port that an endpoint port leads to: the last container that declares the number wins, whatever the
+// protocol. Endpoints objects replace that by their own, unlike slices.
+void AddServingContainer(LabelList* labels, const Json& pod, int64_t number, const std::string& protocol) {
   LabelList found;
   for (const Container& container : ContainersOf(pod)) {
     for (const Json& port : Member(*container.spec, {"ports"})) {
@@ -238,41 +264,50 @@ void AddServingContainer(LabelList* labels, const Json& pod, int64_t number) {
       found.clear();
       AddContainer(&found, container);
       AddContainerPort(&found, port);
+      if (!protocol.empty()) found.back().value = protocol;
       break;
     }
   }
   labels->insert(labels->end(), found.begin(), found.end());
 }
 
+using SeenPods = std::map<std::string, SeenPod>;  // By namespace and name.
+
+// What an endpoint of either kind says about what is behind it: the node, and the pod with the container that serves.
+void AddBehind(LabelList* labels, const Json& endpoint, int64_t port, const std::string& protocol,
+               const KubernetesLookup& lookup, const std::string& ns, SeenPods* pods) {
+  const std::string kind = Text(endpoint, {"targetRef", "kind"}), name = Text(endpoint, {"targetRef", "name"});
+  AddNode(labels, lookup, kind == "Node" ? name : Text(endpoint, {"nodeName"}));
+  if (kind != "Pod" || !lookup.pod) return;
+  std::string pod_ns = Text(endpoint, {"targetRef", "namespace"});
+  if (pod_ns.empty()) pod_ns = ns;
+  auto pod = lookup.pod(pod_ns, name);
+  if (pod == nullptr) return;
+  AddPod(labels, *pod, lookup);
+  AddServingContainer(labels, *pod, port, protocol);
+  SeenPod& seen = (*pods)[pod_ns + "/" + name];
+  seen.pod = std::move(pod);
+  seen.ports.insert(port);
+}
+
 tsdb::Labels EndpointTarget(const Json& address, const Json& port, bool ready, const KubernetesLookup& lookup,
-                            const std::string& ns, std::map<std::string, SeenPod>* pods) {
+                            const std::string& ns, SeenPods* pods) {
   LabelList labels;
   const int64_t number = base::FindInt(port, {"port"}, 0);
-  const std::string kind = Text(address, {"targetRef", "kind"}), name = Text(address, {"targetRef", "name"});
   labels.push_back({"__address__", JoinHostPort(Text(address, {"ip"}), std::to_string(number))});
   Add(&labels, "endpoint_port_name", Text(port, {"name"}));
   Add(&labels, "endpoint_port_protocol", Text(port, {"protocol"}));
   Add(&labels, "endpoint_ready", ready ? "true" : "false");
-  Add(&labels, "endpoint_address_target_kind", kind);
-  Add(&labels, "endpoint_address_target_name", name);
+  Add(&labels, "endpoint_address_target_kind", Text(address, {"targetRef", "kind"}));
+  Add(&labels, "endpoint_address_target_name", Text(address, {"targetRef", "name"}));
   Add(&labels, "endpoint_node_name", Text(address, {"nodeName"}));
   Add(&labels, "endpoint_hostname", Text(address, {"hostname"}));
-  AddNode(&labels, lookup, kind == "Node" ? name : Text(address, {"nodeName"}));
-  if (kind != "Pod" || !lookup.pod) return Finish(std::move(labels));
-  std::string pod_ns = Text(address, {"targetRef", "namespace"});
-  if (pod_ns.empty()) pod_ns = ns;
-  auto pod = lookup.pod(pod_ns, name);
-  if (pod == nullptr) return Finish(std::move(labels));
-  AddPod(&labels, *pod);
-  AddServingContainer(&labels, *pod, number);
-  SeenPod& seen = (*pods)[pod_ns + "/" + name];
-  seen.pod = std::move(pod);
-  seen.ports.insert(number);
+  AddBehind(&labels, address, number, Text(port, {"protocol"}), lookup, ns, pods);
   return Finish(std::move(labels));
 }
 
 // Container ports that no endpoint port covers are targets of their own.
-void AddUncoveredPorts(const SeenPod& seen, TargetGroup* group) {
+void AddUncoveredPorts(const SeenPod& seen, const KubernetesLookup& lookup, TargetGroup* group) {
   const std::string ip = Text(*seen.pod, {"status", "podIP"});
   if (ip.empty()) return;
   for (const Container& container : ContainersOf(*seen.pod)) {
@@ -280,12 +315,20 @@ void AddUncoveredPorts(const SeenPod& seen, TargetGroup* group) {
       if (seen.ports.count(base::FindInt(port, {"containerPort"}, 0)) > 0) continue;
       LabelList labels;
       labels.push_back({"__address__", JoinHostPort(ip, PortNumber(port, "containerPort"))});
-      AddPod(&labels, *seen.pod);
+      AddPod(&labels, *seen.pod, lookup);
       AddContainer(&labels, container);
       AddContainerPort(&labels, port);
       group->targets.push_back(Finish(std::move(labels)));
     }
   }
+}
+
+// The service that endpoints belong to, if it is known.
+std::shared_ptr<const Json> AddService(LabelList* labels, const KubernetesLookup& lookup, const std::string& ns,
+                                       const std::string& name) {
+  auto service = lookup.service && !name.empty() ? lookup.service(ns, name) : nullptr;
+  if (service != nullptr) AddObject(labels, "service", *service);
+  return service;
 }
 
 TargetGroup EndpointsGroup(const Json& endpoints, const KubernetesLookup& lookup) {
@@ -294,10 +337,9 @@ TargetGroup EndpointsGroup(const Json& endpoints, const KubernetesLookup& lookup
   LabelList labels;
   AddObject(&labels, "endpoints", endpoints);
   AddNamespace(&labels, lookup, ns);
-  auto service = lookup.service ? lookup.service(ns, kube::NameOf(endpoints)) : nullptr;
-  if (service != nullptr) AddObject(&labels, "service", *service);
+  AddService(&labels, lookup, ns, kube::NameOf(endpoints));
   group.labels = Finish(std::move(labels));
-  std::map<std::string, SeenPod> pods;
+  SeenPods pods;
   for (const Json& subset : Member(endpoints, {"subsets"})) {
     for (const Json& port : Member(subset, {"ports"})) {
       for (const Json& address : Member(subset, {"addresses"})) {
@@ -308,7 +350,123 @@ TargetGroup EndpointsGroup(const Json& endpoints, const KubernetesLookup& lookup
       }
     }
   }
-  for (const auto& [key, seen] : pods) AddUncoveredPorts(seen, &group);
+  for (const auto& [key, seen] : pods) AddUncoveredPorts(seen, lookup, &group);
+  return group;
+}
+
+// "true", "false", or "" when the member is not there.
+std::string OptionalBool(const Json& object, std::initializer_list<std::string_view> path) {
+  const Json* found = base::Find(object, path);
+  if (found == nullptr || !found->is_boolean()) return "";
+  return found->get<bool>() ? "true" : "false";
+}
+
+void AddSlicePort(LabelList* labels, const Json& port) {
+  if (const int64_t number = base::FindInt(port, {"port"}, 0); number != 0) {
+    Add(labels, "endpointslice_port", std::to_string(number));
+  }
+  Add(labels, "endpointslice_port_name", Text(port, {"name"}));
+  Add(labels, "endpointslice_port_protocol", Text(port, {"protocol"}));
+  Add(labels, "endpointslice_port_app_protocol", Text(port, {"appProtocol"}));
+}
+
+void AddSliceEndpoint(LabelList* labels, const Json& endpoint) {
+  for (std::string condition : {"ready", "serving", "terminating"}) {
+    Add(labels, "endpointslice_endpoint_conditions_" + condition, OptionalBool(endpoint, {"conditions", condition}));
+  }
+  Add(labels, "endpointslice_address_target_kind", Text(endpoint, {"targetRef", "kind"}));
+  Add(labels, "endpointslice_address_target_name", Text(endpoint, {"targetRef", "name"}));
+  Add(labels, "endpointslice_endpoint_hostname", Text(endpoint, {"hostname"}));
+  Add(labels, "endpointslice_endpoint_node_name", Text(endpoint, {"nodeName"}));
+  Add(labels, "endpointslice_endpoint_zone", Text(endpoint, {"zone"}));
+  const Json* topology = base::Find(endpoint, {"deprecatedTopology"});
+  if (topology == nullptr || !topology->is_object()) return;
+  for (const auto& [key, value] : topology->items()) {
+    if (!value.is_string()) continue;
+    Add(labels, "endpointslice_endpoint_topology_" + LabelKey(key), value.get<std::string>());
+    Add(labels, "endpointslice_endpoint_topology_present_" + LabelKey(key), "true");
+  }
+}
+
+tsdb::Labels SliceTarget(const std::string& host, const Json& endpoint, const Json& port,
+                         const KubernetesLookup& lookup, const std::string& ns, SeenPods* pods) {
+  LabelList labels;
+  const int64_t number = base::FindInt(port, {"port"}, 0);
+  labels.push_back({"__address__", number == 0 ? host : JoinHostPort(host, std::to_string(number))});
+  AddSlicePort(&labels, port);
+  AddSliceEndpoint(&labels, endpoint);
+  AddBehind(&labels, endpoint, number, "", lookup, ns, pods);
+  return Finish(std::move(labels));
+}
+
+// Whether the addresses of the slice are in its dual-stack service's second family: the same endpoints once more.
+bool IsOfSecondFamily(const Json& slice, const Json& service) {
+  const std::string policy = Text(service, {"spec", "ipFamilyPolicy"});
+  if (policy != "PreferDualStack" && policy != "RequireDualStack") return false;
+  const Json& families = Member(service, {"spec", "ipFamilies"});
+  return !families.empty() && families[0] != Text(slice, {"addressType"});
+}
+
+TargetGroup SliceGroup(const Json& slice, const KubernetesLookup& lookup) {
+  TargetGroup group;
+  const std::string ns = kube::NamespaceOf(slice);
+  LabelList labels;
+  AddObject(&labels, "endpointslice", slice);
+  Add(&labels, "endpointslice_address_type", Text(slice, {"addressType"}));
+  AddNamespace(&labels, lookup, ns);
+  auto service = AddService(&labels, lookup, ns, Text(slice, {"metadata", "labels", "kubernetes.io/service-name"}));
+  if (service != nullptr && IsOfSecondFamily(slice, *service)) return group;
+  group.labels = Finish(std::move(labels));
+  SeenPods pods;
+  for (const Json& endpoint : Member(slice, {"endpoints"})) {
+    for (const Json& port : Member(slice, {"ports"})) {
+      for (const Json& address : Member(endpoint, {"addresses"})) {
+        if (!address.is_string()) continue;
+        group.targets.push_back(SliceTarget(address.get<std::string>(), endpoint, port, lookup, ns, &pods));
+      }
+    }
+  }
+  for (const auto& [key, seen] : pods) AddUncoveredPorts(seen, lookup, &group);
+  return group;
+}
+
+// Whether a host is meant by a name in a certificate: the same, or a wildcard that stands for exactly its first part.
+bool IsCovered(std::string_view host, std::string_view pattern) {
+  if (host == pattern) return true;
+  const size_t dot = host.find('.');
+  return dot != std::string_view::npos && pattern.substr(0, 2) == "*." && host.substr(dot) == pattern.substr(1);
+}
+
+std::string IngressScheme(const Json& ingress, const std::string& host) {
+  for (const Json& tls : Member(ingress, {"spec", "tls"})) {
+    for (const Json& pattern : Member(tls, {"hosts"})) {
+      if (pattern.is_string() && IsCovered(host, pattern.get<std::string>())) return "https";
+    }
+  }
+  return "http";
+}
+
+TargetGroup IngressGroup(const Json& ingress, const KubernetesLookup& lookup) {
+  TargetGroup group;
+  LabelList labels;
+  AddObject(&labels, "ingress", ingress);
+  AddNamespace(&labels, lookup, kube::NamespaceOf(ingress));
+  Add(&labels, "ingress_class_name", Text(ingress, {"spec", "ingressClassName"}));
+  group.labels = Finish(std::move(labels));
+  for (const Json& rule : Member(ingress, {"spec", "rules"})) {
+    const std::string host = Text(rule, {"host"});
+    LabelList base = {{"__address__", host}};
+    Add(&base, "ingress_host", host);
+    Add(&base, "ingress_scheme", IngressScheme(ingress, host));
+    std::vector<std::string> paths;
+    for (const Json& path : Member(rule, {"http", "paths"})) paths.push_back(Text(path, {"path"}));
+    if (base::Find(rule, {"http"}) == nullptr) paths.emplace_back();
+    for (const std::string& path : paths) {
+      LabelList target = base;
+      Add(&target, "ingress_path", path.empty() ? "/" : path);
+      group.targets.push_back(Finish(std::move(target)));
+    }
+  }
   return group;
 }
 
@@ -319,12 +477,19 @@ std::string KubernetesSource(const std::string& role, const std::string& ns, con
   return (role == "service" ? "svc" : role) + "/" + ns + "/" + name;
 }
 
-TargetGroup KubernetesGroup(const std::string& role, const Json& object, const KubernetesLookup& lookup) {
+std::optional<TargetGroup> KubernetesGroup(const std::string& role, const Json& object,
+                                           const KubernetesLookup& lookup) {
   TargetGroup group;
   if (role == "pod") group = PodGroup(object, lookup);
-  if (role == "node") group = NodeGroup(object);
+  if (role == "node") {
+    const std::string host = NodeAddress(object);
+    if (host.empty()) return std::nullopt;
+    group = NodeGroup(object, host);
+  }
   if (role == "service") group = ServiceGroup(object, lookup);
   if (role == "endpoints") group = EndpointsGroup(object, lookup);
+  if (role == "endpointslice") group = SliceGroup(object, lookup);
+  if (role == "ingress") group = IngressGroup(object, lookup);
   group.source = KubernetesSource(role, kube::NamespaceOf(object), kube::NameOf(object));
   return group;
 }

@@ -4,6 +4,7 @@
 
 #include <functional>
 #include <memory>
+#include <optional>
 #include <string>
 
 #include "base/json_fwd.h"
@@ -16,13 +17,19 @@ struct KubernetesLookup {
   using Find = std::function<std::shared_ptr<const base::Json>(const std::string& ns, const std::string& name)>;
   Find pod;
   Find service;
-  Find node;        // Set for attach_metadata.node; called with an empty namespace.
-  Find namespaces;  // Set for attach_metadata.namespace; called with an empty namespace.
+  Find node;         // Set for attach_metadata.node; called with an empty namespace.
+  Find namespaces;   // Set for attach_metadata.namespace; called with an empty namespace.
+  Find replica_set;  // Set for attach_metadata.deployment.
+  Find job;          // Set for attach_metadata.job and cronjob.
+  bool attach_job = false;
+  bool attach_cronjob = false;
 };
 
-// The group of one object of a role ("pod", "node", "service" or "endpoints"). Groups of objects that offer no target
-// are empty and remove what was known under their source.
-TargetGroup KubernetesGroup(const std::string& role, const base::Json& object, const KubernetesLookup& lookup);
+// The group of one object of a role (pod, node, service, endpoints, endpointslice or ingress). The group of an object
+// that offers no target is empty and removes what was known under its source. None at all, so that what was known
+// stays: a node without an address.
+std::optional<TargetGroup> KubernetesGroup(const std::string& role, const base::Json& object,
+                                           const KubernetesLookup& lookup);
 
 // The source of an object's group: "pod/shop/web-1", "svc/shop/web", "node/n1", "endpoints/shop/web".
 std::string KubernetesSource(const std::string& role, const std::string& ns, const std::string& name);

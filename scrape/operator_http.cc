@@ -155,7 +155,8 @@ base::Status AddOauth2(const OperatorObject& context, const base::Json& oauth2, 
 base::Status CheckFileAccess(const base::Json& endpoint) {
   auto denied = [](const std::string& field) {
     return base::PermissionDeniedError(field +
-                                       " names a file, which the instance's arbitraryFSAccessThroughSMs denies");
+                                       " names a file of the scraper, which monitoring objects may not "
+                                       "(arbitraryFSAccessThroughSMs.deny, or no --monitoring-objects-allow-files)");
   };
   if (!TextAt(endpoint, "bearerTokenFile").empty()) return denied("bearerTokenFile");
   for (auto key : {"caFile", "certFile", "keyFile"}) {

@@ -93,6 +93,18 @@ void AddServicePlace(const std::string& prefix, base::Json* rules) {
   rules->push_back(RelabelJson({kMeta + "pod_container_name"}, "", "container", ""));
 }
 
+// What a job of either monitor ends with.
+base::Result<base::Json> Complete(const OperatorObject& context, const base::Json& endpoint, base::Json sd,
+                                  base::Json rules, base::Json config) {
+  TW_RETURN_IF_ERROR(AddFinalRules(context, ObjectAt(endpoint, "relabelings"), "__address__", &rules));
+  TW_RETURN_IF_ERROR(AddMetricRules(context, ObjectAt(endpoint, "metricRelabelings"), &config));
+  config["kubernetes_sd_configs"] = {std::move(sd)};
+  config["relabel_configs"] = std::move(rules);
+  AddLimits(context, &config);
+  AddFormats(context, &config);
+  return config;
+}
+
 std::string JobName(const OperatorObject& context, const std::string& prefix) {
   return prefix + "/" + context.ns + "/" + context.name;
 }
@@ -121,13 +133,7 @@ base::Result<base::Json> ConvertServiceEndpoint(const OperatorObject& context, c
   if (name.empty() && !target_port.is_null())
     name = target_port.is_string() ? PortText(target_port) : target_port.dump();
   if (!name.empty()) rules.push_back(RelabelJson({}, "", "endpoint", name));
-  TW_RETURN_IF_ERROR(AddFinalRules(context, ObjectAt(endpoint, "relabelings"), "__address__", &rules));
-  TW_RETURN_IF_ERROR(AddMetricRules(context, ObjectAt(endpoint, "metricRelabelings"), &config));
-  config["kubernetes_sd_configs"] = {std::move(sd)};
-  config["relabel_configs"] = std::move(rules);
-  AddLimits(context, &config);
-  AddFormats(context, &config);
-  return config;
+  return Complete(context, endpoint, std::move(sd), std::move(rules), std::move(config));
 }
 
 base::Result<base::Json> ConvertPodEndpoint(const OperatorObject& context, const base::Json& endpoint, size_t index) {
@@ -154,13 +160,7 @@ base::Result<base::Json> ConvertPodEndpoint(const OperatorObject& context, const
   AddJobLabel(context, "pod", &rules);
   const std::string& name = port.empty() ? target : port;
   if (!name.empty()) rules.push_back(RelabelJson({}, "", "endpoint", name));
-  TW_RETURN_IF_ERROR(AddFinalRules(context, ObjectAt(endpoint, "relabelings"), "__address__", &rules));
-  TW_RETURN_IF_ERROR(AddMetricRules(context, ObjectAt(endpoint, "metricRelabelings"), &config));
-  config["kubernetes_sd_configs"] = {std::move(sd)};
-  config["relabel_configs"] = std::move(rules);
-  AddLimits(context, &config);
-  AddFormats(context, &config);
-  return config;
+  return Complete(context, endpoint, std::move(sd), std::move(rules), std::move(config));
 }
 
 }  // namespace tidewright::scrape

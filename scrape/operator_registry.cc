@@ -44,27 +44,29 @@ struct OperatorRegistry::Entry {
   base::Json object;
   OperatorObjectStatus status;
   std::vector<ScrapeConfig> configs;
-  std::set<Key> references;  // That the conversion looked at, there or not.
+  std::set<Reference> references;  // That the conversion looked at, there or not.
 };
 
 OperatorRegistry::OperatorRegistry(const base::Json& prometheus, GlobalConfig global)
-    : global_(std::move(global)),
-      // The lookup runs inside Convert(), which holds the lock.
-      converter_(std::make_unique<const OperatorConverter>(
-          prometheus, [this](const std::string& kind, const std::string& ns, const std::string& name,
-                             const std::string& key) { return Lookup(kind, ns, name, key); })) {}
+    // The lookup runs inside Convert(), which holds the lock.
+    : converter_(std::make_unique<const OperatorConverter>(
+          prometheus,
+          [this](const std::string& kind, const std::string& ns, const std::string& name, const std::string& key) {
+            return Lookup({kind, ns, name}, key);
+          })),
+      global_(std::move(global)) {}
 
 OperatorRegistry::~OperatorRegistry() = default;
 
-base::Result<std::string> OperatorRegistry::Lookup(const std::string& kind, const std::string& ns,
-                                                   const std::string& name, const std::string& key) {
-  const Key reference = KeyOf(kind, ns, name);
+base::Result<std::string> OperatorRegistry::Lookup(const Reference& reference, const std::string& key) {
   looked_up_->insert(reference);
+  const std::string what = reference.kind + " " + reference.ns + "/" + reference.name;
   const auto values = references_.find(reference);
-  if (values == references_.end()) return base::NotFoundError(kind + " " + ns + "/" + name + " does not exist");
-  const auto value = values->second.find(key);
-  if (value != values->second.end()) return value->second;
-  return base::NotFoundError(kind + " " + ns + "/" + name + " has no key " + base::Quoted(key));
+  if (values == references_.end()) return base::NotFoundError(what + " does not exist");
+  TW_RETURN_IF_ERROR(values->second.status());
+  const auto value = values->second->find(key);
+  if (value != values->second->end()) return value->second;
+  return base::NotFoundError(what + " has no key " + base::Quoted(key));
 }
 
 void OperatorRegistry::Convert(Entry* entry) {
@@ -115,26 +117,47 @@ void OperatorRegistry::Remove(const std::string& kind, const std::string& ns, co
   if (entries_.erase(KeyOf(kind, ns, name)) > 0) changed_ = true;
 }
 
-void OperatorRegistry::ReferenceChanged(const Key& reference) {
+std::set<OperatorRegistry::Reference> OperatorRegistry::References() const {
+  std::set<Reference> references;
+  base::MutexLock lock(mu_);
+  for (const auto& [key, entry] : entries_) references.insert(entry->references.begin(), entry->references.end());
+  return references;
+}
+
+void OperatorRegistry::SetReference(const Reference& reference, const base::Result<base::Json>& object) {
+  const bool missing = object.status().code() == base::Code::kNotFound;
+  base::Result<Values> values = Values();
+  if (object.ok()) {
+    values = ValuesOf(reference.kind, *object);
+  } else {
+    values = object.status();
+  }
+  base::MutexLock lock(mu_);
+  auto known = references_.find(reference);
+  const bool same = known == references_.end() ? missing
+                    : values.ok()              ? known->second.ok() && *known->second == *values
+                                               : known->second.status().ToString() == values.status().ToString();
+  if (same) return;
+  if (missing) {
+    references_.erase(known);
+  } else {
+    references_.insert_or_assign(reference, std::move(values));
+  }
   for (auto& [key, entry] : entries_) {
     if (entry->references.count(reference) > 0) Convert(entry.get());
   }
 }
 
-void OperatorRegistry::UpsertReference(const std::string& kind, const base::Json& object) {
-  const Key key = KeyOf(kind, kube::NamespaceOf(object), kube::NameOf(object));
-  std::map<std::string, std::string> values = ValuesOf(kind, object);
+void OperatorRegistry::ForgetReference(const Reference& reference) {
   base::MutexLock lock(mu_);
-  auto known = references_.find(key);
-  if (known != references_.end() && known->second == values) return;
-  references_[key] = std::move(values);
-  ReferenceChanged(key);
+  references_.erase(reference);
 }
 
-void OperatorRegistry::RemoveReference(const std::string& kind, const std::string& ns, const std::string& name) {
-  const Key key = KeyOf(kind, ns, name);
+void OperatorRegistry::SetDefaults(const GlobalConfig& global) {
   base::MutexLock lock(mu_);
-  if (references_.erase(key) > 0) ReferenceChanged(key);
+  if (global_ == global) return;
+  global_ = global;
+  for (auto& [key, entry] : entries_) Convert(entry.get());
 }
 
 bool OperatorRegistry::TakeChanged() {

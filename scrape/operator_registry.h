@@ -2,8 +2,9 @@
 // object.
 //
 //   registry.Upsert(object);                        // from a watch of ServiceMonitors, PodMonitors, Probes,
-//   ScrapeConfigs registry.UpsertReference("Secret", secret);     // from watches of what they may refer to if
-//   (registry.TakeChanged()) { manager.ApplyConfig(own configuration + registry.ScrapeConfigs()); }
+//                                                   // ScrapeConfigs
+//   for (auto& r : registry.References()) registry.SetReference(r, what the API server says);
+//   if (registry.TakeChanged()) manager.ApplyConfig(own configuration + registry.ScrapeConfigs());
 #pragma once
 
 #include <map>
@@ -42,10 +43,21 @@ class OperatorRegistry {
   void Upsert(const base::Json& object);
   void Remove(const std::string& kind, const std::string& ns, const std::string& name);
 
-  // A Secret or ConfigMap; only objects that refer to it are converted again. Its values are kept in memory while an
-  // object refers to it or not, because an object may come later than what it refers to.
-  void UpsertReference(const std::string& kind, const base::Json& object);
-  void RemoveReference(const std::string& kind, const std::string& ns, const std::string& name);
+  // What an object refers to.
+  struct Reference {
+    std::string kind, ns, name;  // Of a Secret or a ConfigMap.
+    auto operator<=>(const Reference&) const = default;
+  };
+  // Those of all objects, whether they are known here or not.
+  std::set<Reference> References() const;
+  // What became of a reference: the object, or why there is none. Only objects that refer to it are converted again.
+  // Its values are kept in memory until it is forgotten.
+  void SetReference(const Reference& reference, const base::Result<base::Json>& object);
+  // To be called when no object refers to it any more.
+  void ForgetReference(const Reference& reference);
+
+  // Of the instance; converts everything again if they differ from those before.
+  void SetDefaults(const GlobalConfig& global);
 
   // Whether the result may have changed since the last call.
   bool TakeChanged();
@@ -57,17 +69,17 @@ class OperatorRegistry {
   struct Entry;
   using Key = std::string;  // kind/namespace/name.
 
-  base::Result<std::string> Lookup(const std::string& kind, const std::string& ns, const std::string& name,
-                                   const std::string& key) REQUIRES_LOCK(mu_);
-  void Convert(Entry* entry) REQUIRES_LOCK(mu_);
-  void ReferenceChanged(const Key& reference) REQUIRES_LOCK(mu_);
+  using Values = std::map<std::string, std::string>;  // Decoded, by key.
 
-  const GlobalConfig global_;
+  base::Result<std::string> Lookup(const Reference& reference, const std::string& key) REQUIRES_LOCK(mu_);
+  void Convert(Entry* entry) REQUIRES_LOCK(mu_);
+
   const std::unique_ptr<const OperatorConverter> converter_;
   mutable base::Mutex mu_;
   std::map<Key, std::unique_ptr<Entry>> entries_ GUARDED_BY(mu_);
-  std::map<Key, std::map<std::string, std::string>> references_ GUARDED_BY(mu_);  // Decoded values by key.
-  std::set<Key>* looked_up_ GUARDED_BY(mu_) = nullptr;                            // By the conversion under way.
+  GlobalConfig global_ GUARDED_BY(mu_);
+  std::map<Reference, base::Result<Values>> references_ GUARDED_BY(mu_);
+  std::set<Reference>* looked_up_ GUARDED_BY(mu_) = nullptr;  // By the conversion under way.
   bool changed_ GUARDED_BY(mu_) = false;
 };
 

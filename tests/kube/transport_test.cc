@@ -105,17 +105,42 @@ TEST(RetryTest, WaitsAsLongAsTheServerSays) {
   EXPECT_GE(second_ms - first_ms, 5'000);
 }
 
-TEST(RetryTest, StopWaitingEndsTheWaitButNotTheClient) {
+TEST(StopTest, EndsTheWaitAtOnceAndLeavesTimeForTheRest) {
   ScriptedApi api;
   api.Answer(429, kTooMany, {{"Retry-After", "25"}});
   base::Status status;
   std::thread caller([&] { status = Get(api.client()); });
   ASSERT_TRUE(api.WaitForRequests(1));
-  api.client().StopWaiting();
+  api.client().BeginStop();
   caller.join();
   EXPECT_EQ(status.code(), base::Code::kCancelled) << status.ToString();
   api.Answer(200, "{}");
   EXPECT_TRUE(Get(api.client()).ok());
+}
+
+TEST(StopTest, AServerThatDoesNotAnswerHoldsUpNothing) {
+  base::FakeClock clock(1'000'000);
+  ClientOptions options;
+  options.clock = &clock;
+  ScriptedApi api(options);
+  api.Hang();
+  base::Status status;
+  std::thread caller([&] { status = Get(api.client()); });
+  ASSERT_TRUE(api.WaitForRequests(1));
+  api.client().BeginStop();
+  api.client().BeginStop();
+  std::atomic<bool> ended = false;
+  std::thread time([&] {  // Until the client has begun to count.
+    while (!ended) clock.Advance(kStopGraceMs);
+  });
+  caller.join();
+  ended = true;
+  time.join();
+  EXPECT_EQ(status.code(), base::Code::kCancelled) << status.ToString();
+  EXPECT_EQ(Get(api.client()).code(), base::Code::kCancelled);
+  EXPECT_EQ(api.requests().size(), 1U);
+  api.Answer(200, "{}");
+  EXPECT_TRUE(api.client().Get(resources::kLeases, "a", "b").ok()) << "a lease can still be given away";
 }
 
 TEST(RateLimitTest, BurstsThenWaitsForTokens) {

@@ -8,9 +8,7 @@
 #include <thread>
 
 #include "base/file.h"
-#include "base/strings.h"
 #include "http/server.h"
-#include "scrape/kubernetes_targets.h"
 #include "tsdb/db.h"
 
 namespace tidewright::scrape {
@@ -292,62 +290,6 @@ TEST(FirstScrape, IsStableAndSpread) {
   }
   EXPECT_EQ(offsets.size(), 10u) << "a hundred targets fall into every second of the interval";
 }
-
-struct PodRow {
-  const char* name;
-  const char* annotations;
-  const char* labels;
-  std::vector<std::string> urls;
-};
-
-class DefaultJob : public ::testing::TestWithParam<PodRow> {};
-
-TEST_P(DefaultJob, FindsThePod) {
-  ScrapeConfig job = DefaultKubernetesPodsJob(base::Duration{kIntervalMs});
-  for (const RelabelRule& rule : job.relabel_rules) ASSERT_NE(rule.compiled, nullptr) << rule.regex;
-  std::vector<tsdb::Label> group = {{"__meta_kubernetes_namespace", "shop"},
-                                    {"__meta_kubernetes_pod_name", "web-1"},
-                                    {"__meta_kubernetes_pod_node_name", "n1"},
-                                    {"__meta_kubernetes_pod_phase", "Running"}};
-  for (const auto& [list, prefix] : {std::make_pair(GetParam().annotations, "annotation_prometheus_io_"),
-                                     std::make_pair(GetParam().labels, "label_")}) {
-    for (const std::string& pair : base::Split(list, ',')) {
-      size_t equals = pair.find('=');
-      if (equals == std::string::npos) continue;
-      group.push_back(
-          {std::string("__meta_kubernetes_pod_") + prefix + pair.substr(0, equals), pair.substr(equals + 1)});
-    }
-  }
-  std::set<std::string> urls;
-  for (const auto& [port, port_name] : {std::make_pair("8080", "http"), std::make_pair("9100", "prometheus")}) {
-    auto target = tsdb::Labels::FromPairs({{"__address__", std::string("10.0.0.1:") + port},
-                                           {"__meta_kubernetes_pod_container_name", "app"},
-                                           {"__meta_kubernetes_pod_container_port_name", port_name},
-                                           {"__meta_kubernetes_pod_container_port_protocol", "TCP"}});
-    TargetResult result = BuildTarget(job, target, tsdb::Labels::FromPairs(group));
-    ASSERT_TRUE(result.error.ok()) << result.error.ToString();
-    if (!result.target) continue;
-    urls.insert(result.target->url);
-    EXPECT_EQ(result.target->labels.Get("namespace"), "shop");
-    EXPECT_EQ(result.target->labels.Get("pod"), "web-1");
-    EXPECT_EQ(result.target->labels.Get("node"), "n1");
-    EXPECT_EQ(result.target->labels.Get("job"), "kubernetes-pods");
-  }
-  EXPECT_EQ(std::vector<std::string>(urls.begin(), urls.end()), GetParam().urls);
-}
-
-INSTANTIATE_TEST_SUITE_P(
-    Table, DefaultJob,
-    ::testing::Values(
-        PodRow{"Plain", "", "", {}}, PodRow{"ScrapeFalse", "scrape=false", "log=prometheus", {}},
-        PodRow{"AnnotatedPort", "scrape=true,port=9999", "", {"http://10.0.0.1:9999/metrics"}},
-        PodRow{"AnnotatedPathAndScheme", "scrape=true,port=8080,path=/m,scheme=https", "", {"https://10.0.0.1:8080/m"}},
-        PodRow{"AnnotatedWithoutPort",
-               "scrape=true",
-               "",
-               {"http://10.0.0.1:8080/metrics", "http://10.0.0.1:9100/metrics"}},
-        PodRow{"Labelled", "", "log=prometheus", {"http://10.0.0.1:9100/metrics"}}),
-    [](const auto& test) { return test.param.name; });
 
 // The whole way over a real connection: compressed reply, libcurl, the machine's clock.
 TEST(ScrapeOverHttp, StoresWhatAServerExposes) {

@@ -60,22 +60,43 @@ TEST(OperatorRegistry, ABadObjectIsReportedAndHurtsNobodyElse) {
 }
 
 TEST(OperatorRegistry, SecretsMayComeLaterAndRotate) {
+  const OperatorRegistry::Reference kSecret{"Secret", "shop", "s"};
   OperatorRegistry registry(base::Json::object(), GlobalConfig());
   registry.Upsert(
       Monitor("a", {{"port", "http"}, {"authorization", {{"credentials", {{"name", "s"}, {"key", "t"}}}}}}));
   EXPECT_THAT(Jobs(registry), IsEmpty());
   EXPECT_THAT(registry.Statuses()[0].error.message(), HasSubstr("Secret shop/s does not exist"));
-  registry.UpsertReference("Secret", Secret("b25l"));
+  EXPECT_THAT(registry.References(), ElementsAre(kSecret));
+  registry.SetReference(kSecret, Secret("b25l"));
   ASSERT_EQ(registry.ScrapeConfigs().size(), 1u);
   EXPECT_EQ(registry.ScrapeConfigs()[0].http.credentials.text, "one");
   registry.TakeChanged();
-  registry.UpsertReference("Secret", Secret("b25l"));
+  registry.SetReference(kSecret, Secret("b25l"));
   EXPECT_FALSE(registry.TakeChanged());
-  registry.UpsertReference("Secret", Secret("dHdv"));
+  registry.SetReference(kSecret, Secret("dHdv"));
   EXPECT_TRUE(registry.TakeChanged());
   EXPECT_EQ(registry.ScrapeConfigs()[0].http.credentials.text, "two");
-  registry.RemoveReference("Secret", "shop", "s");
+  registry.SetReference(kSecret, base::PermissionDeniedError("secrets is forbidden"));
   EXPECT_THAT(Jobs(registry), IsEmpty());
+  EXPECT_THAT(registry.Statuses()[0].error.message(), HasSubstr("secrets is forbidden"));
+  registry.SetReference(kSecret, Secret("dHdv"));
+  EXPECT_EQ(registry.ScrapeConfigs().size(), 1u);
+  registry.SetReference(kSecret, base::NotFoundError("gone"));
+  EXPECT_THAT(Jobs(registry), IsEmpty());
+}
+
+TEST(OperatorRegistry, JobsFollowTheDefaults) {
+  OperatorRegistry registry(base::Json::object(), GlobalConfig());
+  registry.Upsert(Monitor("a", {{"port", "http"}}));
+  EXPECT_TRUE(registry.TakeChanged());
+  GlobalConfig global;
+  registry.SetDefaults(global);
+  EXPECT_FALSE(registry.TakeChanged());
+  global.scrape_interval.ms = 5'000;
+  global.scrape_timeout.ms = 5'000;
+  registry.SetDefaults(global);
+  EXPECT_TRUE(registry.TakeChanged());
+  EXPECT_EQ(registry.ScrapeConfigs()[0].scrape_interval.ms, 5'000);
 }
 
 }  // namespace

@@ -60,8 +60,6 @@ scrape_configs:
 - job_name: a
 - job_name: b
   consul_sd_configs: [{server: "consul:8500"}]
-- job_name: c
-  kubernetes_sd_configs: [{role: ingress}]
 remote_write: [{url: "http://remote/write"}]
 )",
                             "prometheus.yml");
@@ -71,8 +69,6 @@ remote_write: [{url: "http://remote/write"}]
       ElementsAre(
           "scrape_configs[1].consul_sd_configs: not supported; its targets are not scraped. Supported are static, "
           "file, http, dns and kubernetes",
-          "scrape_configs[2].kubernetes_sd_configs[0].role: \"ingress\" is not supported yet; its "
-          "targets are not scraped",
           "remote_write: not supported yet; samples are kept locally only"));
 }
 

@@ -102,6 +102,12 @@ class SummarizeTest(unittest.TestCase):
         self.assertEqual(summary.failed, [("controlplane: scenarios.TestA/two", "    a_test.go:7: boom")])
         self.assertEqual(summary.skipped, [("controlplane: scenarios.TestC", "no root here")])
 
+    def test_go_test_that_another_process_runs_is_counted_there(self):
+        summary = self.run_with_go(
+            ("run", "TestA"), ("output", "TestA", "    m_test.go:9: another process runs this one\n"), ("skip", "TestA"),
+            ("run", "TestB"), ("pass", "TestB"), ("pass", ""))
+        self.assertEqual(summary.line(), "1 passed, 0 failed, 0 skipped")
+
     def test_go_test_that_fails_around_its_subtests_is_one_failure(self):
         summary = self.run_with_go(
             ("run", "TestA"), ("run", "TestA/one"), ("pass", "TestA/one"), ("fail", "TestA"), ("fail", ""))

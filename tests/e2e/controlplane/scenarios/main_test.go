@@ -6,8 +6,10 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io/fs"
 	"os"
 	"os/signal"
+	"path/filepath"
 	"syscall"
 	"testing"
 
@@ -70,10 +72,28 @@ func runInFolder(ctx context.Context, m *testing.M, bridge *network.Bridge, fold
 	return code, theWorld.stop()
 }
 
+// sharedWorld is the first thing that a test calls, once.
 func sharedWorld(t *testing.T) *world {
 	t.Helper()
 	if unavailable != nil {
 		t.Skip(unavailable)
 	}
+	claimTest(t)
 	return theWorld
+}
+
+// claimTest lets each test run once where several processes run them all side by side: CONTROLPLANE_CLAIMS is the folder in
+// which they agree. tests/tools/summarize.py knows the words.
+func claimTest(t *testing.T) {
+	t.Helper()
+	folder := os.Getenv("CONTROLPLANE_CLAIMS")
+	if folder == "" {
+		return
+	}
+	err := os.Mkdir(filepath.Join(folder, t.Name()), 0o700)
+	if errors.Is(err, fs.ErrExist) {
+		t.Skip("another process runs this one")
+	} else if err != nil {
+		t.Fatal(err)
+	}
 }

@@ -8,6 +8,7 @@ import (
 	"encoding/base64"
 	"errors"
 	"fmt"
+	"slices"
 	"strings"
 	"syscall"
 	"testing"
@@ -18,6 +19,7 @@ import (
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
 
+	"tidewright.dev/controlplane/internal/faults"
 	"tidewright.dev/controlplane/internal/pki"
 )
 
@@ -236,4 +238,64 @@ func withoutPause(t *testing.T, check func(context.Context) error) (stop func())
 			t.Error(err)
 		}
 	}
+}
+
+// An end takes what a call may still take, and what a lease takes to be given away.
+const endTimeout = 8 * time.Second
+
+func TestEndsInTimeAlthoughTheAPIServerDoesNotAnswer(t *testing.T) {
+	w := sharedWorld(t)
+	proxy := w.startProxy(t)
+	r := w.install(t, twoReplicas)
+	lease := faults.Under("/apis/coordination.k8s.io/")
+	for _, test := range []struct {
+		name  string
+		leads bool
+		kill  bool // So that it starts while nobody answers.
+		asks  func(faults.Request) bool
+	}{
+		{name: "TheLeader", leads: true, asks: func(r faults.Request) bool { return lease(r) && faults.Writes(r) }},
+		{name: "AStandby", asks: func(r faults.Request) bool { return lease(r) && !faults.Writes(r) }},
+		{name: "OneThatStarts", kill: true, asks: faults.Under("/api/v1/namespaces/" + r.namespace + "/secrets/")},
+	} {
+		t.Run(test.name, func(t *testing.T) {
+			pod := r.replica(t, test.leads)
+			if err := proxy.Set(faults.Fault{Mode: faults.Hang}); err != nil {
+				t.Fatal(err)
+			}
+			hangs := time.Now()
+			if test.kill {
+				r.kill(t, pod)
+			}
+			eventually(t, soon, "a request that is not answered", func(context.Context) error {
+				if len(proxy.Requests(hangs, time.Now(), test.asks)) == 0 {
+					return errors.New("there is none")
+				}
+				return nil
+			})
+			w.kubectl(t, "delete", "pod", pod.Name, "-n", r.namespace, "--wait=false")
+			if took := r.waitGone(t, pod); took > endTimeout {
+				t.Errorf("%s took %s to end", pod.Name, took)
+			}
+			if err := proxy.Pass(); err != nil {
+				t.Fatal(err)
+			}
+			r.waitReady(t)
+		})
+	}
+}
+
+// replica returns the leader, or one that does not lead.
+func (r *release) replica(t *testing.T, leads bool) corev1.Pod {
+	t.Helper()
+	pods, err := r.pods(t.Context())
+	if err != nil {
+		t.Fatal(err)
+	}
+	leader := r.leader(t)
+	i := slices.IndexFunc(pods, func(p corev1.Pod) bool { return (p.Name == leader) == leads })
+	if i < 0 {
+		t.Fatalf("none of the pods is the one; %q leads", leader)
+	}
+	return pods[i]
 }

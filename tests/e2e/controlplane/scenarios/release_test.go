@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"net/http"
 	"os"
+	"os/exec"
 	"path/filepath"
 	"slices"
 	"strings"
@@ -41,7 +42,8 @@ func (w *world) newRelease(t *testing.T) *release {
 	return &release{world: w, namespace: w.namespace(t, "tidewright"), installed: time.Now()}
 }
 
-// install installs the chart with the values (YAML, which win over the chart's) and waits until it is Ready. It is
+// install installs the chart with the values (YAML, which win over the chart's) and waits until it is Ready. Unless the
+// values say otherwise it scrapes by the built-in configuration, but each second. It is
 // uninstalled when the test ends, and until then no request of its ServiceAccount may have been refused.
 func (w *world) install(t *testing.T, values string) *release {
 	t.Helper()
@@ -59,8 +61,24 @@ func (r *release) install(t *testing.T, values string) {
 	t.Cleanup(func() { r.uninstall(t) })
 	r.helm(t, "install", releaseName, r.chart, "--namespace", r.namespace,
 		"--values", writeFile(t, "defaults.yaml", hurry.Replace(string(defaults))),
+		"--values", writeFile(t, "config.yaml", "prometheusConfig: |\n"+indent(hurry.Replace(r.builtInConfig(t)))),
 		"--values", writeFile(t, "values.yaml", values), "--set", "image.repository="+imageName)
 	r.waitReady(t)
+}
+
+// builtInConfig is what holds where prometheusConfig is empty.
+func (w *world) builtInConfig(t *testing.T) string {
+	t.Helper()
+	text, err := exec.CommandContext(t.Context(), w.tidewright, "check", "config", "--print-default").Output()
+	if err != nil {
+		t.Fatalf("printing the built-in configuration: %v", err)
+	}
+	return string(text)
+}
+
+// indent makes text a block of a YAML value.
+func indent(text string) string {
+	return "  " + strings.ReplaceAll(strings.TrimSuffix(text, "\n"), "\n", "\n  ") + "\n"
 }
 
 func writeFile(t *testing.T, name, text string) string {
@@ -152,8 +170,8 @@ func isPod(name string) func(corev1.Pod) bool {
 }
 
 // waitGone waits until a pod that is being deleted, or will be, is gone. The node kills it when its grace period is over;
-// to end in time is its own part.
-func (r *release) waitGone(t *testing.T, pod corev1.Pod) {
+// to end in time is its own part. It returns how long that took, since it was first seen to be asked to.
+func (r *release) waitGone(t *testing.T, pod corev1.Pod) time.Duration {
 	t.Helper()
 	var asked time.Time
 	grace := time.Duration(*pod.Spec.TerminationGracePeriodSeconds) * time.Second
@@ -170,9 +188,14 @@ func (r *release) waitGone(t *testing.T, pod corev1.Pod) {
 		}
 		return fmt.Errorf("%s is still there", pod.Name)
 	})
-	if !asked.IsZero() && time.Since(asked) > grace*2/3 {
-		t.Errorf("%s ended %s after it was asked to; the node kills after %s", pod.Name, time.Since(asked), grace)
+	if asked.IsZero() {
+		return 0
 	}
+	took := time.Since(asked)
+	if took > grace*2/3 {
+		t.Errorf("%s ended %s after it was asked to; the node kills after %s", pod.Name, took, grace)
+	}
+	return took
 }
 
 func (r *release) describePods(ctx context.Context) string {

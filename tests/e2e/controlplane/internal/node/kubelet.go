@@ -46,6 +46,7 @@ func (n *Node) serveKubelet(ctx context.Context) error {
 	mux := http.NewServeMux()
 	mux.HandleFunc("GET /healthz", func(w http.ResponseWriter, _ *http.Request) { io.WriteString(w, "ok") })
 	mux.HandleFunc("GET /metrics/resource", n.serveResources)
+	mux.HandleFunc("GET /metrics/cadvisor", n.serveContainers)
 	mux.HandleFunc("GET /containerLogs/{namespace}/{pod}/{container}", n.serveLog)
 	return n.serve(ctx, netip.AddrPortFrom(address, kubeletPort), mux,
 		&tls.Config{Certificates: []tls.Certificate{certificate}})
@@ -140,6 +141,26 @@ func (n *Node) serveResources(w http.ResponseWriter, _ *http.Request) {
 	page.text.WriteString("resource_scrape_error 0\n")
 	w.Header().Set("Content-Type", "text/plain; version=0.0.4; charset=utf-8")
 	io.WriteString(w, page.text.String())
+}
+
+// serveContainers has a few of cAdvisor's families: one that /metrics/resource has, too, one that it has not, and that one
+// also for a control group that belongs to no pod.
+func (n *Node) serveContainers(w http.ResponseWriter, _ *http.Request) {
+	var page strings.Builder
+	page.WriteString("# TYPE container_cpu_usage_seconds_total counter\n")
+	all := append(n.simulatedUsage(), n.realUsage()...)
+	for _, one := range all {
+		if one.cpu != nil {
+			fmt.Fprintf(&page, "container_cpu_usage_seconds_total{cpu=\"total\",id=\"/pods/%s\",%s %g\n", one.pod,
+				one.labels()[1:], *one.cpu)
+		}
+	}
+	page.WriteString("# TYPE container_fs_reads_total counter\ncontainer_fs_reads_total{id=\"/\"} 1\n")
+	for _, one := range all {
+		fmt.Fprintf(&page, "container_fs_reads_total{id=\"/pods/%s\",%s 1\n", one.pod, one.labels()[1:])
+	}
+	w.Header().Set("Content-Type", "text/plain; version=0.0.4; charset=utf-8")
+	io.WriteString(w, page.String())
 }
 
 func (n *Node) simulatedUsage() (all []usedBy) {
