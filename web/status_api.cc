@@ -1,5 +1,6 @@
 #include "web/status_api.h"
 
+#include "base/duration.h"
 #include "base/json.h"
 #include "base/metrics.h"
 
