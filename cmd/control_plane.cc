@@ -49,15 +49,15 @@ constexpr const char* kDefaultConfig =
 
 class ControlPlane::Impl {
  public:
-  Impl(const ControlPlaneOptions& options, kube::Client& client, base::Clock& clock, base::Clock& calendar,
+  Impl(const ControlPlaneOptions& options, kube::Client* client, base::Clock& clock, base::Clock& calendar,
        base::MetricRegistry& metrics)
       : options_(options),
         client_(client),
         clock_(clock),
         calendar_(calendar),
         metrics_(metrics),
-        caches_(client, clock, &metrics),
-        objects_(kube::NewCachedReader(caches_)),
+        caches_(client != nullptr ? std::make_unique<kube::SharedCaches>(*client, clock, &metrics) : nullptr),
+        objects_(client != nullptr ? kube::NewCachedReader(*caches_) : nullptr),
         data_pool_("data", kDataThreads),
         scaler_pool_("scaler", kScalerThreads),
         data_scheduler_(clock, data_pool_),
@@ -99,18 +99,18 @@ class ControlPlane::Impl {
   base::Status ApplyScrapeConfig(scrape::Config config) REQUIRES_LOCK(reload_mu_);
   base::Status Note(const std::string& part, base::Status status);
   void Maintain();
-  kube::Client& WritingClient() { return guarded_ != nullptr ? *guarded_ : client_; }
+  kube::Client& WritingClient() { return guarded_ != nullptr ? *guarded_ : *client_; }
   std::map<std::string, std::string> FileContents() REQUIRES_LOCK(reload_mu_);
   void RememberFiles(const std::map<std::string, std::string>& before) REQUIRES_LOCK(reload_mu_);
 
   const ControlPlaneOptions options_;
-  kube::Client& client_;
+  kube::Client* const client_;  // nullptr: there is no cluster.
   base::Clock& clock_;
   base::Clock& calendar_;
 
   base::MetricRegistry& metrics_;
-  kube::SharedCaches caches_;
-  std::unique_ptr<kube::ObjectReader> objects_;
+  const std::unique_ptr<kube::SharedCaches> caches_;   // With a client.
+  const std::unique_ptr<kube::ObjectReader> objects_;  // With a client.
   base::ThreadPool data_pool_;
   base::ThreadPool scaler_pool_;
   base::Scheduler data_scheduler_;
@@ -151,12 +151,12 @@ base::Status ControlPlane::Impl::StartAll() {
     files = FileContents();
   }
   TW_RETURN_IF_ERROR(StartData());
-  TW_RETURN_IF_ERROR(StartAdapter());
+  if (client_ != nullptr) TW_RETURN_IF_ERROR(StartAdapter());
   {
     base::MutexLock lock(reload_mu_);
     RememberFiles(files);
   }
-  TW_RETURN_IF_ERROR(StartLeading());
+  if (client_ != nullptr) TW_RETURN_IF_ERROR(StartLeading());
   started_ = true;
   data_scheduler_.At(clock_.NowMs() + kMaintenanceMs, [this] { Maintain(); });
   return base::Status::Ok();
@@ -167,14 +167,16 @@ base::Status ControlPlane::Impl::StartData() {
   db_options.retention_ms = options_.retention_ms;
   TW_ASSIGN_OR_RETURN(db_, tsdb::Db::Open(options_.data_dir, db_options, clock_, &metrics_));
   engine_ = promql::NewEmbeddedEngine(*db_, {}, &metrics_);
-  scrape_ = std::make_unique<scrape::Manager>(*db_, clock_, data_scheduler_, &metrics_, &caches_);
+  scrape_ = std::make_unique<scrape::Manager>(*db_, clock_, data_scheduler_, &metrics_, caches_.get());
   scrape::Config config;
   bool readable = LoadScrapeConfig(&config).ok();
   rules_ = std::make_unique<rules::Manager>(*engine_, *db_, clock_, data_scheduler_, &metrics_);
-  adapter::AdapterOptions adapter_options;
-  adapter_options.registry.relist_interval_ms = options_.relist_interval_ms;
-  adapter_ = std::make_unique<adapter::Adapter>(*engine_, client_, *objects_, clock_, data_scheduler_, metrics_,
-                                                adapter_options);
+  if (client_ != nullptr) {
+    adapter::AdapterOptions adapter_options;
+    adapter_options.registry.relist_interval_ms = options_.relist_interval_ms;
+    adapter_ = std::make_unique<adapter::Adapter>(*engine_, *client_, *objects_, clock_, data_scheduler_, metrics_,
+                                                  adapter_options);
+  }
   // The web port opens first, because the scrape configuration may name it.
   TW_RETURN_IF_ERROR(StartWeb());
   if (readable) {
@@ -190,6 +192,9 @@ base::Status ControlPlane::Impl::StartWeb() {
   web::WebSources sources;
   sources.engine = engine_.get();
   sources.store = db_.get();
+  if (options_.remote_write_receiver) sources.remote_write = db_.get();
+  if (options_.admin_api) sources.admin = db_.get();
+  sources.admin_directory = options_.data_dir;
   sources.board = &board_;
   sources.metrics = &metrics_;
   sources.clock = &clock_;
@@ -211,8 +216,8 @@ base::Status ControlPlane::Impl::StartWeb() {
 base::Status ControlPlane::Impl::StartAdapter() {
   (void)LoadAdapterConfig();  // Noted.
   adapter_->Start();
-  authenticator_ = std::make_unique<apiservice::DelegatedAuthenticator>(client_, clock_);
-  authorizer_ = std::make_unique<apiservice::DelegatedAuthorizer>(client_, clock_);
+  authenticator_ = std::make_unique<apiservice::DelegatedAuthenticator>(*client_, clock_);
+  authorizer_ = std::make_unique<apiservice::DelegatedAuthorizer>(*client_, clock_);
   authenticator_->Start();
   base::Status configured = authenticator_->WaitForConfig(kAuthenticationWaitMs);
   if (!configured.ok()) {
@@ -230,7 +235,7 @@ base::Status ControlPlane::Impl::StartAdapter() {
   api.certificate.ns = options_.service_ns;
   if (!options_.ca_secret.empty() && options_.tls_certificate_file.empty()) {
     TW_ASSIGN_OR_RETURN(api.certificate.ca,
-                        apiservice::LoadOrCreateCa(client_, options_.service_ns, options_.ca_secret, clock_.NowMs()));
+                        apiservice::LoadOrCreateCa(*client_, options_.service_ns, options_.ca_secret, clock_.NowMs()));
   }
   api.ready = [this] { return Ready(); };
   api_service_ = std::make_unique<apiservice::ApiService>(
@@ -250,9 +255,9 @@ base::Status ControlPlane::Impl::StartLeading() {
     callbacks.on_new_leader = [](const std::string& identity) {
       base::LogInfo("cmd", "new leader", {{"identity", identity}});
     };
-    TW_ASSIGN_OR_RETURN(elector_, kube::LeaderElector::Create(client_, base::BootClock::Get(), clock_,
+    TW_ASSIGN_OR_RETURN(elector_, kube::LeaderElector::Create(*client_, base::BootClock::Get(), clock_,
                                                               options_.leader_election, callbacks, &metrics_));
-    guarded_ = client_.Guarded(elector_->fence());
+    guarded_ = client_->Guarded(elector_->fence());
     election_ = elector_.get();
   }
   Registrar::Options registration;
@@ -288,7 +293,7 @@ void ControlPlane::Impl::FollowObjects() {
 base::Status ControlPlane::Impl::BeLeader() {
   LeaderContext context;
   context.client = &WritingClient();
-  context.caches = &caches_;
+  context.caches = caches_.get();
   context.objects = objects_.get();
   context.engine = engine_.get();
   context.clock = &clock_;
@@ -340,7 +345,7 @@ void ControlPlane::Impl::Stop() {
   data_scheduler_.Stop();
   scaler_pool_.Stop();
   data_pool_.Stop();
-  caches_.Stop();
+  if (caches_ != nullptr) caches_->Stop();
   if (db_ == nullptr) return;
   base::Status closed = db_->Close();
   if (!closed.ok()) base::LogError("cmd", "closing the store", {{"error", closed.ToString()}});
@@ -370,6 +375,10 @@ base::Status ControlPlane::Impl::LoadScrapeConfig(scrape::Config* config) {
 }
 
 base::Status ControlPlane::Impl::ReadScrapeConfig(scrape::Config* config) {
+  if (options_.config_file.empty() && client_ == nullptr) {
+    *config = scrape::Config();
+    return base::Status::Ok();
+  }
   if (options_.config_file.empty()) {
     TW_ASSIGN_OR_RETURN(*config, scrape::ParseConfig(kDefaultConfig, "the built-in configuration"));
     config->scrape_configs.push_back(scrape::DefaultKubernetesPodsJob(config->global.scrape_interval));
@@ -413,7 +422,7 @@ base::Status ControlPlane::Impl::Reload() {
   scrape::Config config;
   base::Status scrape = LoadScrapeConfig(&config);
   if (scrape.ok()) scrape = ApplyScrapeConfig(std::move(config));
-  base::Status adapter = LoadAdapterConfig();
+  base::Status adapter = adapter_ != nullptr ? LoadAdapterConfig() : base::Status::Ok();
   RememberFiles(before);
   base::LogInfo("cmd", "configuration read again");
   return scrape.ok() ? adapter : scrape;
@@ -456,7 +465,7 @@ void ControlPlane::Impl::Maintain() {
   data_scheduler_.At(clock_.NowMs() + kMaintenanceMs, [this] { Maintain(); });
 }
 
-ControlPlane::ControlPlane(const ControlPlaneOptions& options, kube::Client& client, base::Clock& clock,
+ControlPlane::ControlPlane(const ControlPlaneOptions& options, kube::Client* client, base::Clock& clock,
                            base::Clock& calendar, base::MetricRegistry& metrics)
     : impl_(std::make_unique<Impl>(options, client, clock, calendar, metrics)) {}
 

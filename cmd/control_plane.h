@@ -24,7 +24,9 @@ struct ControlPlaneOptions {
   int64_t retention_ms = 24LL * 3600 * 1000;
 
   std::string web_address = "0.0.0.0";
-  uint16_t web_port = 9090;  // 0 picks a free one.
+  uint16_t web_port = 9090;            // 0 picks a free one.
+  bool remote_write_receiver = false;  // Takes samples at /api/v1/write.
+  bool admin_api = false;              // Snapshots and deletion at /api/v1/admin/tsdb/; needs data_dir.
   std::string api_address = "0.0.0.0";
   uint16_t api_port = 6443;  // The aggregation port; 0 picks a free one.
   std::string tls_certificate_file;
@@ -62,11 +64,12 @@ struct Leadership {
 
 // Scrapes, stores, evaluates rules and serves the metrics APIs and the web port from start to end; scales and writes to
 // the cluster while it leads. A standby follows the same objects and scrapes the same targets, so it can act as soon as
-// it becomes the leader. Thread-safe after Start(). Borrows client, clocks and metrics. `calendar` is read by cron
-// windows only.
+// it becomes the leader. Without a client there is no cluster: it scrapes what the configuration lists, stores,
+// evaluates rules and serves the web port, and that is all. Thread-safe after Start(). Borrows client, clocks and
+// metrics. `calendar` is read by cron windows only.
 class ControlPlane {
  public:
-  ControlPlane(const ControlPlaneOptions& options, kube::Client& client, base::Clock& clock, base::Clock& calendar,
+  ControlPlane(const ControlPlaneOptions& options, kube::Client* client, base::Clock& clock, base::Clock& calendar,
                base::MetricRegistry& metrics);
   ~ControlPlane();  // Stop().
 

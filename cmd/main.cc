@@ -39,6 +39,9 @@ void AddElectionFlags(CLI::App& command, RunFlags& flags) {
 
 void AddRunFlags(CLI::App& command, RunFlags& flags) {
   auto& options = flags.options;
+  command
+      .add_option("--kubernetes", flags.kubernetes, "Connect to a cluster; without one: scrape, store, rules, queries")
+      ->capture_default_str();
   command.add_option("--kubeconfig", flags.kubeconfig, "Kubeconfig file; without it the pod's service account is used");
   command.add_option("--context", flags.context, "Context of the kubeconfig; default: current-context");
   command.add_option("--config.file", options.config_file, "prometheus.yml; default: annotated pods and the kubelets");
@@ -51,6 +54,9 @@ void AddRunFlags(CLI::App& command, RunFlags& flags) {
       ->capture_default_str();
   command.add_option("--web.address", options.web_address, "Address of the web port")->capture_default_str();
   command.add_option("--web.port", options.web_port, "Web port: page, Prometheus API, metrics")->capture_default_str();
+  command.add_flag("--web.enable-remote-write-receiver", options.remote_write_receiver,
+                   "Take samples at /api/v1/write (remote write 1.0)");
+  command.add_flag("--web.enable-admin-api", options.admin_api, "Snapshots and deletion at /api/v1/admin/tsdb/");
   command.add_option("--bind-address", options.api_address, "Address of the aggregation port")->capture_default_str();
   command.add_option("--secure-port", options.api_port, "Aggregation port")->capture_default_str();
   command.add_option("--tls-cert-file", options.tls_certificate_file, "Certificate of the aggregation port");
@@ -99,6 +105,7 @@ int main(int argc, char** argv) {
   tidewright::http::InitializeCpprest();
 
   CLI::App app("Tidewright: an autoscaling control plane for Kubernetes");
+  app.set_version_flag("--version", "tidewright " TIDEWRIGHT_VERSION);
   app.require_subcommand(1);
 
   RunFlags run_flags;

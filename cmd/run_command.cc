@@ -56,6 +56,16 @@ base::Status ReadElection(const RunFlags& flags, const std::string& ns, ControlP
   return base::Status::Ok();
 }
 
+base::Status Connect(RunFlags* flags, base::MetricRegistry& metrics, std::unique_ptr<kube::Client>* client) {
+  TW_ASSIGN_OR_RETURN(kube::ClientConfig config, ClientConfigOf(*flags));
+  TW_RETURN_IF_ERROR(ReadElection(*flags, config.ns, &flags->options));
+  kube::ClientOptions client_options;
+  client_options.rate_limit = flags->rate_limit;
+  client_options.metrics = &metrics;
+  TW_ASSIGN_OR_RETURN(*client, kube::NewClient(config, client_options));
+  return base::Status::Ok();
+}
+
 void WaitForTheEnd(ControlPlane& plane) {
   while (true) {
     int signal = WaitForSignal(kFileCheckMs);
@@ -77,26 +87,22 @@ int RunControlPlane(RunFlags flags) {
   auto retention = base::ParseDuration(flags.retention);
   if (!retention.ok()) return Fail(retention.status().Annotate("--storage.tsdb.retention.time"));
   flags.options.retention_ms = retention->ms;
-  auto config = ClientConfigOf(flags);
-  if (!config.ok()) return Fail(config.status());
-  base::Status election = ReadElection(flags, config->ns, &flags.options);
-  if (!election.ok()) return Fail(election);
   base::MetricRegistry metrics;
-  kube::ClientOptions client_options;
-  client_options.rate_limit = flags.rate_limit;
-  client_options.metrics = &metrics;
-  auto client = kube::NewClient(*config, client_options);
-  if (!client.ok()) return Fail(client.status());
+  std::unique_ptr<kube::Client> client;
+  if (flags.kubernetes) {
+    base::Status connected = Connect(&flags, metrics, &client);
+    if (!connected.ok()) return Fail(connected);
+  }
 
   base::Clock& clock = base::SystemClock::Get();
-  ControlPlane plane(flags.options, **client, clock, clock, metrics);
+  ControlPlane plane(flags.options, client.get(), clock, clock, metrics);
   base::Status started = plane.Start();
   if (!started.ok()) return Fail(started);
   base::LogInfo("cmd", "started",
                 {{"web_port", std::to_string(plane.web_port())}, {"api_port", std::to_string(plane.api_port())}});
   WaitForTheEnd(plane);
   base::LogInfo("cmd", "stopping");
-  (*client)->StopWaiting();  // An API server that asked for patience does not hold up the end.
+  if (client != nullptr) client->StopWaiting();  // An API server that asked for patience does not hold up the end.
   plane.Stop();
   return 0;
 }

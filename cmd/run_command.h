@@ -11,6 +11,7 @@ namespace tidewright::cmd {
 
 struct RunFlags {
   ControlPlaneOptions options;
+  bool kubernetes = true;  // Otherwise there is no cluster to connect to.
   std::string kubeconfig;  // "": the service account of the pod.
   std::string context;
   std::string retention = "24h";

@@ -154,7 +154,7 @@ ControlPlaneOptions SandboxSession::PlaneOptions() {
 }
 
 base::Status SandboxSession::StartControlPlane() {
-  plane_ = std::make_unique<ControlPlane>(PlaneOptions(), *client_, clock_, *calendar_, metrics_);
+  plane_ = std::make_unique<ControlPlane>(PlaneOptions(), client_.get(), clock_, *calendar_, metrics_);
   TW_RETURN_IF_ERROR(plane_->Start());
   // The aggregation layer finds us as it would in a cluster: APIService -> Service -> Endpoints.
   std::string meta = std::string("metadata: {name: tidewright, namespace: ") + kServiceNamespace + "}\n";

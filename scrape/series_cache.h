@@ -12,6 +12,7 @@
 #include <string_view>
 #include <vector>
 
+#include "base/secret_hash.h"
 #include "tsdb/appender.h"
 
 namespace tidewright::scrape {
@@ -29,10 +30,8 @@ class SeriesCache {
     uint64_t tracked : 1 = 0;  // In the scrape that is under way: to become live.
   };
 
-  SeriesCache();
-
   // What stands for a text.
-  uint64_t Hash(std::string_view text) const;
+  static uint64_t Hash(std::string_view text) { return base::SecretHash(text); }
 
   // Begins a scrape: nothing is seen yet.
   void Begin();
@@ -61,7 +60,6 @@ class SeriesCache {
   void Reorder();
   void EndScrape();
 
-  const uint64_t seed_;
   std::vector<Entry> entries_;  // In the order of the last scrape; then those that this one added.
   std::vector<uint32_t>
       table_;  // Open addressing over entries_, while it is needed; a power of two, at most half full.

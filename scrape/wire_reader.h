@@ -33,6 +33,7 @@ class WireReader {
   }
   bool ok() const { return ok_; }
   uint32_t field() const { return field_; }
+  std::string_view rest() const { return rest_; }  // What follows the field.
 
   uint64_t Varint() const { return type_ == kVarint ? number_ : 0; }
   int64_t ZigZag() const { return static_cast<int64_t>(Varint() >> 1) ^ -static_cast<int64_t>(Varint() & 1); }

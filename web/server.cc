@@ -13,6 +13,8 @@ namespace tidewright::web {
 namespace {
 
 constexpr std::string_view kApiPrefix = "/api/v1/";
+constexpr std::string_view kWritePath = "/api/v1/write";
+constexpr size_t kMaxWriteBytes = 32 << 20;  // Of a body; as many as it may have decompressed.
 
 http::Response Text(int status, std::string body) {
   http::Response response;
@@ -57,7 +59,14 @@ bool Reads(const std::string& method) { return method == "GET" || method == "HEA
 }  // namespace
 
 WebServer::WebServer(WebSources sources)
-    : sources_(std::move(sources)), prometheus_api_(*sources_.engine, *sources_.clock) {}
+    : sources_(std::move(sources)), prometheus_api_(*sources_.engine, *sources_.clock) {
+  if (sources_.remote_write != nullptr) {
+    remote_write_ = std::make_unique<RemoteWriteReceiver>(*sources_.remote_write, *sources_.clock, *sources_.metrics);
+  }
+  if (sources_.admin != nullptr) {
+    admin_api_ = std::make_unique<AdminApi>(*sources_.admin, sources_.admin_directory, *sources_.clock);
+  }
+}
 
 WebServer::~WebServer() { Stop(); }
 
@@ -65,6 +74,7 @@ base::Status WebServer::Start(const std::string& address, uint16_t port) {
   http::ServerOptions options;
   options.name = "web";
   options.worker_threads = 4;
+  if (remote_write_ != nullptr) options.max_body_bytes = kMaxWriteBytes;
   TW_ASSIGN_OR_RETURN(server_, http::Server::Create(options, [this](const http::ServerRequest& request,
                                                                     const std::shared_ptr<http::Responder>& responder) {
                         responder->Reply(Handle(request));
@@ -81,6 +91,8 @@ void WebServer::Stop() {
 
 http::Response WebServer::Handle(const http::ServerRequest& request) {
   if (PrometheusApi::Handles(request.path)) return prometheus_api_.Handle(request);
+  if (request.path == kWritePath && remote_write_ != nullptr) return remote_write_->Handle(request);
+  if (AdminApi::Handles(request.path)) return Admin(request);
   if (request.path.rfind("/-/", 0) == 0) return Control(request);
   if (!Reads(request.method)) return Text(405, "only GET is possible here\n");
   if (request.path.rfind(kApiPrefix, 0) == 0) return Api(request);
@@ -91,6 +103,11 @@ http::Response WebServer::Handle(const http::ServerRequest& request) {
   }
   const PageFile* file = FindPageFile(request.path);
   return file != nullptr ? Page(*file) : NotFound(request.path);
+}
+
+http::Response WebServer::Admin(const http::ServerRequest& request) {
+  if (admin_api_ != nullptr) return admin_api_->Handle(request);
+  return ErrorReply(base::UnavailableError("admin APIs disabled"), ErrorSource::kRequest);
 }
 
 http::Response WebServer::Control(const http::ServerRequest& request) {

@@ -16,8 +16,12 @@
 #include "rules/manager.h"
 #include "scaler/status_board.h"
 #include "scrape/manager.h"
+#include "tsdb/appender.h"
+#include "tsdb/db.h"
 #include "tsdb/querier.h"
+#include "web/admin_api.h"
 #include "web/prometheus_api.h"
+#include "web/remote_write.h"
 
 namespace tidewright::web {
 
@@ -33,7 +37,10 @@ struct LeaderStatus {
 // leaves its part out.
 struct WebSources {
   promql::QueryEngine* engine = nullptr;
-  tsdb::Queryable* store = nullptr;  // For /api/v1/metadata.
+  tsdb::Queryable* store = nullptr;          // For /api/v1/metadata.
+  tsdb::Appendable* remote_write = nullptr;  // Takes what is written to /api/v1/write.
+  tsdb::Db* admin = nullptr;                 // What /api/v1/admin/tsdb/ works on, and its folder.
+  std::string admin_directory;
   const scaler::StatusBoard* board = nullptr;
   base::MetricRegistry* metrics = nullptr;
   base::Clock* clock = nullptr;
@@ -55,6 +62,8 @@ struct WebSources {
 //   /api/v1/status/leader                      {"elected", "leads", "leader", "identity"}
 //   /api/v1/autoscaling/workloads              web/autoscaling_api.h
 //   /api/v1/autoscaling/metric-rules           the adapter's rules and what they list
+//   /api/v1/write                              web/remote_write.h, if there is where to write to
+//   /api/v1/admin/tsdb/...                     web/admin_api.h, if it is allowed
 //   /metrics  /-/healthy  /-/ready  /-/reload (POST)
 // Thread-safe.
 class WebServer {
@@ -71,10 +80,13 @@ class WebServer {
 
  private:
   http::Response Api(const http::ServerRequest& request);
+  http::Response Admin(const http::ServerRequest& request);
   http::Response Control(const http::ServerRequest& request);
 
   const WebSources sources_;
   PrometheusApi prometheus_api_;
+  std::unique_ptr<RemoteWriteReceiver> remote_write_;
+  std::unique_ptr<AdminApi> admin_api_;
   uint16_t port_ = 0;
   std::unique_ptr<http::Server> server_;
 };

@@ -311,7 +311,7 @@ TEST_F(PermissionsTest, TheChartGrantsWhatIsAskedForAndNothingElse) {
   ASSERT_GT(grants_.size(), 20U);
   ControlPlaneOptions options = Options();
   Apply(kApiServiceOfTheChart);
-  plane_ = std::make_unique<ControlPlane>(options, *client_, clock_, clock_, metrics_);
+  plane_ = std::make_unique<ControlPlane>(options, client_.get(), clock_, clock_, metrics_);
   base::Status started = plane_->Start();
   ASSERT_TRUE(started.ok()) << started.ToString();
   Apply(ReplaceAll(kService, "PORT", std::to_string(plane_->api_port())));

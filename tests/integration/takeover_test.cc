@@ -42,7 +42,7 @@ struct Replica {
     options.leader_election.lease_duration_ms = 4'000;
     options.leader_election.renew_deadline_ms = 2'500;
     options.leader_election.retry_period_ms = 500;
-    plane = std::make_unique<ControlPlane>(options, client, clock, clock, metrics);
+    plane = std::make_unique<ControlPlane>(options, &client, clock, clock, metrics);
   }
 
   std::atomic<bool> cut{false};  // Nothing gets through any more, in either direction.

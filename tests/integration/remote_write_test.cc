@@ -1,0 +1,111 @@
+// A real Prometheus scrapes itself and writes to us, without a cluster; both then answer queries alike.
+#include <gmock/gmock.h>
+#include <gtest/gtest.h>
+
+#include "base/boot_clock.h"
+#include "base/file.h"
+#include "base/json.h"
+#include "cmd/control_plane.h"
+#include "http/client.h"
+
+namespace tidewright::cmd {
+namespace {
+
+using base::Json;
+
+class RemoteWriteFromPrometheus : public testing::Test {
+ protected:
+  void SetUp() override {
+    if (!base::HaveProgram("prometheus")) GTEST_SKIP() << "prometheus is not installed: nothing writes to us";
+    ControlPlaneOptions options;
+    options.data_dir = folder_.path() + "/ours";
+    options.web_address = "127.0.0.1";
+    options.web_port = 0;
+    options.remote_write_receiver = true;
+    plane_ = std::make_unique<ControlPlane>(options, nullptr, clock_, clock_, metrics_);
+    ASSERT_TRUE(plane_->Start().ok());
+    StartPrometheus();
+  }
+
+  void StartPrometheus() {
+    theirs_ = "http://127.0.0.1:" + std::to_string(*base::FreePort());
+    ours_ = "http://127.0.0.1:" + std::to_string(plane_->web_port());
+    const std::string config = folder_.path() + "/prometheus.yml";
+    ASSERT_TRUE(base::WriteFileAtomic(config,
+                                      "global: {scrape_interval: 1s}\n"
+                                      "scrape_configs:\n"
+                                      "- job_name: itself\n"
+                                      "  static_configs: [{targets: ['" +
+                                          theirs_.substr(7) +
+                                          "']}]\n"
+                                          "remote_write:\n"
+                                          "- url: " +
+                                          ours_ +
+                                          "/api/v1/write\n"
+                                          "  queue_config: {batch_send_deadline: 200ms}\n"
+                                          "  metadata_config: {send_interval: 1s}\n")
+                    .ok());
+    auto server =
+        base::Subprocess::Start({"prometheus", "--config.file=" + config, "--web.listen-address=" + theirs_.substr(7),
+                                 "--storage.tsdb.path=" + folder_.path() + "/theirs"},
+                                folder_.path() + "/prometheus.log");
+    ASSERT_TRUE(server.ok()) << server.status().ToString();
+    prometheus_ = std::make_unique<base::Subprocess>(*std::move(server));
+  }
+
+  // What a server answers, or null.
+  Json Ask(const std::string& server, const std::string& query, int64_t seconds) {
+    http::ClientRequest request;
+    request.url = server + "/api/v1/query?query=" + http::PercentEncode(query) + "&time=" + std::to_string(seconds);
+    auto response = http_->Send(request);
+    if (!response.ok() || response->status != 200) return nullptr;
+    Json answer = Json::parse(response->body)["data"]["result"];
+    std::sort(answer.begin(), answer.end());
+    return answer;
+  }
+
+  // Asks until `holds` is true of both answers; returns the last ones.
+  template <typename Holds>
+  std::pair<Json, Json> Eventually(const std::string& query, int64_t seconds, Holds holds) {
+    base::StopSignal never;
+    const int64_t deadline = clock_.NowMs() + 60'000;
+    while (true) {
+      std::pair<Json, Json> answers{Ask(theirs_, query, seconds), Ask(ours_, query, seconds)};
+      if (holds(answers.first, answers.second) || clock_.NowMs() > deadline) return answers;
+      clock_.SleepFor(100, never);
+    }
+  }
+
+  base::Clock& clock_ = base::SystemClock::Get();
+  base::TempDir folder_ = *base::TempDir::Create("tidewright-write");
+  base::MetricRegistry metrics_;
+  std::unique_ptr<ControlPlane> plane_;
+  std::unique_ptr<base::Subprocess> prometheus_;
+  std::unique_ptr<http::Client> http_ = *http::NewCurlClient({});
+  std::string theirs_, ours_;
+};
+
+TEST_F(RemoteWriteFromPrometheus, BothAnswerAlike) {
+  const int64_t start = clock_.NowMs() / 1000;
+  // Five scrapes have arrived here.
+  auto arrived = Eventually("count_over_time(up{job=\"itself\"}[10m])", start + 300, [](const Json&, const Json& ours) {
+    return ours.is_array() && !ours.empty() && std::stoi(ours[0]["value"][1].get<std::string>()) >= 5;
+  });
+  ASSERT_TRUE(arrived.second.is_array() && !arrived.second.empty()) << arrived.second.dump();
+  const int64_t now = clock_.NowMs() / 1000 - 1;
+  // Nothing whose meaning has changed between releases of Prometheus: whichever is installed is asked.
+  for (const char* query : {"count({job=\"itself\"})", "count_over_time(prometheus_http_requests_total[10m])",
+                            "{__name__=~\"go_memstats.*\"}", "max_over_time(prometheus_http_requests_total[10m])",
+                            "prometheus_tsdb_compaction_chunk_range_seconds_bucket"}) {
+    auto same = [](const Json& theirs, const Json& ours) {
+      return theirs.is_array() && !theirs.empty() && theirs == ours;
+    };
+    auto [theirs, ours] = Eventually(query, now, same);
+    EXPECT_TRUE(same(theirs, ours)) << query << "\ntheirs: " << theirs.dump().substr(0, 2000)
+                                    << "\nours:   " << ours.dump().substr(0, 2000);
+  }
+  EXPECT_THAT(metrics_.Render(), testing::HasSubstr("tidewright_remote_write_samples_refused_total 0\n"));
+}
+
+}  // namespace
+}  // namespace tidewright::cmd

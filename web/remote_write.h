@@ -1,0 +1,63 @@
+// The receiver of remote write: POST /api/v1/write.
+#pragma once
+
+#include <memory>
+#include <string>
+#include <vector>
+
+#include "base/clock.h"
+#include "base/metrics.h"
+#include "base/mutex.h"
+#include "base/status.h"
+#include "http/message.h"
+#include "http/server.h"
+#include "tsdb/appender.h"
+#include "web/series_ref_cache.h"
+
+namespace tidewright::web {
+
+struct WriteOutcome;
+
+// Takes version 1.0 of the protocol: one snappy block with a prometheus.WriteRequest. Native histograms, staleness
+// markers and metadata are stored, exemplars are passed over. Answers:
+//   204  everything was stored; series whose labels name none (no metric name, a name twice, no UTF-8) are passed over
+//   400  the body is not such a message, or the store refused some samples (out of order, another value at that time,
+//        too old, more than ten minutes in the future, an invalid histogram). The others are stored: that is what the
+//        Remote-Write specification asks for, where Prometheus drops the whole request
+//   415  another message, or another compression
+//   500  the store could not write: to be sent again
+// A request may take 32 MiB when it is decompressed, and have two million parts. Thread-safe. Borrows its arguments.
+// Source: the Remote-Write 1.0 specification, and what Prometheus 3 answers.
+class RemoteWriteReceiver {
+ public:
+  RemoteWriteReceiver(tsdb::Appendable& appendable, base::Clock& clock, base::MetricRegistry& metrics);
+  ~RemoteWriteReceiver();
+
+  http::Response Handle(const http::ServerRequest& request);
+
+ private:
+  struct Scratch;
+
+  std::unique_ptr<Scratch> TakeScratch();
+  void KeepScratch(std::unique_ptr<Scratch> scratch);
+  base::Status Read(const std::string& body, Scratch* scratch);
+  base::Status Decompress(const std::string& body, Scratch* scratch);
+  void FindRefs(Scratch* scratch);
+  void KeepRefs(const Scratch& scratch);
+  WriteOutcome Write(Scratch* scratch);
+  http::Response Answer(const WriteOutcome& outcome);
+
+  tsdb::Appendable& appendable_;
+  base::Clock& clock_;
+  base::Counter& samples_;
+  base::Counter& refused_;
+  base::Counter& unnamed_;
+  base::Counter& failures_;
+
+  base::Mutex cache_mu_;
+  SeriesRefCache cache_ GUARDED_BY(cache_mu_);
+  base::Mutex scratch_mu_;
+  std::vector<std::unique_ptr<Scratch>> scratch_ GUARDED_BY(scratch_mu_);  // Not in use.
+};
+
+}  // namespace tidewright::web
