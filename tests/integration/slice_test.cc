@@ -197,7 +197,7 @@ TEST_F(SliceTest, StartsWithFaultyFilesAndScalesWhatDoesNotNeedThem) {
   ControlPlaneOptions options = options_;
   options.data_dir = "";
   base::MetricRegistry metrics;
-  ControlPlane plane(options, *kube_, clock_, clock_, metrics);
+  ControlPlane plane(options, kube_.get(), clock_, clock_, metrics);
   base::Status started = plane.Start();
   ASSERT_TRUE(started.ok()) << started.ToString();
   EXPECT_THAT(plane.ConfigProblems(), testing::UnorderedElementsAre(HasSubstr("prometheus.yml:1:1: nonsense"),
