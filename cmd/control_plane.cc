@@ -445,10 +445,6 @@ base::Status ControlPlane::Impl::LoadScrapeConfig(scrape::Config* config) {
 }
 
 base::Status ControlPlane::Impl::ReadScrapeConfig(scrape::Config* config) {
-  if (options_.config_file.empty() && client_ == nullptr) {
-    *config = scrape::Config();
-    return base::Status::Ok();
-  }
   if (options_.config_file.empty()) {
     *config = scrape::Config();
     if (client_ == nullptr) return base::Status::Ok();

@@ -106,11 +106,6 @@ http::Response WebServer::Handle(const http::ServerRequest& request) {
   return file != nullptr ? Page(*file) : NotFound(request.path);
 }
 
-http::Response WebServer::Admin(const http::ServerRequest& request) {
-  if (admin_api_ != nullptr) return admin_api_->Handle(request);
-  return ErrorReply(base::UnavailableError("admin APIs disabled"), ErrorSource::kRequest);
-}
-
 http::Response WebServer::Control(const http::ServerRequest& request) {
   if (request.path == "/-/healthy" && Reads(request.method)) return Text(200, "Tidewright is Healthy.\n");
   if (request.path == "/-/ready" && Reads(request.method)) {

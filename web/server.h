@@ -87,7 +87,6 @@ class WebServer {
 
  private:
   http::Response Api(const http::ServerRequest& request);
-  http::Response Admin(const http::ServerRequest& request);
   http::Response Control(const http::ServerRequest& request);
 
   const WebSources sources_;
