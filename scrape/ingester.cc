@@ -107,11 +107,11 @@ ScrapeOutcome Ingester::Append(std::string_view body, std::string_view content_t
     outcome.status = base::ResourceExhaustedError("sample_limit exceeded: " + std::to_string(outcome.post_relabel) +
                                                   " samples, limit " + std::to_string(config_->limits.samples));
   }
+  FlushMetadata(*appender);
   if (!outcome.status.ok()) {
     appender->Rollback();
     return Fail(outcome.status, outcome, t_ms, duration_seconds);
   }
-  FlushMetadata(*appender);
   metadata_.EndScrape();
   std::vector<tsdb::SeriesRef> vanished;
   cache_.Commit(&vanished);
@@ -447,7 +447,7 @@ void Ingester::AppendMarkers(const std::vector<tsdb::SeriesRef>& refs, int64_t t
 void Ingester::NoteMetadata(Entry entry, const ExpositionParser& parser) {
   if (family_.empty()) {
     family_ = parser.family();
-    family_metadata_ = metadata_.Get(family_);
+    metadata_.Recall(family_, &family_metadata_);
   }
   if (entry == Entry::kType) family_metadata_.type = parser.type();
   if (entry == Entry::kHelp) family_metadata_.help = parser.text();

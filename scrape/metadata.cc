@@ -35,9 +35,10 @@ void TargetMetadata::BeginScrape() {
   news_ = false;
 }
 
-tsdb::Metadata TargetMetadata::Get(std::string_view family) const {
+void TargetMetadata::Recall(std::string_view family, tsdb::Metadata* metadata) const {
+  static const tsdb::Metadata nothing;
   auto it = families_.find(family);
-  return it == families_.end() ? tsdb::Metadata() : it->second.family->metadata;
+  *metadata = it == families_.end() ? nothing : it->second.family->metadata;
 }
 
 bool TargetMetadata::Note(const std::string& family, const tsdb::Metadata& metadata) {
@@ -63,7 +64,7 @@ void TargetMetadata::EndScrape() {
   if (!news_ && families_.size() == mentioned_) return;
   for (auto it = families_.begin(); it != families_.end();) {
     it->second.stored = it->second.stored || it->second.seen == scrape_;
-    it = scrape_ - it->second.seen >= kForgetAfter ? families_.erase(it) : ++it;
+    it = scrape_ - it->second.seen > kForgetAfter ? families_.erase(it) : ++it;
   }
 }
 

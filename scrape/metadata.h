@@ -37,14 +37,14 @@ class TargetMetadata {
  public:
   // Bounds what a hostile target can make us remember.
   static constexpr size_t kMaxFamilies = 10'000;
-  // A family that so many scrapes in a row did not mention is forgotten.
+  // A family that more scrapes in a row did not mention is forgotten.
   static constexpr uint32_t kForgetAfter = 10;
 
   explicit TargetMetadata(MetadataTable& table) : table_(table) {}
 
   void BeginScrape();
-  // What is known about a family: a scrape need not say everything again.
-  tsdb::Metadata Get(std::string_view family) const;
+  // What is known about a family, since a scrape need not say everything again.
+  void Recall(std::string_view family, tsdb::Metadata* metadata) const;
   // Notes what the scrape at hand says about a family. Returns whether the store does not know that yet.
   bool Note(const std::string& family, const tsdb::Metadata& metadata);
   // Ends a scrape that is being stored.
