@@ -27,9 +27,9 @@ std::shared_ptr<ScrapeLoop> ScrapeLoop::Create(const LoopContext& context, std::
 ScrapeLoop::ScrapeLoop(const LoopContext& context, std::shared_ptr<const ScrapeConfig> config,
                        std::shared_ptr<HttpTransport> transport, TargetResult target)
     : context_(context),
-      discovered_(std::move(target.discovered)),
       ingester_(config, *target.target, context.appendable, context.metadata),
       target_(std::move(*target.target)),
+      discovered_(std::move(target.discovered)),
       config_(std::move(config)),
       transport_(std::move(transport)) {}
 
@@ -73,6 +73,16 @@ void ScrapeLoop::Update(std::shared_ptr<const ScrapeConfig> config, std::shared_
 void ScrapeLoop::SetForcedError(base::Status error) {
   base::MutexLock lock(mu_);
   forced_error_ = std::move(error);
+}
+
+void ScrapeLoop::SetDiscovered(tsdb::Labels discovered) {
+  base::MutexLock lock(mu_);
+  discovered_ = std::move(discovered);
+}
+
+tsdb::Labels ScrapeLoop::discovered() const {
+  base::MutexLock lock(mu_);
+  return discovered_;
 }
 
 Target ScrapeLoop::target() const {

@@ -71,11 +71,13 @@ class ScrapeLoop : public std::enable_shared_from_this<ScrapeLoop> {
 
   // Takes over a changed configuration of which the target's labels and URL are the same.
   void Update(std::shared_ptr<const ScrapeConfig> config, std::shared_ptr<HttpTransport> transport, Target target);
+  // What discovery says of the target has changed, though not what is made of it.
+  void SetDiscovered(tsdb::Labels discovered);
   // While an error is set every scrape fails with it, without a request (target_limit). OK clears it.
   void SetForcedError(base::Status error);
 
   Target target() const;
-  const tsdb::Labels& discovered() const { return discovered_; }
+  tsdb::Labels discovered() const;
   ScrapeState state() const;
   // Of the families that its last scrapes exposed. Waits for a scrape that is just being stored.
   std::vector<std::shared_ptr<const FamilyMetadata>> Metadata() const;
@@ -98,7 +100,6 @@ class ScrapeLoop : public std::enable_shared_from_this<ScrapeLoop> {
   void Count(const ScrapeOutcome& outcome) const;
 
   const LoopContext context_;
-  const tsdb::Labels discovered_;
 
   // Held by a step while it works, so that Stop() can wait for it and markers never overtake samples. Before mu_.
   mutable base::Mutex step_mu_;
@@ -107,6 +108,7 @@ class ScrapeLoop : public std::enable_shared_from_this<ScrapeLoop> {
 
   mutable base::Mutex mu_;
   Target target_ GUARDED_BY(mu_);
+  tsdb::Labels discovered_ GUARDED_BY(mu_);
   std::shared_ptr<const ScrapeConfig> config_ GUARDED_BY(mu_);
   std::shared_ptr<HttpTransport> transport_ GUARDED_BY(mu_);
   base::Status forced_error_ GUARDED_BY(mu_);

@@ -219,7 +219,7 @@ void ScrapePool::RunTarget(TargetResult result, Group* group, std::unordered_map
   const uint64_t hash = result.target->Hash();
   group->targets.push_back(hash);
   Running& running = loops_[hash];
-  if (running.groups++ > 0) return;
+  if (running.groups++ > 0) return running.loop->SetDiscovered(std::move(result.discovered));
   auto old = previous == nullptr ? decltype(previous->end()){} : previous->find(hash);
   if (previous != nullptr && old != previous->end()) {
     std::shared_ptr<ScrapeLoop> loop = old->second.loop;

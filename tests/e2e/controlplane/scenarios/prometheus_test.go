@@ -2,28 +2,22 @@ package scenarios
 
 import (
 	"context"
-	"encoding/json"
 	"errors"
 	"fmt"
 	"maps"
-	"os"
-	"os/exec"
-	"path/filepath"
-	"slices"
 	"strings"
 	"testing"
+
+	"tidewright.dev/controlplane/internal/prometheus"
 )
 
-const prometheusAddress = "127.0.0.1:9095"
-
-// everyRole discovers the objects of the namespace %[1]s in every way. %[2]s is how to reach the API server, of which the
-// one that runs in the cluster knows by itself.
+// everyRole discovers the objects of the namespace %[1]s in every way.
 const everyRole = `
 scrape_configs:
   - job_name: nodes
-    kubernetes_sd_configs: [{role: node%[2]s}]
+    kubernetes_sd_configs: [{role: node}]
   - job_name: pods
-    kubernetes_sd_configs: [{role: pod, namespaces: {names: [%[1]s]}, attach_metadata: {node: true}%[2]s}]
+    kubernetes_sd_configs: [{role: pod, namespaces: {names: [%[1]s]}, attach_metadata: {node: true}}]
     relabel_configs:
       - {action: labelmap, regex: __meta_kubernetes_pod_label_(.+)}
       - {source_labels: [__meta_kubernetes_pod_container_port_name], regex: internal, action: drop}
@@ -32,22 +26,22 @@ scrape_configs:
     kubernetes_sd_configs:
       - role: pod
         namespaces: {names: [%[1]s]}
-        selectors: [{role: pod, label: "app in (shop,stack),!hidden", field: status.phase=Running}]%[3]s
+        selectors: [{role: pod, label: "app in (shop,stack),!hidden", field: status.phase=Running}]
   - job_name: services
-    kubernetes_sd_configs: [{role: service, namespaces: {names: [%[1]s]}%[2]s}]
+    kubernetes_sd_configs: [{role: service, namespaces: {names: [%[1]s]}}]
     relabel_configs: [{source_labels: [__meta_kubernetes_service_name], target_label: service}]
   - job_name: endpoints
-    kubernetes_sd_configs: [{role: endpoints, namespaces: {names: [%[1]s]}, attach_metadata: {node: true}%[2]s}]
+    kubernetes_sd_configs: [{role: endpoints, namespaces: {names: [%[1]s]}, attach_metadata: {node: true}}]
     relabel_configs:
       - {source_labels: [__meta_kubernetes_service_name], target_label: service}
       - {source_labels: [__meta_kubernetes_endpoint_port_name], target_label: port}
   - job_name: slices
-    kubernetes_sd_configs: [{role: endpointslice, namespaces: {names: [%[1]s]}%[2]s}]
+    kubernetes_sd_configs: [{role: endpointslice, namespaces: {names: [%[1]s]}}]
     relabel_configs:
       - {source_labels: [__meta_kubernetes_service_name], target_label: service}
       - {source_labels: [__meta_kubernetes_endpointslice_endpoint_conditions_ready], target_label: ready}
   - job_name: ingresses
-    kubernetes_sd_configs: [{role: ingress, namespaces: {names: [%[1]s]}%[2]s}]
+    kubernetes_sd_configs: [{role: ingress, namespaces: {names: [%[1]s]}}]
     relabel_configs:
       - {source_labels: [__meta_kubernetes_ingress_scheme], target_label: __scheme__}
       - {source_labels: [__meta_kubernetes_ingress_path], target_label: __metrics_path__}
@@ -110,53 +104,34 @@ spec:
       http: {paths: [{path: /, pathType: Prefix, backend: {service: {name: shop, port: {number: 80}}}}]}
 `
 
-// newerThanDebians are labels of discovery that Prometheus has learnt after 2.42.
-var newerThanDebians = []string{
-	"__meta_kubernetes_endpointslice_endpoint_conditions_serving",
-	"__meta_kubernetes_endpointslice_endpoint_conditions_terminating",
-	"__meta_kubernetes_endpointslice_endpoint_node_name",
-	"__meta_kubernetes_endpointslice_endpoint_zone",
-	"__meta_kubernetes_endpointslice_label_",
-	"__meta_kubernetes_endpointslice_labelpresent_",
-	"__meta_kubernetes_endpointslice_annotation_",
-	"__meta_kubernetes_endpointslice_annotationpresent_",
-	"__meta_kubernetes_endpoints_label_",
-	"__meta_kubernetes_endpoints_labelpresent_",
-	"__meta_kubernetes_endpoints_annotation_",
-	"__meta_kubernetes_endpoints_annotationpresent_",
-	"__meta_kubernetes_node_condition_",
-}
-
 func TestPrometheusHasTheSameTargets(t *testing.T) {
 	w := sharedWorld(t)
 	namespace := w.namespace(t, "every-role")
 	w.apply(t, namespace, aLot)
-	kubeconfig := w.plane.Kubeconfig
-	w.startPrometheus(t, fmt.Sprintf(everyRole, namespace, ", kubeconfig_file: "+kubeconfig,
-		"\n        kubeconfig_file: "+kubeconfig))
-	r := w.install(t, "prometheusConfig: |\n"+indent(fmt.Sprintf(everyRole, namespace, "", "")))
+	config := fmt.Sprintf(everyRole, namespace)
+	theirs, err := prometheus.Start(t.Context(), config, w.plane.Kubeconfig)
+	if err != nil {
+		t.Fatal(err)
+	}
+	r := w.install(t, "prometheusConfig: |\n"+indent(config))
 	for _, name := range []string{"deployment/shop", "statefulset/stack"} {
 		w.kubectl(t, "rollout", "status", name, "-n", namespace, "--timeout", soon.String())
 	}
 	same := func(ctx context.Context) error {
-		theirs, err := targetsAt(ctx, prometheusAddress)
+		active, err := targetsAt(ctx, webAddress(r.pod(t)))
 		if err != nil {
 			return err
 		}
-		ours, err := targetsAt(ctx, webAddress(r.pod(t)))
-		if err != nil {
-			return err
+		var ours []prometheus.Target
+		for _, one := range active {
+			ours = append(ours, prometheus.Target{Job: one.Pool, URL: one.URL, Labels: one.Labels, Discovered: one.Discovered})
 		}
-		return differences(describeAll(theirs), describeAll(ours))
+		return differences(theirs.Targets(), ours)
 	}
 	eventually(t, soon, "both to have the same targets", same)
-	theirs, err := targetsAt(t.Context(), prometheusAddress)
-	if err != nil {
-		t.Fatal(err)
-	}
 	jobs := map[string]int{}
-	for _, one := range theirs {
-		jobs[one.Pool]++
+	for _, one := range theirs.Targets() {
+		jobs[one.Job]++
 	}
 	t.Logf("targets by job: %v", jobs)
 	for _, job := range []string{"nodes", "pods", "selected-pods", "services", "endpoints", "slices", "ingresses"} {
@@ -169,13 +144,9 @@ func TestPrometheusHasTheSameTargets(t *testing.T) {
 	w.kubectl(t, "delete", "service", "elsewhere", "-n", namespace)
 	w.kubectl(t, "label", "service", "stack", "tier=front", "-n", namespace, "--overwrite")
 	w.kubectl(t, "rollout", "status", "deployment/shop", "-n", namespace, "--timeout", soon.String())
-	eventually(t, soon, "Prometheus to follow", func(ctx context.Context) error {
-		theirs, err := targetsAt(ctx, prometheusAddress)
-		if err != nil {
-			return err
-		}
-		text := strings.Join(slices.Collect(maps.Keys(describeAll(theirs))), "\n")
-		if strings.Contains(text, "elsewhere") || !strings.Contains(text, `tier":"front`) {
+	eventually(t, soon, "Prometheus to follow", func(context.Context) error {
+		text := fmt.Sprint(theirs.Targets())
+		if strings.Contains(text, "elsewhere") || !strings.Contains(text, "tier:front") {
 			return errors.New("not yet")
 		}
 		return nil
@@ -183,94 +154,46 @@ func TestPrometheusHasTheSameTargets(t *testing.T) {
 	eventually(t, soon, "both to have the same targets again", same)
 }
 
-// startPrometheus runs Debian's until the test ends.
-func (w *world) startPrometheus(t *testing.T, config string) {
-	t.Helper()
-	program, err := exec.LookPath("prometheus")
-	if err != nil {
-		t.Skip("Prometheus is not installed; packages.txt names it")
-	}
-	folder := t.TempDir()
-	logs, err := os.Create(filepath.Join(folder, "log"))
-	if err != nil {
-		t.Fatal(err)
-	}
-	command := exec.Command(program, "--config.file", writeFile(t, "prometheus.yml", config),
-		"--storage.tsdb.path", filepath.Join(folder, "data"), "--web.listen-address", prometheusAddress)
-	command.Stderr = logs
-	if err := command.Start(); err != nil {
-		t.Fatalf("starting Prometheus: %v", err)
-	}
-	t.Cleanup(func() {
-		_ = command.Process.Kill()
-		_ = command.Wait()
-		_ = logs.Close()
-		if text, err := os.ReadFile(logs.Name()); t.Failed() && err == nil {
-			t.Logf("Prometheus says:\n%s", text)
-		}
-	})
-}
-
-// describeAll are texts that are equal for equal targets.
-func describeAll(targets []scrapeTarget) map[string]bool {
-	all := map[string]bool{}
+// discoveredBy are the discovered labels by job, address and final labels.
+func discoveredBy(targets []prometheus.Target) map[string]map[string]string {
+	all := map[string]map[string]string{}
 	for _, one := range targets {
-		discovered := maps.Clone(one.Discovered)
-		maps.DeleteFunc(discovered, func(name, value string) bool {
-			return value == "" || slices.ContainsFunc(newerThanDebians, func(prefix string) bool {
-				return strings.HasPrefix(name, prefix)
-			})
+		maps.DeleteFunc(one.Discovered, func(name, value string) bool {
+			// Prometheus keeps labels without a value here, which is as if they were not there; and the one of go.mod does
+			// not know the conditions of nodes yet.
+			return value == "" || strings.HasPrefix(name, "__meta_kubernetes_node_condition_")
 		})
-		text, err := json.Marshal([]any{one.Pool, one.URL, one.Labels, discovered})
-		if err != nil {
-			text = []byte(err.Error())
-		}
-		all[string(text)] = true
+		all[fmt.Sprint(one.Job, " ", one.URL, " ", one.Labels)] = one.Discovered
 	}
 	return all
 }
 
-// differences says what only one of two sets has.
-func differences(theirs, ours map[string]bool) error {
+// differences says what two sets do not have in common.
+func differences(theirs, ours []prometheus.Target) error {
 	var problems []error
-	for text := range theirs {
-		if !ours[text] {
-			problems = append(problems, fmt.Errorf("only Prometheus: %s", text))
+	expected, actual := discoveredBy(theirs), discoveredBy(ours)
+	for target, labels := range expected {
+		found, ok := actual[target]
+		if !ok {
+			problems = append(problems, fmt.Errorf("only Prometheus has %s", target))
+			continue
+		}
+		for name := range maps.Keys(union(labels, found)) {
+			if labels[name] != found[name] {
+				problems = append(problems, fmt.Errorf("%s: %s is %q, for Prometheus %q", target, name, found[name], labels[name]))
+			}
 		}
 	}
-	for text := range ours {
-		if !theirs[text] {
-			problems = append(problems, fmt.Errorf("only Tidewright: %s", text))
+	for target := range actual {
+		if _, ok := expected[target]; !ok {
+			problems = append(problems, fmt.Errorf("only Tidewright has %s", target))
 		}
 	}
-	return errors.Join(problems[:min(len(problems), 6)]...)
+	return errors.Join(problems[:min(len(problems), 12)]...)
 }
 
-// ofTheAPIServer scrapes the API server with the identity of the release.
-const ofTheAPIServer = `
-rbac: {apiServerMetrics: true}
-prometheusConfig: |
-  global: {scrape_interval: 1s}
-  scrape_configs:
-    - job_name: apiserver
-      scheme: https
-      authorization: {credentials_file: /var/run/secrets/kubernetes.io/serviceaccount/token}
-      tls_config: {ca_file: /var/run/secrets/kubernetes.io/serviceaccount/ca.crt}
-      kubernetes_sd_configs: [{role: endpointslice, namespaces: {names: [default]}}]
-      relabel_configs:
-        - {source_labels: [__meta_kubernetes_service_name, __meta_kubernetes_endpointslice_port_name],
-           regex: kubernetes;https, action: keep}
-`
-
-func TestTheAPIServersOwnMetricsAreScraped(t *testing.T) {
-	w := sharedWorld(t)
-	r := w.install(t, ofTheAPIServer)
-	eventually(t, soon, "the API server's metrics", func(ctx context.Context) error {
-		series, err := r.query(ctx, `count(apiserver_request_total{job="apiserver"}) > 10 and on () (up{job="apiserver"} == 1)`)
-		if err == nil && len(series) != 1 {
-			active, _ := targetsAt(ctx, webAddress(r.pod(t)))
-			err = fmt.Errorf("%+v", active)
-		}
-		return err
-	})
+func union(a, b map[string]string) map[string]string {
+	all := maps.Clone(a)
+	maps.Copy(all, b)
+	return all
 }

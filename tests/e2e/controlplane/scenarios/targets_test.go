@@ -292,3 +292,32 @@ func (r *release) query(ctx context.Context, expression string) ([]map[string]st
 	}
 	return all, nil
 }
+
+// ofTheAPIServer scrapes the API server with the identity of the release.
+const ofTheAPIServer = `
+rbac: {apiServerMetrics: true}
+prometheusConfig: |
+  global: {scrape_interval: 1s}
+  scrape_configs:
+    - job_name: apiserver
+      scheme: https
+      authorization: {credentials_file: /var/run/secrets/kubernetes.io/serviceaccount/token}
+      tls_config: {ca_file: /var/run/secrets/kubernetes.io/serviceaccount/ca.crt}
+      kubernetes_sd_configs: [{role: endpointslice, namespaces: {names: [default]}}]
+      relabel_configs:
+        - {source_labels: [__meta_kubernetes_service_name, __meta_kubernetes_endpointslice_port_name],
+           regex: kubernetes;https, action: keep}
+`
+
+func TestTheAPIServersOwnMetricsAreScraped(t *testing.T) {
+	w := sharedWorld(t)
+	r := w.install(t, ofTheAPIServer)
+	eventually(t, soon, "the API server's metrics", func(ctx context.Context) error {
+		series, err := r.query(ctx, `count(apiserver_request_total{job="apiserver"}) > 10 and on () (up{job="apiserver"} == 1)`)
+		if err == nil && len(series) != 1 {
+			active, _ := targetsAt(ctx, webAddress(r.pod(t)))
+			err = fmt.Errorf("%+v", active)
+		}
+		return err
+	})
+}
