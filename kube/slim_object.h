@@ -9,7 +9,7 @@
 namespace tidewright::kube {
 
 // Drops what no part of this program reads, in place: of pods what only a kubelet needs, of nodes the list of their
-// images. Null for resources whose objects are kept whole. A pod of a typical workload becomes a third of its size.
+// images. Null for resources whose objects are kept whole.
 std::function<void(base::Json& object)> SlimmingOf(const Resource& resource);
 
 }  // namespace tidewright::kube
