@@ -37,7 +37,8 @@ uint64_t TreeBytes(const std::string& directory) {
 
 }  // namespace
 
-Block::Block(std::string directory, BlockMeta meta) : directory_(std::move(directory)), meta_(std::move(meta)) {}
+Block::Block(std::string directory, BlockMeta meta)
+    : directory_(std::move(directory)), mint_(meta.mint), maxt_(meta.maxt), meta_(std::move(meta)) {}
 Block::~Block() = default;
 
 base::Result<std::shared_ptr<Block>> Block::Open(const std::string& directory) {

@@ -37,6 +37,9 @@ class Block : public std::enable_shared_from_this<Block> {
   const std::string& directory() const { return directory_; }
   // As of the last change of the tombstones.
   BlockMeta meta() const;
+  // The times of its samples, as in meta(): from mint() up to before maxt().
+  int64_t mint() const { return mint_; }
+  int64_t maxt() const { return maxt_; }
   const IndexReader& index() const { return *index_; }
   std::shared_ptr<const Tombstones> tombstones() const;
   // Bytes on disk, all files.
@@ -62,6 +65,7 @@ class Block : public std::enable_shared_from_this<Block> {
   base::Status VerifyPostings() const;
 
   const std::string directory_;
+  const int64_t mint_, maxt_;
   uint64_t size_bytes_ = 0;
   std::unique_ptr<const IndexReader> index_;
   std::unique_ptr<const ChunkFiles> chunks_;

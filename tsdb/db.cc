@@ -186,8 +186,7 @@ base::Result<std::unique_ptr<Querier>> DbImpl::NewQuerier(int64_t mint, int64_t 
   std::unique_ptr<Querier> head = NewHeadQuerier(head_, mint, maxt);
   std::vector<std::unique_ptr<Querier>> sources;
   for (const auto& block : blocks_->List()) {
-    const BlockMeta meta = block->meta();
-    if (meta.mint <= maxt && meta.maxt > mint) sources.push_back(block->NewQuerier(mint, maxt));
+    if (block->mint() <= maxt && block->maxt() > mint) sources.push_back(block->NewQuerier(mint, maxt));
   }
   sources.push_back(std::move(head));
   return NewMergeQuerier(std::move(sources));

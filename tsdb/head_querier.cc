@@ -1,6 +1,7 @@
 #include "tsdb/head_querier.h"
 
 #include <algorithm>
+#include <atomic>
 #include <utility>
 
 namespace tidewright::tsdb {
@@ -95,11 +96,16 @@ class HeadSeries : public Series {
   mutable Labels labels_;  // Made when they are asked for.
 };
 
-// Series of the head. Right as long as the index has the epoch that it had before they were looked up.
+// Series of the head. Right as long as the index has the epoch that it had before they were looked up, or its series
+// that match are still the same.
 class HeadSet : public SeriesSet {
  public:
-  HeadSet(const Head& head, uint64_t epoch, std::vector<IndexedSeries> series)
-      : head_(head), epoch_(epoch), series_(std::move(series)) {}
+  HeadSet(const Head& head, uint64_t epoch, const Matchers& matchers)
+      : head_(head),
+        matchers_(matchers),
+        series_(head.index().Select(matchers)),
+        fingerprint_(SeriesIndex::Fingerprint(series_)),
+        epoch_(epoch) {}
 
   size_t size() const override { return series_.size(); }
   Labels labels(size_t i) const override { return head_.index().Materialize(series_[i].labels); }
@@ -109,13 +115,21 @@ class HeadSet : public SeriesSet {
   size_t bytes() const override { return series_.size() * sizeof(IndexedSeries); }
 
   const Head& head() const { return head_; }
-  uint64_t epoch() const { return epoch_; }
+  bool IsRight() const {
+    const uint64_t epoch = head_.index().epoch();
+    if (epoch_.load(std::memory_order_relaxed) == epoch) return true;
+    if (head_.index().Fingerprint(matchers_) != fingerprint_) return false;
+    epoch_.store(epoch, std::memory_order_relaxed);
+    return true;
+  }
   const IndexedSeries& at(size_t i) const { return series_[i]; }
 
  private:
   const Head& head_;
-  const uint64_t epoch_;
+  const Matchers matchers_;
   const std::vector<IndexedSeries> series_;
+  const uint64_t fingerprint_;
+  mutable std::atomic<uint64_t> epoch_;  // At which it was right.
 };
 
 class HeadQuerier : public Querier {
@@ -138,12 +152,12 @@ class HeadQuerier : public Querier {
 
   base::Result<SeriesSetPtr> Find(const SelectHints&, const Matchers& matchers) override {
     const uint64_t epoch = head_.index().epoch();
-    return SeriesSetPtr(std::make_shared<HeadSet>(head_, epoch, head_.index().Select(matchers)));
+    return SeriesSetPtr(std::make_shared<HeadSet>(head_, epoch, matchers));
   }
   // What goes after the epoch was looked at stays readable, as this reader began before.
   bool Holds(const SeriesSet& set) const override {
     const auto* own = dynamic_cast<const HeadSet*>(&set);
-    return own != nullptr && &own->head() == &head_ && own->epoch() == head_.index().epoch();
+    return own != nullptr && &own->head() == &head_ && own->IsRight();
   }
   base::Result<std::unique_ptr<SampleIterator>> Iterator(const SeriesSet& set, size_t i) override {
     return Walk(static_cast<const HeadSet&>(set).at(i));

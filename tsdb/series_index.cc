@@ -217,9 +217,9 @@ bool SeriesIndex::Matches(Slab::Handle labels, const Matchers& matchers, const s
   return true;
 }
 
-std::vector<IndexedSeries> SeriesIndex::Select(const Matchers& matchers) const {
+// In the order of their references.
+std::vector<IndexedSeries> SeriesIndex::Matching(const Matchers& matchers) const {
   std::vector<IndexedSeries> found;
-  base::ReaderLock lock(mu_);
   Matchers untested;
   RefSet candidates = postings_.Candidates(matchers, &untested);
   std::vector<Symbol> names;
@@ -231,10 +231,32 @@ std::vector<IndexedSeries> SeriesIndex::Select(const Matchers& matchers) const {
       if (labels != 0 && Matches(labels, untested, names)) found.push_back({ref, labels});
     }
   }
+  return found;
+}
+
+std::vector<IndexedSeries> SeriesIndex::Select(const Matchers& matchers) const {
+  base::ReaderLock lock(mu_);
+  std::vector<IndexedSeries> found = Matching(matchers);
   std::sort(found.begin(), found.end(),
             [this](const IndexedSeries& a, const IndexedSeries& b)
                 NO_THREAD_SAFETY_ANALYSIS { return Less(a.labels, b.labels); });
   return found;
+}
+
+uint64_t SeriesIndex::Fingerprint(const Matchers& matchers) const {
+  base::ReaderLock lock(mu_);
+  return Fingerprint(Matching(matchers));
+}
+
+// References are never used again, so that the same references are the same series. A sum does not ask for an order.
+uint64_t SeriesIndex::Fingerprint(std::span<const IndexedSeries> series) {
+  uint64_t sum = series.size();
+  for (const IndexedSeries& one : series) {
+    uint64_t mixed = (one.ref ^ (one.ref >> 32)) * 0x9e3779b97f4a7c15;
+    mixed = (mixed ^ (mixed >> 29)) * 0xbf58476d1ce4e5b9;
+    sum += mixed ^ (mixed >> 32);
+  }
+  return sum;
 }
 
 Labels SeriesIndex::Materialize(Slab::Handle labels) const {

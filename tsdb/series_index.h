@@ -58,6 +58,10 @@ class SeriesIndex {
 
   // The series that match, sorted by labels.
   std::vector<IndexedSeries> Select(const Matchers& matchers) const;
+  // A number that tells whether the series that match are those that an earlier Select() found: its Fingerprint() then.
+  // Much cheaper than to select.
+  uint64_t Fingerprint(const Matchers& matchers) const;
+  static uint64_t Fingerprint(std::span<const IndexedSeries> series);
   Labels Materialize(Slab::Handle labels) const;
   // The value of one label; "" when absent. Valid as long as the label set.
   std::string_view Value(Slab::Handle labels, std::string_view name) const;
@@ -97,6 +101,7 @@ class SeriesIndex {
   IndexedSeries FindEncoded(std::string_view encoded, uint64_t hash) const REQUIRES_SHARED_LOCK(mu_);
   IndexedSeries Create(std::span<const SymbolPair> pairs, std::string_view encoded, uint64_t hash, SeriesRef wanted,
                        const Publish& publish) REQUIRES_LOCK(mu_);
+  std::vector<IndexedSeries> Matching(const Matchers& matchers) const REQUIRES_SHARED_LOCK(mu_);
   bool Less(Slab::Handle a, Slab::Handle b) const REQUIRES_SHARED_LOCK(mu_);
   bool Matches(Slab::Handle labels, const Matchers& matchers, const std::vector<Symbol>& names) const
       REQUIRES_SHARED_LOCK(mu_);

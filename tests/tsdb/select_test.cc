@@ -233,6 +233,9 @@ TEST_F(Sets, EndWithWhatTheyAreOf) {
   EXPECT_FALSE((*other.db().NewQuerier(now - kHourMs, now))->Holds(*of_head)) << "of another store";
 
   ASSERT_TRUE(Write(store_.db(), {{Labels::Of({{"__name__", "new"}}), now, 1}}).ok());
+  EXPECT_TRUE((*store_.db().NewQuerier(now - kHourMs, now))->Holds(*of_head)) << "what is new does not match";
+  EXPECT_TRUE((*store_.db().NewQuerier(now - 6 * kHourMs, now))->Holds(*of_whole));
+  ASSERT_TRUE(Write(store_.db(), {{Labels::Of({{"__name__", "up"}, {"pod", "4"}}), now, 1}}).ok());
   EXPECT_FALSE((*store_.db().NewQuerier(now - kHourMs, now))->Holds(*of_head)) << "there is another series";
   auto again = *store_.db().NewQuerier(now - 6 * kHourMs, now);
   EXPECT_FALSE(again->Holds(*of_whole));
