@@ -113,13 +113,18 @@ base::Result<EvalMatrix> CountValues(Evaluator& evaluator, const Aggregate& node
   if (label.empty() || !base::IsValidUtf8(label)) {
     return base::InvalidArgumentError("invalid label name " + Quote(label));
   }
+  // Without the label, or with that of the name, there is nothing to tell values apart by.
+  bool listed = std::find(node.grouping.begin(), node.grouping.end(), label) != node.grouping.end();
+  bool labelled = !node.without || (!listed && label != tsdb::kMetricName);
   EvalMatrix result;
   std::map<Labels, size_t> places;  // Groups may become one when the value takes the place of a label.
   for (const Group& group : GroupSeries(evaluator, node, input)) {
     TW_RETURN_IF_ERROR(evaluator.state().CheckDeadline());
     TW_ASSIGN_OR_RETURN(CountsByValue by_value, CountsOf(evaluator, group));
     for (auto& [value, counts] : by_value) {
-      Labels labels = tsdb::LabelsBuilder(group.labels.Copy()).Set(label, value).Build();
+      tsdb::LabelsBuilder builder(group.labels.Copy());
+      if (labelled) builder.Set(label, value);
+      Labels labels = builder.Build();
       auto [place, added] = places.emplace(labels, result.size());
       if (!added) {
         AddCounts(counts, result[place->second].values);

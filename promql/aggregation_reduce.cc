@@ -58,10 +58,11 @@ struct DeviationState : VarianceState {
   double Value() const { return std::sqrt(variance.Value()); }
 };
 
-// The histograms of one group at one step. Sum: HistogramSum or HistogramMean.
+// The histograms of one group at one step. Sum: HistogramSum or HistogramMean. As in Prometheus, histograms behind a
+// float are not looked at, nor anything behind histograms that do not fit together.
 template <typename Sum>
 struct HistogramState {
-  std::unique_ptr<Sum> sum;
+  std::unique_ptr<Sum> sum;  // Null: there is none, or it came behind a float.
   size_t count = 0;
   bool incompatible = false;
 };
@@ -129,10 +130,11 @@ base::Status Reduction<State>::Charge(Group<State>& group, size_t samples) {
 
 template <typename State>
 void Reduction<State>::AddFloats(Group<State>& group, const std::vector<double>& values) {
+  const bool any_histograms = kSums && !group.histograms.empty();
   State* states = group.states.data();
   uint8_t* used = group.used.data();
   for (size_t i = 0; i < steps_; ++i) {
-    if (IsAbsent(values[i])) continue;
+    if (IsAbsent(values[i]) || (any_histograms && group.histograms[i].incompatible)) continue;
     states[i].Add(values[i]);
     used[i] = 1;
   }
@@ -147,8 +149,12 @@ base::Status Reduction<State>::AddHistograms(Group<State>& group, const EvalSeri
       InformIgnored(evaluator_, node_, *node_.expr);
     } else if (kSums) {
       group.histograms.resize(steps_);
-      if (group.histograms[i].sum == nullptr) TW_RETURN_IF_ERROR(Charge(group, SizeInSamples(*h)));
-      AddToSum(group.histograms[i], series, *h);
+      auto& state = group.histograms[i];
+      if (state.incompatible) continue;
+      bool behind_float = state.sum == nullptr && group.used[i] != 0;
+      if (state.sum == nullptr && !behind_float) TW_RETURN_IF_ERROR(Charge(group, SizeInSamples(*h)));
+      ++state.count;
+      if (!behind_float) AddToSum(state, series, *h);
     } else {
       group.states[i].Add(0);
       group.used[i] = 1;
@@ -160,8 +166,6 @@ base::Status Reduction<State>::AddHistograms(Group<State>& group, const EvalSeri
 template <typename State>
 void Reduction<State>::AddToSum(typename Group<State>::Histograms& state, const EvalSeries& series,
                                 const Histogram& h) {
-  ++state.count;
-  if (state.incompatible) return;
   if (state.sum == nullptr) {
     state.sum = std::make_unique<typename std::decay_t<decltype(*state.sum)>>(h);
     return;

@@ -143,8 +143,8 @@ struct VectorSelector : Expr {
   Matchers matchers;  // With the one for the name.
   TimeShift shift;
   Extension extension = Extension::kNone;
-  bool detect_resets = false;  // Only counts and sums are looked at: resets must be told by hints. Set by the engine.
-  bool labels_only = false;    // Stands for a set of label matchers: the second argument of info().
+  bool counts_only = false;  // Nobody looks at the buckets of its histograms. Set by the engine.
+  bool labels_only = false;  // Stands for a set of label matchers: the second argument of info().
 };
 
 struct MatrixSelector : Expr {

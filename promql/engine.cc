@@ -250,7 +250,8 @@ base::Result<Value> InstantValue(QueryState& state, const Expr& expr, int64_t ti
 
 base::Result<Value> RangeValue(QueryState& state, const QueryRequest& request, const Expr& expr) {
   int64_t count = SaturatingSub(request.end_ms, request.start_ms) / request.step_ms + 1;
-  Evaluator evaluator(state, Steps{request.start_ms, request.step_ms, static_cast<size_t>(count)});
+  Evaluator evaluator(
+      state, Steps{request.start_ms, request.step_ms, static_cast<size_t>(count), request.start_ms < request.end_ms});
   TW_ASSIGN_OR_RETURN(EvalMatrix matrix, evaluator.Eval(expr));
   TW_RETURN_IF_ERROR(RemoveNames(matrix));
   return Value(ToMatrix(std::move(matrix), evaluator.steps()));

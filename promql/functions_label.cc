@@ -154,7 +154,7 @@ base::Result<EvalMatrix> LabelJoin(Evaluator& evaluator, const Call& call) {
 
 // Range queries are ordered by labels at the end, whatever is done here.
 bool IsIneffective(Evaluator& evaluator, const Call& call) {
-  if (evaluator.state().start_ms() == evaluator.state().end_ms()) return false;
+  if (!evaluator.steps().range) return false;
   evaluator.state().Warn(call, "sort is ineffective for range queries since results are always ordered by labels");
   return true;
 }
@@ -163,8 +163,10 @@ bool IsIneffective(Evaluator& evaluator, const Call& call) {
 template <bool kDescending>
 base::Result<EvalMatrix> Sort(Evaluator& evaluator, const Call& call) {
   auto result = evaluator.Eval(*call.args[0]);
-  if (!result.ok() || IsIneffective(evaluator, call)) return result;
-  std::erase_if(*result, [](const EvalSeries& series) { return IsAbsent(series.values[0]); });
+  if (!result.ok()) return result;
+  for (auto& series : *result) series.DropHistograms();
+  std::erase_if(*result, [](const EvalSeries& series) { return series.IsEmpty(); });
+  if (IsIneffective(evaluator, call)) return result;
   std::stable_sort(result->begin(), result->end(), [](const EvalSeries& a, const EvalSeries& b) {
     double x = a.values[0];
     double y = b.values[0];

@@ -10,15 +10,20 @@
 namespace tidewright::promql {
 namespace {
 
+constexpr double kInfinity = std::numeric_limits<double>::infinity();
 constexpr double kNan = std::numeric_limits<double>::quiet_NaN();
 
 double Sign(double v) { return v < 0 ? -1 : v > 0 ? 1 : v; }
 double Degrees(double v) { return v * 180 / std::numbers::pi; }
 double Radians(double v) { return v * std::numbers::pi / 180; }
 
-// As Go's math.Min and math.Max: NaN wins.
-double Least(double a, double b) { return std::isnan(a) || std::isnan(b) ? kNan : std::min(a, b); }
-double Greatest(double a, double b) { return std::isnan(a) || std::isnan(b) ? kNan : std::max(a, b); }
+// As Go orders numbers: an infinity at that end beats NaN, and -0 lies below 0.
+double Least(double a, double b) {
+  if (a == -kInfinity || b == -kInfinity) return -kInfinity;
+  if (std::isnan(a) || std::isnan(b)) return kNan;
+  return a == b && std::signbit(a) ? a : std::min(b, a);
+}
+double Greatest(double a, double b) { return -Least(-a, -b); }
 
 // Evaluates the vector argument and applies compute(value, step) to every float; histograms and the name are dropped.
 template <typename Compute>

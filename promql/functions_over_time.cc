@@ -107,12 +107,13 @@ double LastOf(std::span<const double> values) { return values.back(); }
 bool IsAtMost(double a, double b) { return a <= b; }
 bool IsAtLeast(double a, double b) { return a >= b; }
 
-// The index of the last value that `better` prefers to those before; NaN only when there is nothing else.
+// The index of the last value that `better` prefers to those before; NaN, the last one, only when there is nothing
+// else.
 template <bool (*Better)(double, double)>
 size_t ExtremeOf(std::span<const double> values) {
   size_t best = 0;
   for (size_t i = 1; i < values.size(); ++i) {
-    if (std::isnan(values[best]) ? !std::isnan(values[i]) : Better(values[i], values[best])) best = i;
+    if (std::isnan(values[best]) || Better(values[i], values[best])) best = i;
   }
   return best;
 }

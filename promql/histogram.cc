@@ -45,7 +45,7 @@ std::vector<double> CommonBounds(const std::vector<double>& a, const std::vector
 
 }  // namespace
 
-std::vector<HistogramBucket> BucketsOf(const Histogram& h) {
+std::vector<HistogramBucket> WholeBucketsOf(const Histogram& h) {
   std::vector<HistogramBucket> buckets;
   buckets.reserve(h.positive_buckets.size() + h.negative_buckets.size() + 1);
   if (HasCustomBuckets(h)) {
@@ -64,6 +64,15 @@ std::vector<HistogramBucket> BucketsOf(const Histogram& h) {
   ForEachCell(h.positive_spans, h.positive_buckets, [&](int32_t i, double count) {
     buckets.push_back({ExponentialBound(int64_t{i} - 1, h.schema), ExponentialBound(i, h.schema), count, false, true});
   });
+  return buckets;
+}
+
+std::vector<HistogramBucket> BucketsOf(const Histogram& h) {
+  std::vector<HistogramBucket> buckets = WholeBucketsOf(h);
+  for (HistogramBucket& bucket : buckets) {
+    if (bucket.upper < 0) bucket.upper = std::min(bucket.upper, -h.zero_threshold);
+    if (bucket.lower > 0) bucket.lower = std::max(bucket.lower, h.zero_threshold);
+  }
   return buckets;
 }
 
@@ -359,7 +368,7 @@ bool SameHistogram(const Histogram& a, const Histogram& b) {
 
 std::string ToText(const Histogram& h) {
   std::string text = "{count:" + GeneralText(h.count) + ", sum:" + GeneralText(h.sum);
-  for (const HistogramBucket& bucket : BucketsOf(h)) {
+  for (const HistogramBucket& bucket : WholeBucketsOf(h)) {
     if (bucket.count == 0) continue;
     text += bucket.includes_lower ? ", [" : ", (";
     text += GeneralText(bucket.lower) + "," + GeneralText(bucket.upper);

@@ -28,9 +28,11 @@ struct HistogramBucket {
   bool includes_upper = false;
 };
 
-// All buckets of `h` with their bounds, from the lowest to the highest. The zero bucket is left out unless it has a
-// positive count.
+// All buckets of `h` with their bounds, from the lowest to the highest; those beside the zero bucket begin where it
+// ends, even if their own bound lies within it. The zero bucket is left out unless it has a positive count.
 std::vector<HistogramBucket> BucketsOf(const Histogram& h);
+// The same with the bounds of their indexes.
+std::vector<HistogramBucket> WholeBucketsOf(const Histogram& h);
 
 // A histogram under construction: a sum of histograms with compensation for rounding.
 class HistogramSum {

@@ -64,13 +64,14 @@ double RankOf(double bound, const Histogram& h, const std::vector<HistogramBucke
   return below;
 }
 
-// The first bucket, in the order given, at which `rank` observations are reached; counts them in `seen`.
-HistogramBucket BucketAt(double rank, const std::vector<HistogramBucket>& buckets, double* seen) {
-  HistogramBucket at;
-  for (const auto& bucket : buckets) {
-    if (bucket.count == 0) continue;
-    at = bucket;
-    *seen += bucket.count;
+// The index of the first bucket, in the order given, at which `rank` observations are reached, or of the last one that
+// has any; counts them in `seen`.
+size_t IndexAt(double rank, const std::vector<HistogramBucket>& buckets, double* seen) {
+  size_t at = 0;
+  for (size_t i = 0; i < buckets.size(); ++i) {
+    if (buckets[i].count == 0) continue;
+    at = i;
+    *seen += buckets[i].count;
     if (*seen >= rank) break;
   }
   return at;
@@ -81,23 +82,25 @@ HistogramBucket BucketAt(double rank, const std::vector<HistogramBucket>& bucket
 bool HasNanObservations(const Histogram& h) { return std::isnan(h.sum) && h.count > ObservationsIn(BucketsOf(h)); }
 
 double QuantileOf(double q, const Histogram& h) {
-  if (std::isnan(q)) return kNan;
   if (q < 0) return -kInfinity;
   if (q > 1) return kInfinity;
-  if (h.count == 0) return kNan;
   auto buckets = BucketsOf(h);
+  if (std::isnan(q) || h.count == 0 || buckets.empty()) return kNan;
   // From the nearer end; with observations of NaN from below, as these are above all others.
-  bool forward = std::isnan(h.sum) || q < 0.5;
+  bool sum_is_nan = std::isnan(h.sum);
+  bool forward = sum_is_nan || q < 0.5;
   if (!forward) std::reverse(buckets.begin(), buckets.end());
   double rank = (forward ? q : 1 - q) * h.count;
   double seen = 0;
-  HistogramBucket whole = BucketAt(rank, buckets, &seen);
-  if (std::isnan(h.sum) && seen < rank) return kNan;
-  HistogramBucket bucket = Narrowed(h, whole);
+  size_t at = IndexAt(rank, buckets, &seen);
+  HistogramBucket bucket = Narrowed(h, buckets[at]);
   if (std::isinf(bucket.lower)) return bucket.upper;
   if (std::isinf(bucket.upper)) return bucket.lower;
   seen = std::min(seen, h.count);
+  if (seen < rank) return sum_is_nan ? kNan : bucket.upper;
   rank = forward ? rank - (seen - bucket.count) : seen - rank;
+  // Prometheus goes on to the last bucket to count observations of NaN, and interpolates in that one.
+  if (sum_is_nan && at + 1 < buckets.size()) bucket = buckets.back();
   return ValueAt(h, bucket, rank / bucket.count);
 }
 

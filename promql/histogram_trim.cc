@@ -96,7 +96,7 @@ HistogramPtr Trim(const Histogram& h, double bound, bool keep_below) {
     if (part.count != 0) trimmed->sum += part.count * part.mean;
   };
   // Buckets come from below: the negative side backwards, zero if populated, the positive side.
-  auto buckets = BucketsOf(h);
+  auto buckets = WholeBucketsOf(h);
   size_t negative = h.negative_buckets.size();
   size_t zero = !HasCustomBuckets(h) && h.zero_count > 0 ? 1 : 0;
   for (size_t i = 0; i < buckets.size(); ++i) {

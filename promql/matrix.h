@@ -24,6 +24,7 @@ struct Steps {
   int64_t start = 0;
   int64_t step = 1;
   size_t count = 1;
+  bool range = false;  // From one time to a later one, if only with one step in between.
   int64_t At(size_t i) const { return start + static_cast<int64_t>(i) * step; }
   // The step at which an evaluation time lies; `t` must be one.
   size_t IndexOf(int64_t t) const { return static_cast<size_t>((t - start) / step); }

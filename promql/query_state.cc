@@ -23,7 +23,7 @@ int64_t FloorToMultiple(int64_t value, int64_t step) {
   return SaturatingSub(value, remainder);
 }
 
-std::string TimeText(int64_t ms) { return base::FormatTime(ms, /*millis=*/ms % 1000 != 0); }
+std::string TimeText(int64_t ms) { return base::FormatTime(ms / 1000 * 1000, /*millis=*/false); }
 
 }  // namespace
 
@@ -65,7 +65,7 @@ base::Status QueryState::Prepare(Expr& root) {
   int next = 0;
   NumberNodes(root, &next);
   MarkInvariant(root);
-  MarkDetectResets(root, false);
+  MarkCountsOnly(root, false);
   return base::Status::Ok();
 }
 
@@ -121,20 +121,28 @@ bool QueryState::MarkInvariant(Expr& expr) {
   return expr.step_invariant;
 }
 
-// Selectors below histogram_count() and its like, unless something in between looks at buckets.
-void QueryState::MarkDetectResets(Expr& expr, bool detect) {
-  if (expr.kind == NodeKind::kVectorSelector) As<VectorSelector>(expr).detect_resets = detect;
-  if (expr.kind == NodeKind::kSubquery) detect = false;
-  if (expr.kind == NodeKind::kBinary) {
-    Op op = As<Binary>(expr).op;
-    detect = detect && op != Op::kTrimUpper && op != Op::kTrimLower;
-  }
-  if (expr.kind == NodeKind::kCall) {
-    std::string_view name = As<Call>(expr).function->name;
-    if (name == "histogram_count" || name == "histogram_sum" || name == "histogram_avg") detect = true;
-    if (name.starts_with("histogram_quantile") || name == "histogram_fraction") detect = false;
-  }
-  ForEachChild(expr, [&](Expr& child) { MarkDetectResets(child, detect); });
+// Whether a node needs the buckets of all histograms below it.
+static bool NeedsBuckets(const Expr& expr) {
+  if (expr.kind == NodeKind::kSubquery) return true;  // It may skip samples, so that their hints are void.
+  if (expr.kind == NodeKind::kBinary)
+    return As<Binary>(expr).op == Op::kTrimUpper || As<Binary>(expr).op == Op::kTrimLower;
+  if (expr.kind != NodeKind::kCall) return false;
+  std::string_view name = As<Call>(expr).function->name;
+  return name.starts_with("histogram_quantile") || name == "histogram_fraction";
+}
+
+static bool NeedsCountsOnly(const Expr& expr) {
+  if (expr.kind != NodeKind::kCall) return false;
+  std::string_view name = As<Call>(expr).function->name;
+  return name == "histogram_count" || name == "histogram_sum" || name == "histogram_avg";
+}
+
+// Selectors below histogram_count() and its like, unless anything above them looks at buckets.
+void QueryState::MarkCountsOnly(Expr& expr, bool counts_only) {
+  if (NeedsBuckets(expr)) return;
+  counts_only = counts_only || NeedsCountsOnly(expr);
+  if (expr.kind == NodeKind::kVectorSelector) As<VectorSelector>(expr).counts_only = counts_only;
+  ForEachChild(expr, [&](Expr& child) { MarkCountsOnly(child, counts_only); });
 }
 
 void QueryState::CollectSelector(VectorSelector& selector, int64_t range_ms, TimeRange evaluated,
@@ -283,9 +291,10 @@ void QueryState::NumberNodes(Expr& expr, int* next) {
   });
 }
 
-// As in Prometheus, what a subquery gives has no place of its own.
+// As in Prometheus, what a subquery gives has no place of its own, and parentheses around arguments do not count.
 QueryState::Place QueryState::PlaceOf(const Expr& at) {
-  return {at.order, at.kind == NodeKind::kSubquery ? 0 : at.span.begin};
+  const Expr& inner = StripParens(at);
+  return {at.order, inner.kind == NodeKind::kSubquery ? 0 : inner.span.begin};
 }
 
 std::string QueryState::Position(const Place& place) const { return " (" + LineColumn(text_, place.offset) + ")"; }

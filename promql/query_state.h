@@ -120,7 +120,7 @@ class QueryState {
   base::Status ResolveShift(TimeShift& shift);
   base::Status ResolveInto(const std::unique_ptr<DurationExpr>& expr, bool positive, int64_t* ms);
   static bool MarkInvariant(Expr& expr);
-  static void MarkDetectResets(Expr& expr, bool detect);
+  static void MarkCountsOnly(Expr& expr, bool counts_only);
   base::Status SelectSeries(const Wanted& wanted);
   void Collect(Expr& expr, TimeRange evaluated, std::vector<Wanted>* wanted) const;
   void CollectSelector(VectorSelector& selector, int64_t range_ms, TimeRange evaluated,

@@ -21,7 +21,7 @@ base::Result<EvalMatrix> EvalSubquery(Evaluator& evaluator, const Subquery& node
                                         std::to_string(most) +
                                         " samples of a query; shorten its range or widen its step");
   }
-  Steps steps{times.first, times.step, static_cast<size_t>(count)};
+  Steps steps{times.first, times.step, static_cast<size_t>(count), times.first < times.last};
   TW_RETURN_IF_ERROR(state.AddSamples(steps.count));  // Its times; given back with its values.
   step_times->reserve(steps.count);
   for (size_t i = 0; i < steps.count; ++i) step_times->push_back(steps.At(i));
@@ -65,10 +65,8 @@ base::Result<RangeInput> RangeInput::Open(Evaluator& evaluator, const Expr& expr
     input.selector_ = node.selector.get();
     input.series_ = evaluator.state().SeriesOf(*node.selector);
     input.range_ms_ = node.range_ms;
-    input.reader_ =
-        std::make_unique<SampleReader>(SampleReader::Options{.keep_stale = false,
-                                                             .with_start = options.use_start_timestamps,
-                                                             .detect_resets = node.selector->detect_resets});
+    input.reader_ = std::make_unique<SampleReader>(SampleReader::Options{
+        .keep_stale = false, .with_start = options.use_start_timestamps, .counts_only = node.selector->counts_only});
     shift = &node.selector->shift;
   } else {
     const auto& node = As<Subquery>(expr);

@@ -71,6 +71,7 @@ base::Status SampleReader::ReadByIterator(const QueryState::SeriesList& list, si
   v_.clear();
   start_.clear();
   histograms_.clear();
+  last_.reset();
   timeline_ = 0;
   TW_ASSIGN_OR_RETURN(auto iterator, list.querier->Iterator(*list.set, i));
   for (bool more = iterator->Seek(from); more; more = iterator->Next()) {
@@ -92,12 +93,19 @@ base::Status SampleReader::ReadByIterator(const QueryState::SeriesList& list, si
   return base::Status::Ok();
 }
 
-HistogramPtr SampleReader::Copy(const Histogram& histogram) const {
-  auto copy = std::make_shared<Histogram>(histogram);
-  bool detect = options_.detect_resets && !histograms_.empty() && histogram.hint == CounterResetHint::kUnknown;
-  if (!detect) return copy;
-  bool reset = IsCounterReset(histogram, *histograms_.back().h);
-  copy->hint = reset ? CounterResetHint::kCounterReset : CounterResetHint::kNotCounterReset;
+HistogramPtr SampleReader::Copy(const Histogram& histogram) {
+  if (!options_.counts_only) return std::make_shared<Histogram>(histogram);
+  auto copy = std::make_shared<Histogram>();
+  copy->hint = histogram.hint;
+  copy->schema = histogram.schema;
+  copy->count = histogram.count;
+  copy->sum = histogram.sum;
+  if (last_.has_value() && histogram.hint == CounterResetHint::kUnknown) {
+    bool reset = IsCounterReset(histogram, *last_);
+    copy->hint = reset ? CounterResetHint::kCounterReset : CounterResetHint::kNotCounterReset;
+  }
+  last_ = histogram;
+  last_->hint = copy->hint;
   return copy;
 }
 

@@ -2,6 +2,7 @@
 #pragma once
 
 #include <cstdint>
+#include <optional>
 #include <span>
 #include <unordered_map>
 #include <vector>
@@ -95,9 +96,10 @@ class WindowFinder {
 class SampleReader {
  public:
   struct Options {
-    bool keep_stale = false;     // Markers stay in the column of floats, also those of histograms; else there are none.
-    bool with_start = false;     // Start timestamps are read.
-    bool detect_resets = false;  // Histograms whose hint is unknown get one from the sample before.
+    bool keep_stale = false;  // Markers stay in the column of floats, also those of histograms; else there are none.
+    bool with_start = false;  // Start timestamps are read.
+    // Histograms come without buckets; whether they are resets is told by hints, from the sample before.
+    bool counts_only = false;
   };
   explicit SampleReader(const Options& options) : options_(options) {}
 
@@ -109,13 +111,14 @@ class SampleReader {
  private:
   base::Status ReadByIterator(const QueryState::SeriesList& list, size_t i, int64_t from);
   void DropStale();
-  HistogramPtr Copy(const Histogram& histogram) const;
+  HistogramPtr Copy(const Histogram& histogram);
 
   const Options options_;
   tsdb::ColumnBuffer buffer_;
   std::vector<int64_t> t_, start_;
   std::vector<double> v_;
   std::vector<HistogramSample> histograms_;
+  std::optional<Histogram> last_;  // With counts_only: whole.
   SampleSpan span_;
   uint64_t timeline_ = 0;
 };

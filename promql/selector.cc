@@ -105,8 +105,7 @@ base::Status Evaluator::StreamSelector(const VectorSelector& selector, const Que
   }
   bool smoothed = selector.extension == Extension::kSmoothed && take == Take::kValue;
   Follower follower(selector, steps_, state_.options().lookback_ms, take);
-  SampleReader reader(
-      {.keep_stale = true, .with_start = take == Take::kStart, .detect_resets = selector.detect_resets});
+  SampleReader reader({.keep_stale = true, .with_start = take == Take::kStart, .counts_only = selector.counts_only});
   EvalSeries series;
   for (size_t i = 0; i < list.size(); ++i) {
     TW_ASSIGN_OR_RETURN(const SampleSpan* read, reader.Read(list, i, follower.first_needed()));

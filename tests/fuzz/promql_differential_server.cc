@@ -149,7 +149,7 @@ base::Status Serve(const std::string& directory) {
   base::FakeClock clock(0);
   TW_ASSIGN_OR_RETURN(auto db, tsdb::Db::Open(directory, KeepAll(), clock, nullptr));
   promql::EngineOptions options;
-  options.experimental_functions = true;
+  options.experimental_functions = options.fill_modifiers = options.extended_selectors = true;
   Endpoint names_at_once(*db, clock, options);
   options.delayed_name_removal = true;
   Endpoint names_at_the_end(*db, clock, options);

@@ -39,6 +39,7 @@ TEST(Annotations, PointToTheLastOfSeveralPlaces) {
   const std::string text = "PromQL warning: quantile value should be between 0 and 1, got 2 ";
   EXPECT_EQ(warnings("quantile(2, vector(1)) or quantile(2, vector(1))"), std::vector<std::string>{text + "(1:36)"});
   EXPECT_EQ(warnings("quantile(2, quantile(2, vector(1)))"), std::vector<std::string>{text + "(1:10)"});
+  EXPECT_EQ(warnings("quantile((2 + 0), vector(1))"), std::vector<std::string>{text + "(1:11)"});
 }
 
 }  // namespace

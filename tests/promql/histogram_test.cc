@@ -55,6 +55,16 @@ constexpr SumRow kSums[] = {
 INSTANTIATE_TEST_SUITE_P(Rows, HistogramSums, testing::ValuesIn(kSums),
                          [](const auto& info) { return std::string(info.param.name); });
 
+TEST(Buckets, BeginWhereTheZeroBucketEnds) {
+  Histogram h = Parse("{{count:4 z_bucket:1 z_bucket_w:0.6 offset:0 buckets:[1 1] n_offset:0 n_buckets:[1]}}");
+  auto buckets = BucketsOf(h);
+  ASSERT_EQ(buckets.size(), 4u);
+  EXPECT_EQ(buckets[0].upper, -0.6);
+  EXPECT_EQ(buckets[2].lower, 0.6);
+  EXPECT_EQ(buckets[3].lower, 1);
+  EXPECT_EQ(WholeBucketsOf(h)[2].lower, 0.5);
+}
+
 TEST(HistogramSum, DoesNotMixCustomAndExponentialBuckets) {
   HistogramSum sum(Parse("{{count:1 buckets:[1]}}"));
   EXPECT_EQ(sum.Add(Parse("{{schema:-53 count:1 custom_values:[1] buckets:[1]}}")),

@@ -5,7 +5,7 @@ Tolerances, and why:
 - Floats may differ by TOLERANCE of the larger one: sums are added up in another order. Where both are below TINY of the
   largest number of the whole answer, they count as equal: what is left when large numbers cancel out.
 - Buckets of native histograms are compared by their bounds with the same tolerance, relative to the largest count. So are
-  the numbers in the texts of histograms, which count_values() makes labels of.
+  the numbers that count_values() makes labels of.
 - Vectors and matrices are compared as sets of series; sort() and its like also by the sequence of the values (or, of
   sort_by_label(), of the series).
 - Error texts are free; that there is an error, and its type, is not. Of warnings and infos the text and the position
@@ -35,7 +35,7 @@ DIGITS = re.compile(r"-?[0-9][0-9.]*(?:e[+-][0-9]+)?")
 
 
 def label_value(text):
-    if not text.startswith("{count:"):
+    if not text.startswith("{count:") and not (len(text) > 12 and DIGITS.fullmatch(text)):
         return text
     return DIGITS.sub(lambda number: "%.9g" % float(number.group()), text)
 

@@ -1,5 +1,7 @@
 """Random well-typed PromQL, as trees that print themselves and can be made smaller."""
 
+import re
+
 VECTOR, SCALAR, MATRIX, STRING = "vector", "scalar", "matrix", "string"
 
 MATH = ("abs ceil floor exp ln log2 log10 sqrt sgn acos acosh asin asinh atan atanh cos cosh sin sinh tan tanh deg "
@@ -61,8 +63,11 @@ def quote_label(name):
 
 
 class Generator:
-    def __init__(self, rng):
+    """With `newest`, also what Prometheus has had since 3.5."""
+
+    def __init__(self, rng, newest=True):
         self.rng = rng
+        self.newest = newest
 
     def query(self):
         """An expression of any type, mostly instant vectors."""
@@ -120,7 +125,8 @@ class Generator:
         if draw < 0.35:
             return Node(SCALAR, "scalar(", self.vector(depth - 1), ")")
         if draw < 0.5:
-            return Node(SCALAR, rng.choice(("time()", "pi()")))
+            newer = ("start()", "end()", "step()", "range()") if self.newest else ()
+            return Node(SCALAR, rng.choice(("time()", "pi()") + newer))
         if draw < 0.7:
             return Node(SCALAR, "-(", self.scalar(depth - 1), ")")
         if draw < 0.85:
@@ -131,8 +137,9 @@ class Generator:
     def matrix(self, depth, family=None):
         rng = self.rng
         if depth <= 0 or rng.random() < 0.7:
-            return Node(MATRIX, self.selector_text(family), "[%s]" % self.duration(), self.modifiers(),
-                        what="range selector")
+            extension = rng.choice((" anchored", " smoothed")) if self.newest and rng.random() < 0.12 else ""
+            return Node(MATRIX, self.selector_text(family), "[%s]" % self.duration(), Node("modifiers", extension),
+                        self.modifiers(), what="range selector")
         step = rng.choice(("", "", "15s", "1m", "37s", "2m", "5m"))
         return Node(MATRIX, "(", self.vector(depth - 1), ")[%s:%s]" % (self.duration(), step), self.modifiers(),
                     what="subquery")
@@ -153,7 +160,8 @@ class Generator:
 
     def over_time(self, depth):
         family = FLOATS[:4] + NATIVE if self.rng.random() < 0.6 else None
-        return Node(VECTOR, self.rng.choice(OVER_TIME) + "(", self.matrix(depth - 1, family), ")")
+        names = OVER_TIME + (["first_over_time", "ts_of_first_over_time"] if self.newest else [])
+        return Node(VECTOR, self.rng.choice(names) + "(", self.matrix(depth - 1, family), ")")
 
     def over_time_with_number(self, depth):
         name = self.rng.choice(("quantile_over_time", "predict_linear", "double_exponential_smoothing"))
@@ -217,6 +225,8 @@ class Generator:
             if rng.random() < 0.6:
                 text += "(%s)" % self.label_list(2)
             text += " "
+        if operator not in SETS and self.newest and rng.random() < 0.15:
+            text += rng.choice(("fill(0) ", "fill_left(1) ", "fill_right(-2) ", "fill_left(3) fill_right(4) "))
         return text
 
     def binary(self, depth):
@@ -239,6 +249,8 @@ class Generator:
         rng = self.rng
         operator = rng.choice(rng.choice((ARITHMETIC, COMPARISONS)))
         wanted = "bool " if operator in COMPARISONS and rng.random() < 0.3 else ""
+        if self.newest and rng.random() < 0.15:
+            return Node(VECTOR, "(", self.native(depth - 1), " %s " % rng.choice(("</", ">/")), self.scalar(depth - 1), ")")
         sides = [self.vector(depth - 1), self.scalar(depth - 1)]
         rng.shuffle(sides)
         return Node(VECTOR, "(", sides[0], " %s %s" % (operator, wanted), sides[1], ")")
@@ -268,6 +280,9 @@ class Generator:
             inner = Node(VECTOR, "rate(latency_seconds_bucket[%s]" % self.duration(), self.modifiers(), ")")
         else:
             inner = Node(VECTOR, "sum by (le) (latency_seconds_bucket", self.modifiers(), ")")
+        if self.newest and rng.random() < 0.15:
+            return Node(VECTOR, "histogram_quantiles(", inner, ", %s, " % self.string(("q", "le", "job")), self.number(),
+                        ", ", self.scalar(depth - 2), ")")
         if rng.random() < 0.6:
             return Node(VECTOR, "histogram_quantile(", self.scalar(depth - 2), ", ", inner, ")")
         return Node(VECTOR, "histogram_fraction(", self.scalar(depth - 2), ", ", self.scalar(depth - 2), ", ", inner,
@@ -312,6 +327,22 @@ class Generator:
                                ', {__name__=~".+_info"}', ', {revision!=""}'))
         inner = self.selector() if rng.random() < 0.6 else self.vector(depth - 1)
         return Node(VECTOR, "info(", inner, selector + ")", what="info")
+
+
+# What gives floats that depend on how a library rounds, or on the order of additions, and has no name.
+INEXACT = re.compile(r"^(%s)\b|^\(" % "|".join(MATH + OF_HISTOGRAMS + AGGREGATIONS + OVER_TIME + [
+    "histogram_quantile", "histogram_fraction", "histogram_quantiles", "quantile", "quantile_over_time", "predict_linear",
+    "double_exponential_smoothing"]))
+
+
+def nudged(root):
+    """The tree with one inexact part changed by a few parts in 10^16, for each such part."""
+    for node in root.walk():
+        if node.kind == VECTOR and node is not root and INEXACT.match(str(node)):
+            for factor in ("1.0000000000000009", "0.9999999999999991"):
+                yield root.replaced(node, Node(VECTOR, "(", node, " * %s)" % factor, what="nudged"))
+        if node.kind == SCALAR and node is not root and str(node).startswith(("(", "scalar")):
+            yield root.replaced(node, Node(SCALAR, "(", node, " * 1.0000000000000009)"))
 
 
 def smaller(root):

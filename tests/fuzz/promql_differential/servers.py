@@ -3,6 +3,7 @@
 import http.client
 import json
 import os
+import re
 import shutil
 import socket
 import subprocess
@@ -11,6 +12,8 @@ import urllib.parse
 
 START_DEADLINE = 60
 FEATURES = "promql-experimental-functions,promql-duration-expr"
+NEWER_FEATURES = ",promql-extended-range-selectors,promql-binop-fill-modifiers"
+OLDEST, NEWEST = (3, 5), (3, 14)  # NEWEST is what we follow.
 AT_ONCE, AT_THE_END = "names removed at once", "names removed at the end"
 
 
@@ -22,6 +25,16 @@ def free_port():
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         return probe.getsockname()[1]
+
+
+def version_of(program):
+    """(major, minor) of a Prometheus."""
+    said = subprocess.run([program, "--version"], capture_output=True, text=True, check=False).stdout
+    found = re.search(r"version ([0-9]+)\.([0-9]+)", said)
+    version = (int(found.group(1)), int(found.group(2))) if found else (0, 0)
+    if version < OLDEST:
+        raise StartError("%s is Prometheus %d.%d; %d.%d or newer is needed, see --prometheus" % (program, *version, *OLDEST))
+    return version
 
 
 class Client:
@@ -68,10 +81,12 @@ class Prometheus:
 
     def __init__(self, program, directory, data):
         self.processes, self.clients = [], {}
+        self.version = version_of(program)
         configuration = os.path.join(directory, "prometheus.yml")
         with open(configuration, "w", encoding="utf-8") as file:
             file.write("global:\n  evaluation_interval: 1m\n")
-        for mode, features in ((AT_ONCE, FEATURES), (AT_THE_END, FEATURES + ",promql-delayed-name-removal")):
+        both = FEATURES + (NEWER_FEATURES if self.version >= NEWEST else "")
+        for mode, features in ((AT_ONCE, both), (AT_THE_END, both + ",promql-delayed-name-removal")):
             own = os.path.join(directory, "prometheus-%d" % len(self.processes))
             shutil.copytree(data, own)
             self.clients[mode] = self.start(program, configuration, own, features)
