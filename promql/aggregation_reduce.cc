@@ -94,6 +94,7 @@ class Reduction {
   base::Status AddHistograms(Group<State>& group, const EvalSeries& series);
   void AddToSum(typename Group<State>::Histograms& state, const EvalSeries& series, const Histogram& h);
   void FinishStep(Group<State>& group, size_t i, EvalSeries& series);
+  void WarnIncompatible(const EvalSeries& series);
   HistogramPtr Total(const typename Group<State>::Histograms& state);
 
   // Histograms are summed, or count like floats.
@@ -177,11 +178,17 @@ void Reduction<State>::AddToSum(typename Group<State>::Histograms& state, const 
       break;
     case HistogramSum::Outcome::kIncompatible:
       state.incompatible = true;
-      evaluator_.state().Warn(*node_.expr,
-                              "vector contains a mix of histograms with exponential and custom buckets schemas" +
-                                  evaluator_.ForMetric(series.labels));
+      WarnIncompatible(series);
       break;
   }
+}
+
+template <typename State>
+void Reduction<State>::WarnIncompatible(const EvalSeries& series) {
+  std::string name(series.labels.Get(tsdb::kMetricName));
+  evaluator_.state().Warn(*node_.expr,
+                          "vector contains a mix of histograms with exponential and custom buckets schemas" +
+                              (name.empty() ? "" : " for metric name \"" + name + "\""));
 }
 
 template <typename State>

@@ -7,6 +7,7 @@
 
 #include <algorithm>
 #include <cmath>
+#include <utility>
 
 #include "promql/histogram_rate.h"
 
@@ -116,6 +117,35 @@ base::Status CheckExtension(const FunctionDef& function, Extension extension) {
                                     " modifier can only be used with: " +
                                     (smoothed ? "delta, increase, rate" : "changes, delta, increase, rate, resets") +
                                     " - not with " + std::string(function.name));
+}
+
+base::Status ExtendSamples(Extension extension, int64_t start_ms, int64_t end_ms, MatrixSeries* series) {
+  bool smoothed = extension == Extension::kSmoothed;
+  if (!series->histograms.empty()) {
+    return base::InvalidArgumentError(std::string(smoothed ? "smoothed" : "anchored") +
+                                      " modifier is not supported with histograms");
+  }
+  const std::vector<Point> points = std::exchange(series->points, {});
+  RangeCall call;
+  call.extension = extension;
+  call.start_ms = start_ms;
+  call.end_ms = end_ms;
+  if (points.empty()) return base::Status::Ok();
+  auto [first, last, inside] = FindEdges(call, points.size(), [&](size_t i) { return points[i].t; });
+  if (points[last].t <= start_ms) return base::Status::Ok();
+  double left = points[first].v, right = points[last].v;
+  if (smoothed && points[first].t < start_ms) {
+    left = Interpolate(points[first], points[first + 1], start_ms, false, true);
+  }
+  if (smoothed && last > 0 && points[last].t > end_ms) {
+    right = Interpolate(points[last - 1], points[last], end_ms, false, false);
+  }
+  series->points.push_back({start_ms, left});
+  for (size_t i = first; i <= last; ++i) {
+    if (points[i].t > start_ms && points[i].t < end_ms) series->points.push_back(points[i]);
+  }
+  series->points.push_back({end_ms, right});
+  return base::Status::Ok();
 }
 
 namespace {

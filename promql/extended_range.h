@@ -13,6 +13,9 @@ void ExtendedDelta(RangeCall& call, RangeResult* result);
 void ExtendedRate(RangeCall& call, RangeResult* result);
 
 // kInvalidArgument when the function cannot work on such a range.
+// Turns the samples of an extended window into those that it stands for: one at each end, and those in between.
+base::Status ExtendSamples(Extension extension, int64_t start_ms, int64_t end_ms, MatrixSeries* series);
+
 base::Status CheckExtension(const FunctionDef& function, Extension extension);
 
 // The value at time t on the line between the samples around it, or the last one before it; nothing when there is none

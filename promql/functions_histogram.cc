@@ -164,18 +164,19 @@ double BucketQuantile(double q, std::vector<Bucket> buckets, std::optional<Monot
   return lower + (buckets[b].upper - lower) * ((rank - below) / (buckets[b].count - below));
 }
 
-// How many observations lie below `bound`, by linear interpolation within its bucket.
-double RankOf(double bound, const std::vector<Bucket>& buckets) {
+// How many of `all` observations lie below `bound`, by linear interpolation within its bucket.
+double RankOf(double bound, const std::vector<Bucket>& buckets, double all) {
+  auto bounded = [&](double rank) { return rank > all ? all : rank; };  // NaN stays.
   double below = 0;
   for (size_t i = 0; i < buckets.size(); ++i) {
     double upper = buckets[i].upper;
     double lower = i > 0 ? buckets[i - 1].upper : upper > 0 ? 0 : -kInfinity;
-    if (lower >= bound) return below;
-    if (std::isinf(lower) && upper > bound) return buckets[i].count;  // Nothing to interpolate in: none lie above.
-    if (upper > bound) return below + (buckets[i].count - below) * (bound - lower) / (upper - lower);
+    if (lower >= bound) return bounded(below);
+    if (std::isinf(lower) && upper > bound) return bounded(buckets[i].count);  // Nothing to interpolate in.
+    if (upper > bound) return bounded(below + (buckets[i].count - below) * (bound - lower) / (upper - lower));
     below = buckets[i].count;
   }
-  return below;
+  return all;
 }
 
 double BucketFraction(double lower, double upper, const std::vector<Bucket>& buckets) {
@@ -183,7 +184,7 @@ double BucketFraction(double lower, double upper, const std::vector<Bucket>& buc
   double count = buckets.back().count;
   if (count == 0 || std::isnan(lower) || std::isnan(upper)) return kNan;
   if (lower >= upper) return 0;
-  return (std::min(count, RankOf(upper, buckets)) - std::min(count, RankOf(lower, buckets))) / count;
+  return (RankOf(upper, buckets, count) - RankOf(lower, buckets, count)) / count;
 }
 
 // Computes compute(family now, step, family) at every step of every family.

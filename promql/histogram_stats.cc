@@ -38,7 +38,6 @@ double ValueAt(const Histogram& h, const HistogramBucket& bucket, double fractio
 
 // The part of the bucket's observations below `v`, which lies within it.
 double FractionBelow(const Histogram& h, const HistogramBucket& bucket, double v) {
-  if (std::isinf(bucket.lower)) return 1;
   if (IsLinear(h, bucket)) return (v - bucket.lower) / (bucket.upper - bucket.lower);
   double low = std::log2(std::fabs(bucket.lower));
   double high = std::log2(std::fabs(bucket.upper));
@@ -52,16 +51,19 @@ double ObservationsIn(const std::vector<HistogramBucket>& buckets) {
   return count;
 }
 
-// How many observations lie below `bound`.
-double RankOf(double bound, const Histogram& h, const std::vector<HistogramBucket>& buckets) {
+// How many of `all` observations lie below `bound`. As in Prometheus, a custom bucket with zero in it starts there.
+double RankOf(double bound, const Histogram& h, const std::vector<HistogramBucket>& buckets, double all) {
   double below = 0;
   for (const auto& whole : buckets) {
     HistogramBucket bucket = Narrowed(h, whole);
-    if (bucket.lower >= bound) return below;
-    if (bucket.upper > bound) return below + bucket.count * FractionBelow(h, bucket, bound);
+    if (HasCustomBuckets(h) && HoldsZero(bucket)) bucket.lower = 0;
+    double rank = below;
+    bool within = bucket.lower < bound && bucket.upper > bound;
+    if (within) rank = std::isinf(bucket.lower) ? bucket.count : below + bucket.count * FractionBelow(h, bucket, bound);
+    if (within || bucket.lower >= bound) return rank > all ? all : rank;  // NaN stays.
     below += bucket.count;
   }
-  return below;
+  return all;
 }
 
 // The index of the first bucket, in the order given, at which `rank` observations are reached, or of the last one that
@@ -108,9 +110,8 @@ double FractionOf(double lower, double upper, const Histogram& h) {
   if (h.count == 0 || std::isnan(lower) || std::isnan(upper)) return kNan;
   if (lower >= upper) return 0;
   auto buckets = BucketsOf(h);
-  double low = std::min(h.count, RankOf(lower, h, buckets));
-  double high = std::min(h.count, RankOf(upper, h, buckets));
-  return (high - low) / h.count;
+  double all = std::isnan(h.sum) ? ObservationsIn(buckets) : h.count;
+  return (RankOf(upper, h, buckets, all) - RankOf(lower, h, buckets, all)) / h.count;
 }
 
 double VarianceOf(const Histogram& h) {

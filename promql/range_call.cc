@@ -299,6 +299,9 @@ base::Result<Matrix> Evaluator::EvalRangeVector(const Expr& expr) {
     series.labels = labels.Copy();
     for (size_t k = 0; k < window.t.size(); ++k) series.points.push_back({window.t[k], window.v[k]});
     for (const auto& sample : window.histograms) series.histograms.push_back({sample.t, sample.h});
+    if (input.extension() == Extension::kNone) continue;
+    TW_RETURN_IF_ERROR(ExtendSamples(input.extension(), input.start_ms(0), input.end_ms(0), &series));
+    if (series.points.empty()) matrix.pop_back();
   }
   return matrix;
 }

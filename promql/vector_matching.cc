@@ -213,8 +213,7 @@ EvalSeries VectorOperation::OutputSeries(const EvalSeries* many, const EvalSerie
   if (many == nullptr) {
     series.labels = state.Own(signature_.LabelsOf(one->labels));
   } else {
-    series.labels = many->labels;
-    series.drop_name = many->drop_name;
+    series.labels = many->labels;  // As in Prometheus, a name that was to be removed at the end stays.
   }
   if (DropsName(node_)) evaluator_.DropName(series);
   bool on = matching_.on && matching_.card == VectorMatching::Card::kOneToOne;

@@ -88,7 +88,7 @@ class Generator:
     def modifiers(self):
         rng, offset, at = self.rng, "", ""
         if rng.random() < 0.15:
-            offset = " offset " + rng.choice(OFFSETS)
+            offset = " offset " + rng.choice(OFFSETS if self.newest else OFFSETS[:-1])
         if rng.random() < 0.1:
             at = " @ " + rng.choice(("start()", "end()", "1000", "2345.678", "-5", "5000"))
         return Node("modifiers", offset + at if rng.random() < 0.5 else at + offset)
