@@ -192,7 +192,8 @@ class Sets : public ::testing::Test {
   testing::Contents Selected(int64_t mint, int64_t maxt) {
     testing::Contents contents;
     auto querier = *store_.db().NewQuerier(mint, maxt);
-    for (const auto& series : *querier->Select({}, kAll)) {
+    const auto selected = querier->Select({}, kAll);
+    for (const auto& series : *selected) {
       auto& samples = contents[series->labels().ToString()];
       for (auto it = series->Iterator(); it->Next();) samples.push_back(std::to_string(it->At().t));
     }
