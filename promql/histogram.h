@@ -34,7 +34,7 @@ std::vector<HistogramBucket> BucketsOf(const Histogram& h);
 // The same with the bounds of their indexes.
 std::vector<HistogramBucket> WholeBucketsOf(const Histogram& h);
 
-// A histogram under construction: a sum of histograms with compensation for rounding.
+// A histogram under construction: a sum of histograms with compensation for rounding. Thread-compatible.
 class HistogramSum {
  public:
   enum class Outcome {
