@@ -1,5 +1,6 @@
 // tidewright: flags to commands.
 #include <CLI/CLI.hpp>
+#include <functional>
 #include <string>
 #include <vector>
 
@@ -8,6 +9,7 @@
 #include "cmd/run_command.h"
 #include "cmd/sandbox_command.h"
 #include "cmd/signals.h"
+#include "cmd/tsdb_command.h"
 #include "http/client.h"
 
 namespace {
@@ -125,9 +127,13 @@ int main(int argc, char** argv) {
   CLI::App* promql_test = promql->add_subcommand("test", "Run PromQL acceptance scripts (load, clear, eval)");
   promql_test->add_option("FILE", scripts, "Scripts to run")->required();
 
+  std::function<int()> tsdb_command;
+  CLI::App* tsdb = tidewright::cmd::AddTsdbCommand(app, &tsdb_command);
+
   CLI11_PARSE(app, argc, argv);
   if (run->parsed()) return tidewright::cmd::RunControlPlane(run_flags);
   if (check->parsed()) return tidewright::cmd::RunCheck(files);
+  if (tsdb->parsed()) return tsdb_command();
   if (promql_test->parsed()) return tidewright::cmd::RunPromqlTests(scripts);
   sandbox_flags.web_port_given = web_port->count() > 0;
   return tidewright::cmd::RunSandbox(sandbox_flags);

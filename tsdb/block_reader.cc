@@ -35,19 +35,6 @@ uint64_t TreeBytes(const std::string& directory) {
   return total;
 }
 
-// Decodes a chunk to the end.
-base::Status VerifyChunk(const ChunkView& chunk) {
-  TW_ASSIGN_OR_RETURN(const std::unique_ptr<ChunkReader> reader, NewChunkReader(chunk.encoding, chunk.bytes));
-  uint32_t samples = 0;
-  for (; reader->Next() != ValueType::kNone; ++samples) {
-    const bool inside = reader->time() >= chunk.mint && reader->time() <= chunk.maxt;
-    if (!inside) return base::DataLossError("a sample is outside of the chunk's time range");
-  }
-  if (!reader->corrupt() && samples > 0) return base::Status::Ok();
-  return base::DataLossError("the chunk ends after " + std::to_string(samples) + " of " +
-                             std::to_string(ChunkSampleCount(chunk.encoding, chunk.bytes)) + " samples");
-}
-
 }  // namespace
 
 Block::Block(std::string directory, BlockMeta meta) : directory_(std::move(directory)), meta_(std::move(meta)) {}

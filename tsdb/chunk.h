@@ -76,6 +76,9 @@ base::Result<std::unique_ptr<ChunkReader>> NewChunkReader(ChunkEncoding encoding
 // False when the bytes are corrupt; what was decoded before that point has been appended.
 bool DecodeFloatChunk(ChunkEncoding encoding, std::string_view bytes, std::vector<int64_t>* t, std::vector<double>* v);
 
+// Decodes a chunk to the end. kDataLoss when that fails, or when a sample is outside of the chunk's times.
+base::Status VerifyChunk(const ChunkView& chunk);
+
 // Where a ChunkEncoder begins a new chunk, besides where the kind of values, the histogram layout or a counter reset
 // demands it.
 struct ChunkCut {

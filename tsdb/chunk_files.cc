@@ -15,7 +15,61 @@ std::string SegmentName(uint64_t number) {
   return std::string(digits.size() < 6 ? 6 - digits.size() : 0, '0') + digits;
 }
 
+// The file's header; the chunks follow.
+base::Status CheckHeader(const std::string& path, std::string_view bytes) {
+  ByteReader in(bytes);
+  const uint32_t magic = in.U32();
+  const uint8_t version = in.U8();
+  if (bytes.size() < kChunksHeaderBytes || magic != kChunksMagic) {
+    return base::DataLossError("read " + path + ": at byte 0: not a chunk file");
+  }
+  if (version == kChunksVersion) return base::Status::Ok();
+  return base::UnimplementedError("read " + path + ": at byte 4: version " + std::to_string(version) + " is not known");
+}
+
+base::Status Damaged(const std::string& path, uint64_t offset, const char* what) {
+  return base::DataLossError("read chunk at byte " + std::to_string(offset) + " of " + path + ": " + what);
+}
+
+// The chunk that `bytes` of a file begin with; `size` is what it takes there.
+base::Status ReadChunk(const std::string& path, uint64_t offset, std::string_view bytes, ChunkView* chunk,
+                       uint64_t* size) {
+  ByteReader in(bytes);
+  const uint64_t length = in.Uvarint();
+  if (!in.ok() || in.remaining() < 1 + kChecksumBytes || length > in.remaining() - 1 - kChecksumBytes) {
+    return Damaged(path, offset, "it ends beyond the end");
+  }
+  const std::string_view checked = in.Bytes(1 + length);
+  const uint32_t checksum = in.U32();
+  *size = bytes.size() - in.remaining();
+  if (Crc32c(checked) != checksum) return Damaged(path, offset, "wrong checksum");
+  chunk->encoding = static_cast<ChunkEncoding>(checked[0]);
+  chunk->bytes = checked.substr(1);
+  return base::Status::Ok();
+}
+
 }  // namespace
+
+base::Status VerifyChunkFile(const std::string& path, const std::function<void(base::Status)>& fault) {
+  TW_ASSIGN_OR_RETURN(const MappedFile file, MappedFile::Open(path));
+  base::Status header = CheckHeader(path, file.bytes());
+  if (!header.ok()) {
+    fault(std::move(header));
+    return base::Status::Ok();
+  }
+  if (file.bytes().substr(5, kChunksHeaderBytes - 5).find_first_not_of('\0') != std::string_view::npos) {
+    fault(base::DataLossError("read " + path + ": at byte 5: the header's padding is not zero"));
+  }
+  uint64_t size = 0;
+  for (uint64_t offset = kChunksHeaderBytes; offset < file.bytes().size(); offset += size) {
+    ChunkView chunk;
+    size = 0;
+    base::Status status = ReadChunk(path, offset, file.bytes().substr(offset), &chunk, &size);
+    if (!status.ok()) fault(std::move(status));
+    if (size == 0) break;  // Nothing says where the next one begins.
+  }
+  return base::Status::Ok();
+}
 
 base::Status ChunkFilesWriter::StartSegment() {
   if (file_ != nullptr) TW_RETURN_IF_ERROR(file_->Close());
@@ -56,39 +110,23 @@ base::Result<std::unique_ptr<ChunkFiles>> ChunkFiles::Open(const std::string& di
     std::error_code error;
     if (number > 1 && !std::filesystem::exists(path, error)) return files;
     TW_ASSIGN_OR_RETURN(MappedFile file, MappedFile::Open(path));
-    ByteReader in(file.bytes());
-    const uint32_t magic = in.U32();
-    const uint8_t version = in.U8();
-    if (file.bytes().size() < kChunksHeaderBytes || magic != kChunksMagic) {
-      return base::DataLossError("read " + path + ": not a chunk file");
-    }
-    if (version != kChunksVersion) {
-      return base::UnimplementedError("read " + path + ": version " + std::to_string(version) + " is not known");
-    }
+    TW_RETURN_IF_ERROR(CheckHeader(path, file.bytes()));
     files->files_.push_back(std::move(file));
   }
 }
 
+std::string ChunkFiles::PathOf(uint64_t ref) const { return directory_ + "/" + SegmentName((ref >> 32) + 1); }
+
 base::Result<ChunkView> ChunkFiles::Read(uint64_t ref) const {
   const uint64_t number = ref >> 32;
   const uint64_t offset = ref & UINT32_MAX;
-  const auto damaged = [&](const char* what) {
-    return base::DataLossError("read chunk at " + std::to_string(offset) + " of " + directory_ + "/" +
-                               SegmentName(number + 1) + ": " + what);
-  };
-  if (number >= files_.size()) return damaged("there is no such file");
+  const std::string path = PathOf(ref);
+  if (number >= files_.size()) return Damaged(path, offset, "there is no such file");
   const std::string_view bytes = files_[number].bytes();
-  if (offset < kChunksHeaderBytes || offset >= bytes.size()) return damaged("it begins beyond the end");
-  ByteReader in(bytes.substr(offset));
-  const uint64_t size = in.Uvarint();
-  if (!in.ok() || in.remaining() < 1 + kChecksumBytes || size > in.remaining() - 1 - kChecksumBytes) {
-    return damaged("it ends beyond the end");
-  }
-  const std::string_view checked = in.Bytes(1 + size);
-  if (Crc32c(checked) != in.U32()) return damaged("wrong checksum");
+  if (offset < kChunksHeaderBytes || offset >= bytes.size()) return Damaged(path, offset, "it begins beyond the end");
   ChunkView chunk;
-  chunk.encoding = static_cast<ChunkEncoding>(checked[0]);
-  chunk.bytes = checked.substr(1);
+  uint64_t size = 0;
+  TW_RETURN_IF_ERROR(ReadChunk(path, offset, bytes.substr(offset), &chunk, &size));
   return chunk;
 }
 

@@ -2,6 +2,7 @@
 #pragma once
 
 #include <cstdint>
+#include <functional>
 #include <memory>
 #include <string>
 #include <vector>
@@ -35,6 +36,10 @@ class ChunkFilesWriter {
   std::string header_;
 };
 
+// Reads a chunk file from front to back, also the chunks that no index refers to, and calls `fault` with each damage.
+// An error of the disk is returned.
+base::Status VerifyChunkFile(const std::string& path, const std::function<void(base::Status)>& fault);
+
 // Immutable, thread-safe.
 class ChunkFiles {
  public:
@@ -42,6 +47,8 @@ class ChunkFiles {
 
   // The chunk at a reference, its checksum verified; kDataLoss when there is none. Encoding and bytes are set.
   base::Result<ChunkView> Read(uint64_t ref) const;
+  // The file that a reference points into.
+  std::string PathOf(uint64_t ref) const;
   uint64_t size_bytes() const;
 
  private:

@@ -81,6 +81,15 @@ void FrameRecord(uint64_t offset, std::string_view record, bool compress, std::s
   } while (!record.empty());
 }
 
+FrameReader::ReadPage FrameReader::PagesOf(std::string_view segment) {
+  return [segment](uint64_t offset, char* page) -> base::Result<size_t> {
+    if (offset >= segment.size()) return size_t{0};
+    const std::string_view part = segment.substr(offset, kWalPageBytes);
+    std::memcpy(page, part.data(), part.size());
+    return part.size();
+  };
+}
+
 struct FrameReader::Fragment {
   uint8_t type = 0;
   uint8_t flags = 0;

@@ -24,6 +24,9 @@ class FrameReader {
   // Reads up to kWalPageBytes at `offset` into `page`; 0 at the end of the segment.
   using ReadPage = std::function<base::Result<size_t>(uint64_t offset, char* page)>;
 
+  // The pages of a segment in memory, which is borrowed.
+  static ReadPage PagesOf(std::string_view segment);
+
   explicit FrameReader(ReadPage read_page) : read_page_(std::move(read_page)) {}
 
   // True: `record` is the next one. False: the segment ended properly. kDataLoss: it is torn or corrupt from

@@ -7,6 +7,7 @@
 #include <algorithm>
 #include <atomic>
 #include <cerrno>
+#include <optional>
 #include <utility>
 
 #include "base/file.h"
@@ -59,12 +60,21 @@ class HeadChunkFile {
   void set_size(uint64_t size) { size_.store(size, std::memory_order_release); }
   void DropPages() const { madvise(const_cast<char*>(bytes_), kMappedBytes, MADV_DONTNEED); }
 
+  bool HasMagic() const { return size_ >= kMagic.size() && std::string_view(bytes_, kMagic.size()) == kMagic; }
+  // Where the entry at `offset` says that it ends, and its tag; nowhere when that is beyond the end.
+  std::optional<uint64_t> EndOf(uint64_t offset, char* tag) const {
+    if (offset + kEntryHeader > size_) return std::nullopt;
+    ByteReader header(std::string_view(bytes_ + offset, kEntryHeader));
+    *tag = static_cast<char>(header.U8());
+    (void)header.U32();
+    const uint64_t end = offset + kEntryHeader + header.U32();
+    return end <= size_ ? std::optional(end) : std::nullopt;
+  }
+
   // The body of the entry at `offset`.
   base::Result<std::string_view> Body(uint64_t offset, char tag) const {
     const uint64_t size = size_.load(std::memory_order_acquire);
-    auto damaged = [&](std::string_view what) {
-      return base::DataLossError(path_ + " at byte " + std::to_string(offset) + ": " + std::string(what));
-    };
+    auto damaged = [&](std::string_view what) { return Damaged(offset, what); };
     if (offset < kMagic.size() || offset + kEntryHeader > size) return damaged("no entry there");
     ByteReader header(std::string_view(bytes_ + offset, kEntryHeader));
     char found = static_cast<char>(header.U8());
@@ -73,6 +83,10 @@ class HeadChunkFile {
     std::string_view body(bytes_ + offset + kEntryHeader, length);
     if (Crc32c(body) != crc) return damaged("wrong checksum");
     return body;
+  }
+
+  base::Status Damaged(uint64_t offset, std::string_view what) const {
+    return base::DataLossError(path_ + " at byte " + std::to_string(offset) + ": " + std::string(what));
   }
 
  private:
@@ -207,7 +221,7 @@ base::Status HeadChunkFiles::ReadChunk(const HeadChunkFile& file, ChunkPlace pla
   chunk->count = reader.U8();
   uint64_t tail = reader.Uvarint();
   chunk->bytes = reader.Bytes(reader.remaining());
-  if (!reader.ok() || tail > chunk->bytes.size()) return base::DataLossError("chunk entry cut short");
+  if (!reader.ok() || tail > chunk->bytes.size()) return file.Damaged(OffsetOf(place), "chunk entry cut short");
   chunk->tail = static_cast<uint32_t>(tail);
   return base::Status::Ok();
 }
@@ -224,7 +238,30 @@ base::Status HeadChunkFiles::ReadTimeline(const HeadChunkFile& file, ChunkPlace 
     last += step;
     timeline->times.push_back(static_cast<int64_t>(last));
   }
-  if (!reader.ok() || timeline->times.size() != count) return base::DataLossError("timeline entry cut short");
+  if (!reader.ok() || timeline->times.size() != count) return file.Damaged(OffsetOf(place), "timeline entry cut short");
+  return base::Status::Ok();
+}
+
+base::Status HeadChunkFiles::Verify(const std::string& path, const std::function<void(base::Status)>& fault) {
+  const uint64_t size = SizeOnDisk(path);
+  const auto damaged = [&](uint64_t offset, const char* what) {
+    fault(base::DataLossError(path + " at byte " + std::to_string(offset) + ": " + what));
+    return base::Status::Ok();
+  };
+  if (size > kMappedBytes) return damaged(kMappedBytes, "the file is longer than any such file");
+  TW_ASSIGN_OR_RETURN(const std::shared_ptr<HeadChunkFile> file, HeadChunkFile::Map(path, size));
+  if (!file->HasMagic()) return damaged(0, "not a file of the head's chunks");
+  for (uint64_t offset = kMagic.size(); offset < size;) {
+    char tag = 0;
+    const std::optional<uint64_t> end = file->EndOf(offset, &tag);
+    if (!end) return damaged(offset, "an entry ends beyond the end");
+    StoredChunk chunk;
+    StoredTimeline timeline;
+    base::Status status =
+        tag == kTimelineTag ? ReadTimeline(*file, offset, &timeline) : ReadChunk(*file, offset, &chunk);
+    if (!status.ok()) fault(std::move(status));
+    offset = *end;
+  }
   return base::Status::Ok();
 }
 

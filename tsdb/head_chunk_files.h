@@ -6,6 +6,7 @@
 #pragma once
 
 #include <cstdint>
+#include <functional>
 #include <map>
 #include <memory>
 #include <string>
@@ -66,6 +67,9 @@ class HeadChunkFiles {
   std::shared_ptr<const HeadChunkFile> File(uint32_t number) const;
   static base::Status ReadChunk(const HeadChunkFile& file, ChunkPlace place, StoredChunk* chunk);
   static base::Status ReadTimeline(const HeadChunkFile& file, ChunkPlace place, StoredTimeline* timeline);
+
+  // Reads a file from front to back and calls `fault` with each damage. An error of the disk is returned.
+  static base::Status Verify(const std::string& path, const std::function<void(base::Status)>& fault);
 
   // Removes the files below `number`; readers that hold them may go on.
   base::Status RemoveBelow(uint32_t number);

@@ -72,12 +72,13 @@ base::Result<std::string_view> IndexReader::Section(uint64_t offset, const char*
 
 base::Status IndexReader::Load() {
   const std::string_view bytes = file_.bytes();
-  if (bytes.size() < kIndexHeaderBytes + kIndexTocBytes) return Damaged("too short for an index");
+  if (bytes.size() < kIndexHeaderBytes + kIndexTocBytes) return Damaged("at byte 0: too short for an index");
   ByteReader header(bytes);
-  if (header.U32() != kIndexMagic) return Damaged("not an index");
+  if (header.U32() != kIndexMagic) return Damaged("at byte 0: not an index");
   const uint8_t version = header.U8();
   if (version != kIndexVersion) {
-    return base::UnimplementedError("read " + path_ + ": version " + std::to_string(version) + " is not known");
+    return base::UnimplementedError("read " + path_ + ": at byte 4: version " + std::to_string(version) +
+                                    " is not known");
   }
   const std::string_view toc = bytes.substr(bytes.size() - kIndexTocBytes);
   ByteReader in(toc);
@@ -87,9 +88,12 @@ base::Status IndexReader::Load() {
   series_end_ = in.U64();
   const uint64_t table = in.U64();
   if (Crc32c(toc.substr(0, toc.size() - kChecksumBytes)) != in.U32()) {
-    return Damaged("wrong checksum of the table of contents");
+    return Damaged("table of contents at byte " + std::to_string(bytes.size() - kIndexTocBytes) + ": wrong checksum");
   }
-  if (series_begin_ > series_end_ || series_end_ > bytes.size()) return Damaged("the sections are out of order");
+  if (series_begin_ > series_end_ || series_end_ > bytes.size()) {
+    return Damaged("table of contents at byte " + std::to_string(bytes.size() - kIndexTocBytes) +
+                   ": the sections are out of order");
+  }
   TW_RETURN_IF_ERROR(LoadSymbols(symbols));
   return LoadTable(table);
 }
@@ -99,13 +103,14 @@ base::Status IndexReader::LoadSymbols(uint64_t offset) {
   ByteReader in(section);
   symbol_count_ = in.U32();
   symbols_ = section.substr(section.size() - in.remaining());
-  if (!in.ok() || symbol_count_ > symbols_.size()) return Damaged("more symbols than bytes");
+  const std::string place = "symbols at byte " + std::to_string(offset) + ": ";
+  if (!in.ok() || symbol_count_ > symbols_.size()) return Damaged(place + "more symbols than bytes");
   symbol_samples_.reserve(symbol_count_ / kSymbolStep + 1);
   for (uint32_t i = 0; i < symbol_count_; ++i) {
     if (i % kSymbolStep == 0) symbol_samples_.push_back(static_cast<uint32_t>(symbols_.size() - in.remaining()));
     (void)in.String();
   }
-  return in.ok() ? base::Status::Ok() : Damaged("a symbol ends beyond the end of the symbols");
+  return in.ok() ? base::Status::Ok() : Damaged(place + "a symbol ends beyond their end");
 }
 
 base::Result<std::string_view> IndexReader::Symbol(uint32_t position) const {
@@ -130,14 +135,15 @@ base::Status IndexReader::LoadTable(uint64_t offset) {
   ByteReader in(section);
   const uint32_t count = in.U32();
   table_ = section.substr(section.size() - in.remaining());
-  if (!in.ok() || count > table_.size()) return Damaged("more label pairs than bytes");
+  const std::string place = "postings table at byte " + std::to_string(offset) + ": ";
+  if (!in.ok() || count > table_.size()) return Damaged(place + "more label pairs than bytes");
   TableEntry previous;
   for (uint32_t i = 0, position = 0; i < count; ++i) {
     const uint32_t begin = position;
     TableEntry entry;
-    if (!ReadEntry(&position, &entry)) return Damaged("a label pair of the postings table is torn");
+    if (!ReadEntry(&position, &entry)) return Damaged(place + "a label pair is torn");
     if (i > 0 && std::tie(entry.name, entry.value) <= std::tie(previous.name, previous.value)) {
-      return Damaged("the label pairs of the postings table do not ascend");
+      return Damaged(place + "the label pairs do not ascend");
     }
     if (i == 0 || entry.name != previous.name) names_.push_back({entry.name, 0, 0, {}});
     NameEntries& entries = names_.back();
@@ -219,7 +225,9 @@ base::Result<std::vector<std::string>> IndexReader::LabelValues(std::string_view
 base::Status IndexReader::SeriesSymbols(uint32_t id, std::vector<std::pair<uint32_t, uint32_t>>* labels,
                                         std::vector<IndexedChunk>* chunks) const {
   const uint64_t offset = uint64_t{id} * kSeriesAlignment;
-  const auto damaged = [&](const char* what) { return Damaged("series " + std::to_string(id) + ": " + what); };
+  const auto damaged = [&](const char* what) {
+    return Damaged("series " + std::to_string(id) + " at byte " + std::to_string(offset) + ": " + what);
+  };
   if (offset < series_begin_ || offset >= series_end_) return damaged("there is none");
   ByteReader frame(file_.bytes().substr(offset, series_end_ - offset));
   const std::string_view body = frame.String();

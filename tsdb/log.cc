@@ -180,6 +180,11 @@ base::Status Repair(const std::string& directory, const std::vector<int>& segmen
 
 }  // namespace
 
+base::Status ReadLogFile(const std::string& path, bool checkpoint, const Apply& apply) {
+  uint64_t records = 0, valid_end = 0;
+  return ReadRecords(path, checkpoint ? kCheckpointMagic : kSegmentMagic, apply, &records, &valid_end);
+}
+
 base::Result<LogReplay> ReplayLog(const std::string& directory, const std::function<void()>& start,
                                   const Apply& apply) {
   LogReplay replay;

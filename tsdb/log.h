@@ -33,6 +33,11 @@ struct LogReplay {
 base::Result<LogReplay> ReplayLog(const std::string& directory, const std::function<void()>& start,
                                   const std::function<base::Status(std::string_view record)>& apply);
 
+// Reads one file of a log, a segment or a checkpoint, and changes nothing. kDataLoss names the first byte from which on
+// it is damaged, be it that `apply` says so.
+base::Status ReadLogFile(const std::string& path, bool checkpoint,
+                         const std::function<base::Status(std::string_view record)>& apply);
+
 // Appends to the log in a new segment. Not thread-safe.
 class LogWriter {
  public:

@@ -1,7 +1,6 @@
 #include "tsdb/prometheus_head.h"
 
 #include <algorithm>
-#include <cstring>
 #include <filesystem>
 #include <memory>
 #include <unordered_map>
@@ -83,12 +82,7 @@ class Replay {
 
   base::Status ReadSegment(const std::string& path) {
     TW_ASSIGN_OR_RETURN(const MappedFile file, MappedFile::Open(path));
-    FrameReader reader([&file](uint64_t offset, char* page) -> base::Result<size_t> {
-      if (offset >= file.bytes().size()) return size_t{0};
-      const std::string_view part = file.bytes().substr(offset, kWalPageBytes);
-      std::memcpy(page, part.data(), part.size());
-      return part.size();
-    });
+    FrameReader reader(FrameReader::PagesOf(file.bytes()));
     std::string record;
     for (;;) {
       base::Result<bool> more = reader.Next(&record);

@@ -80,23 +80,28 @@ base::Result<Tombstones> ParseTombstones(std::string_view bytes) {
   const uint32_t magic = header.U32();
   const uint8_t version = header.U8();
   if (bytes.size() < kHeaderBytes + kChecksumBytes || magic != kMagic) {
-    return base::DataLossError("not a file of tombstones");
+    return base::DataLossError("at byte 0: not a file of tombstones");
   }
-  if (version != kVersion) return base::UnimplementedError("version " + std::to_string(version) + " is not known");
+  if (version != kVersion)
+    return base::UnimplementedError("at byte 4: version " + std::to_string(version) + " is not known");
   const std::string_view entries = bytes.substr(kHeaderBytes, bytes.size() - kHeaderBytes - kChecksumBytes);
   if (Crc32c(entries) != ByteReader(bytes.substr(bytes.size() - kChecksumBytes)).U32()) {
-    return base::DataLossError("wrong checksum");
+    return base::DataLossError("at byte " + std::to_string(kHeaderBytes) + ": wrong checksum");
   }
   Tombstones tombstones;
   ByteReader in(entries);
   while (!in.empty()) {
+    const size_t begin = entries.size() - in.remaining();
     const uint64_t series = in.Uvarint();
     const int64_t mint = in.Varint();
     const int64_t maxt = in.Varint();
-    if (!in.ok() || mint > maxt) return base::DataLossError("an entry is not a series and an interval");
+    if (!in.ok() || mint > maxt) {
+      return base::DataLossError("at byte " + std::to_string(kHeaderBytes + begin) +
+                                 ": an entry is not a series and an interval");
+    }
     tombstones.Add(series, {mint, maxt});
   }
-  return in.ok() ? base::Result<Tombstones>(std::move(tombstones)) : base::DataLossError("the last entry is torn");
+  return tombstones;
 }
 
 base::Result<Tombstones> ReadTombstones(const std::string& block_directory) {

@@ -6,6 +6,7 @@
 #include "tests/tsdb/blocks.h"
 #include "tests/tsdb/conformance.h"
 #include "tests/tsdb/store.h"
+#include "tsdb/head_chunk_files.h"
 #include "tsdb/histogram_chunk.h"
 #include "tsdb/prometheus_head_chunks.h"
 #include "tsdb/tombstones.h"
@@ -114,6 +115,27 @@ TEST(FormatDocs, HeadChunks) {
   EXPECT_EQ(chunks[0].chunk.maxt, kSamples[3].t);
   EXPECT_EQ(ToHex(HeadChunksHeader() + EncodeHeadChunk(chunks[0])), examples[0]);
   EXPECT_EQ(chunks[0].chunk.bytes, ExampleChunk()[0].bytes);
+}
+
+TEST(FormatDocs, TheHeadsChunkFile) {
+  const std::vector<std::string> examples = Examples("head.md");
+  ASSERT_EQ(examples.size(), 2u);
+  base::TempDir directory = testing::FastTempDir("tsdb-docs");
+  auto files = HeadChunkFiles::Open(directory.path(), 0);
+  ASSERT_TRUE(files.ok()) << files.status().ToString();
+  const StoredTimeline timeline{5, {1000, 16'000, 31'000}};
+  const ChunkPlace place = (*files)->AddTimeline(timeline);
+  const ChunkPlace chunk_place = (*files)->AddChunk({1, place, 0, 3, 0, std::string_view("\x02\0\x02", 3)});
+  ASSERT_TRUE((*files)->Flush().ok());
+  const std::string path = directory.path() + "/00000001";
+  EXPECT_EQ(ToHex(*base::ReadFile(path)), examples[1]);
+  StoredTimeline read;
+  ASSERT_TRUE(HeadChunkFiles::ReadTimeline(*(*files)->File(1), place, &read).ok());
+  EXPECT_EQ(read.times, timeline.times);
+  StoredChunk chunk;
+  ASSERT_TRUE(HeadChunkFiles::ReadChunk(*(*files)->File(1), chunk_place, &chunk).ok());
+  EXPECT_EQ(chunk.ref, 1u);
+  EXPECT_TRUE(HeadChunkFiles::Verify(path, [](const base::Status& fault) { ADD_FAILURE() << fault.ToString(); }).ok());
 }
 
 TEST(FormatDocs, IndexAndChunkFile) {
