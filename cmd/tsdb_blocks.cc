@@ -58,7 +58,11 @@ void PrintBlocks(const std::vector<BlockPtr>& blocks, bool header, bool human_re
 base::Result<BlockPtr> FindBlock(const AnalyzeFlags& flags) {
   TW_ASSIGN_OR_RETURN(std::vector<BlockPtr> blocks, OpenBlocks(flags.directory));
   if (blocks.empty()) return base::NotFoundError(flags.directory + ": there are no blocks");
-  if (flags.block.empty()) return blocks.back();
+  if (flags.block.empty()) {
+    // The one that was made last.
+    return *std::max_element(blocks.begin(), blocks.end(),
+                             [](const BlockPtr& a, const BlockPtr& b) { return a->meta().ulid < b->meta().ulid; });
+  }
   for (BlockPtr& block : blocks) {
     if (block->meta().ulid == flags.block) return std::move(block);
   }

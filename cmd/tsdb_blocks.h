@@ -12,7 +12,7 @@ namespace tidewright::cmd {
 
 struct AnalyzeFlags {
   std::string directory = "data/";
-  std::string block;  // "": the last one.
+  std::string block;  // "": the one that was made last.
   size_t limit = 20;
   bool extended = false;
   std::string match;  // A series selector, or "".

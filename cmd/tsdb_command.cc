@@ -72,7 +72,7 @@ void AddBlockCommands(CLI::App& tsdb, std::function<int()>* chosen) {
       tsdb.add_subcommand("analyze", "Say which labels of a block cost most, and how full its chunks are");
   auto analysis = WhenChosen<AnalyzeFlags>(*analyze, chosen, AnalyzeStore);
   analyze->add_option("DIRECTORY", analysis->directory, "Data directory")->capture_default_str();
-  analyze->add_option("BLOCK", analysis->block, "Block; default: the last one");
+  analyze->add_option("BLOCK", analysis->block, "Block; default: the one that was made last");
   analyze->add_option("--limit", analysis->limit, "Items of each list")->capture_default_str();
   analyze->add_flag("--extended", analysis->extended, "Read the chunks, too");
   analyze->add_option("--match", analysis->match, "Only the series of this selector");
