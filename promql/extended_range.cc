@@ -182,7 +182,8 @@ RangeResult SmoothedAt(Evaluator& evaluator, const VectorSelector& selector, con
   if (ended(t)) return {};
   if (before.t == t || next == histograms.end() || ended(next->t)) return {Absent(), before.h};
   bool counter = before.h->hint != CounterResetHint::kGauge;
-  HistogramPtr value = InterpolateHistograms(before, *next, t, counter);
+  auto inform = [&](const std::string& message) { evaluator.state().Info(selector, message); };
+  HistogramPtr value = InterpolateHistograms(before, *next, t, counter, inform);
   if (value == nullptr) return warn(kMixedSchemas);
   return {Absent(), std::move(value)};
 }

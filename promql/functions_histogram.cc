@@ -222,14 +222,15 @@ double NativeQuantile(Evaluator& evaluator, const Expr& arg, const Family& famil
   return value;
 }
 
-// One quantile for every family and step of the vector `arg`. With `inform`, tells of buckets that had to be fixed.
+// One quantile for every family and step of the vector `arg`. Tells of buckets that had to be fixed, unless it is
+// `known`.
 base::Result<EvalMatrix> QuantilesOf(Evaluator& evaluator, const Call& call, const Expr& arg, const Families& families,
-                                     const std::vector<double>& quantiles, bool inform) {
+                                     const std::vector<double>& quantiles, const std::vector<uint8_t>& known) {
   return PerFamily(evaluator, families, [&](const FamilyAt& now, size_t i, const Family& family) {
     if (now.native != nullptr) return NativeQuantile(evaluator, *call.args[0], family, quantiles[i], *now.native);
     std::optional<MonotonicityFix> fix;
     double value = BucketQuantile(quantiles[i], now.buckets, &fix);
-    if (fix && inform) {
+    if (fix && known[i] == 0) {
       evaluator.state().InfoFixed(
           arg,
           "input to histogram_quantile needed to be fixed for monotonicity (see https://prometheus.io/docs/prometheus/"
@@ -246,7 +247,8 @@ base::Result<EvalMatrix> HistogramQuantile(Evaluator& evaluator, const Call& cal
   CheckQuantile(evaluator, *call.args[0], quantiles);
   TW_ASSIGN_OR_RETURN(EvalMatrix input, evaluator.Eval(*call.args[1]));
   Families families(evaluator, *call.args[1], input);
-  auto result = QuantilesOf(evaluator, call, *call.args[1], families, quantiles, true);
+  auto result =
+      QuantilesOf(evaluator, call, *call.args[1], families, quantiles, std::vector<uint8_t>(quantiles.size()));
   evaluator.Release(input);
   if (result.ok()) TW_RETURN_IF_ERROR(evaluator.JoinEqual(*result));
   return result;
@@ -281,21 +283,19 @@ base::Status SplitByQuantile(Evaluator& evaluator, const std::string& label, con
   return base::Status::Ok();
 }
 
-// histogram_quantiles(v, "label", q1, q2, ...): each quantile in a series of its own, named by the label.
+// histogram_quantiles(v, "label", q1, q2, ...): each quantile in a series of its own, named by the label, which takes
+// the place of one that the histogram has.
 base::Result<EvalMatrix> HistogramQuantiles(Evaluator& evaluator, const Call& call) {
   const std::string& label = Evaluator::StringOf(*call.args[1]);
   TW_ASSIGN_OR_RETURN(EvalMatrix input, evaluator.Eval(*call.args[0]));
   Families families(evaluator, *call.args[0], input);
-  for (const Family& family : families) {
-    if (!family.labels.Has(label)) continue;
-    return base::InvalidArgumentError("histogram_quantiles: conflicting label " + Quote(label) +
-                                      ": a histogram has it already; choose another name for the quantiles");
-  }
   EvalMatrix all;
+  std::vector<uint8_t> known(evaluator.steps().count);  // Buckets were looked at for an earlier quantile.
   for (size_t a = 2; a < call.args.size(); ++a) {
     TW_ASSIGN_OR_RETURN(std::vector<double> quantiles, evaluator.EvalScalar(*call.args[a]));
     CheckQuantile(evaluator, *call.args[a], quantiles);
-    TW_ASSIGN_OR_RETURN(EvalMatrix one, QuantilesOf(evaluator, call, *call.args[0], families, quantiles, a == 2));
+    TW_ASSIGN_OR_RETURN(EvalMatrix one, QuantilesOf(evaluator, call, *call.args[0], families, quantiles, known));
+    for (size_t i = 0; i < known.size(); ++i) known[i] |= quantiles[i] >= 0 && quantiles[i] <= 1 ? 1 : 0;
     for (const auto& series : one) {
       TW_RETURN_IF_ERROR(SplitByQuantile(evaluator, label, quantiles, series, &all));
     }

@@ -94,10 +94,18 @@ HistogramPtr LastHistogramDifference(RangeCall& call, const HistogramSample& pre
   return AsGauge(sum);
 }
 
-HistogramPtr InterpolateHistograms(const HistogramSample& left, const HistogramSample& right, int64_t t, bool counter) {
+HistogramPtr InterpolateHistograms(const HistogramSample& left, const HistogramSample& right, int64_t t, bool counter,
+                                   const std::function<void(const std::string&)>& inform) {
   if (HasCustomBuckets(*left.h) != HasCustomBuckets(*right.h)) return nullptr;
   double fraction = static_cast<double>(t - left.t) / static_cast<double>(right.t - left.t);
   if (counter && IsCounterReset(*right.h, *left.h)) return Scale(*right.h, fraction);
+  // Prometheus adds a part of the difference to the left one, and remarks on both steps.
+  HistogramSum difference(*right.h);
+  bool differ = difference.Add(*left.h, -1) == HistogramSum::Outcome::kReconciled;
+  if (differ) inform("mismatched custom buckets were reconciled during subtraction");
+  if (differ && difference.Total().custom_values != left.h->custom_values) {
+    inform("mismatched custom buckets were reconciled during addition");
+  }
   HistogramSum sum(*Scale(*left.h, 1 - fraction));
   sum.Add(*Scale(*right.h, fraction));
   return std::make_shared<const Histogram>(sum.Total());
@@ -115,8 +123,11 @@ HistogramPtr ExtendedHistogramIncrease(RangeCall& call, size_t first, size_t las
   bool right_between = smoothed && samples.size() > 1 && samples.back().t > call.end_ms;
   HistogramSample left = samples.front();
   HistogramSample right = samples.back();
-  if (left_between) left.h = InterpolateHistograms(samples[0], samples[1], call.start_ms, counter);
-  if (right_between) right.h = InterpolateHistograms(samples[samples.size() - 2], samples.back(), call.end_ms, counter);
+  auto inform = [&](const std::string& message) { call.Info(message, false); };
+  if (left_between) left.h = InterpolateHistograms(samples[0], samples[1], call.start_ms, counter, inform);
+  if (right_between) {
+    right.h = InterpolateHistograms(samples[samples.size() - 2], samples.back(), call.end_ms, counter, inform);
+  }
   HistogramSum sum(*right.h);
   AddHistogram(call, sum, *left.h, -1);
   // The way from the left edge over the samples in between to the right edge. A reset on the way to the first sample is

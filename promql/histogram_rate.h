@@ -1,7 +1,9 @@
 // How histograms move within a window.
 #pragma once
 
+#include <functional>
 #include <span>
+#include <string>
 
 #include "promql/histogram.h"
 #include "promql/range_call.h"
@@ -21,8 +23,9 @@ HistogramPtr LastHistogramDifference(RangeCall& call, const HistogramSample& pre
 HistogramPtr ExtendedHistogramIncrease(RangeCall& call, size_t first, size_t last, bool counter);
 
 // The histogram on the line between two at time t; null when they do not mix. After a counter reset the line starts
-// from nothing.
-HistogramPtr InterpolateHistograms(const HistogramSample& left, const HistogramSample& right, int64_t t, bool counter);
+// from nothing. `inform` is called with each remark on bounds that had to be reconciled.
+HistogramPtr InterpolateHistograms(const HistogramSample& left, const HistogramSample& right, int64_t t, bool counter,
+                                   const std::function<void(const std::string&)>& inform);
 
 // `sum` plus or minus a histogram, with the info that bounds had to be reconciled. False when they do not mix.
 bool AddHistogram(RangeCall& call, HistogramSum& sum, const Histogram& other, double factor);

@@ -57,6 +57,7 @@ bool TrimOpen(const Shape& shape, double count, double bound, bool keep_below, P
 
 Part TrimBucket(const Shape& shape, double count, double bound, bool keep_below) {
   Part part;
+  if (std::isnan(bound)) return part;  // Nothing lies on either side.
   if (TrimOpen(shape, count, bound, keep_below, &part)) return part;
   if (keep_below ? shape.upper <= bound : shape.lower >= bound) return {count, Middle(shape)};
   if (keep_below ? shape.lower >= bound : shape.upper <= bound) return {};

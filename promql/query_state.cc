@@ -301,7 +301,7 @@ std::string QueryState::Position(const Place& place) const { return " (" + LineC
 
 void QueryState::Annotate(const Expr& at, const std::string& message, Annotations& annotations) {
   auto [entry, added] = annotations.try_emplace(message, PlaceOf(at));
-  if (!added && entry->second.order < at.order) entry->second = PlaceOf(at);
+  if (!added && entry->second.order <= at.order) entry->second = PlaceOf(at);
 }
 
 void QueryState::Warn(const Expr& at, const std::string& message) { Annotate(at, message, warnings_); }
@@ -311,7 +311,6 @@ void QueryState::Info(const Expr& at, const std::string& message) { Annotate(at,
 void QueryState::InfoFixed(const Expr& at, const std::string& message, const MonotonicityFix& fix, int64_t t) {
   auto [entry, added] = fixed_.try_emplace(message, FixedBuckets{fix, PlaceOf(at), 0, t, t});
   FixedBuckets& fixed = entry->second;
-  if (fixed.place.order < at.order) fixed.place = PlaceOf(at);
   ++fixed.samples;
   fixed.fix.lowest = std::min(fixed.fix.lowest, fix.lowest);
   fixed.fix.highest = std::max(fixed.fix.highest, fix.highest);

@@ -75,7 +75,7 @@ class QueryState {
   // of the node that would be evaluated last, one operand after the other and arguments before what they are for.
   void Warn(const Expr& at, const std::string& message);
   void Info(const Expr& at, const std::string& message);
-  // An info about buckets that had to be fixed at time t; the same at several times is one, too.
+  // An info about buckets that had to be fixed at time t; the same at several times is one, too, at the first place.
   void InfoFixed(const Expr& at, const std::string& message, const MonotonicityFix& fix, int64_t t);
 
   const EngineOptions& options() const { return options_; }

@@ -2,6 +2,7 @@
 #include <algorithm>
 #include <map>
 #include <optional>
+#include <utility>
 
 #include "promql/evaluator.h"
 #include "promql/lexer.h"
@@ -125,15 +126,14 @@ base::Result<EvalMatrix> VectorOperation::Run() {
 base::Status VectorOperation::RunGroup(const MatchGroup& group) {
   std::vector<size_t> partners(steps_, kNone);
   TW_RETURN_IF_ERROR(FindPartners(group.right, &partners));
-  std::vector<uint8_t> taken(steps_);  // By a result, in one-to-one matching.
+  std::vector<uint8_t> taken(steps_);  // By a result.
   if (!group.right.empty() || fill_one_) {
     for (size_t member : group.left) TW_RETURN_IF_ERROR(CombineWith(&many_[member], partners, taken));
   }
   if (!fill_many_ || group.right.empty()) return base::Status::Ok();
   // What nothing on the many side matched.
   for (size_t i = 0; i < steps_; ++i) {
-    bool matched = std::any_of(group.left.begin(), group.left.end(), [&](size_t m) { return many_[m].PresentAt(i); });
-    if (matched) partners[i] = kNone;
+    if (taken[i] != 0) partners[i] = kNone;
   }
   return CombineWith(nullptr, partners, taken);
 }
@@ -173,8 +173,8 @@ base::Status VectorOperation::CombineWith(const EvalSeries* many, const std::vec
     }
     const EvalSeries& left = many != nullptr ? *many : *fill_many_;
     const EvalSeries& right = partner != kNone ? one_[partner] : *fill_one_;
-    // Operands that do not fit are no match.
-    if (CombineAt(left, right, i, result_[output]) && one_to_one && taken[i]++ != 0) {
+    if (!CombineAt(left, right, i, result_[output])) continue;  // Operands that do not fit are no match.
+    if (std::exchange(taken[i], uint8_t{1}) != 0 && one_to_one) {
       return base::InvalidArgumentError(
           LineColumn(evaluator_.state().text(), node_.op_span.begin) +
           ": multiple matches for labels: many-to-one matching must be explicit (group_left/group_right)");

@@ -33,9 +33,9 @@ inline base::Json LoadCases(const std::string& file) {
   return json.ok() ? (*json)["cases"] : base::Json();
 }
 
-// A native histogram with its counter reset hint.
+// A native histogram with its counter reset hint, as far as a head tells: that there was no reset, readers find out.
 inline std::string HistogramText(const promql::Histogram& h) {
-  static constexpr const char* kHints[] = {"", " reset", " not reset", " gauge"};
+  static constexpr const char* kHints[] = {"", " reset", "", " gauge"};
   return promql::ToText(h) + kHints[static_cast<int>(h.hint)];
 }
 

@@ -144,8 +144,13 @@ def annotations(answer, member):
     return sorted(texts) if len(texts) <= 10 else [str(len(texts)), texts[10]]
 
 
-# How far buckets were from being monotonic is a float that depends on the order of additions.
-NUMBER = re.compile(r"max diff of [0-9.e+-]+")
+# In remarks, floats are as in results. How far buckets were from being monotonic depends on the order of additions, and in
+# how many samples the reference doubles whenever it joins remarks.
+FREE = re.compile(r"max diff of [0-9.e+-]+|over [0-9]+ samples")
+
+
+def remark(text):
+    return DIGITS.sub(lambda n: n.group() if len(n.group()) < 13 else "%.9g" % float(n.group()), FREE.sub("", text))
 
 
 def difference(ours, theirs, order=""):
@@ -158,7 +163,7 @@ def difference(ours, theirs, order=""):
         return "" if our["errorType"] == their["errorType"] else "error types: ours %s, theirs %s" % (our, their)
     found = same_data(our["data"], their["data"], order)
     for member in ("warnings", "infos"):
-        left, right = ([NUMBER.sub("", text) for text in annotations(answer, member)] for answer in (our, their))
+        left, right = ([remark(text) for text in annotations(answer, member)] for answer in (our, their))
         if not found and left != right:
             found = "%s: ours %s, theirs %s" % (member, left, right)
     return found
