@@ -88,6 +88,7 @@ class DirectoryLock {
 constexpr int64_t kPatienceMs = 30'000;  // For queries that hold on to what is to be dropped.
 constexpr char kEmptyWal[] = "/wal";     // promtool insists on one.
 constexpr int kMaxCuts = 64;             // Blocks that one Maintain() writes.
+constexpr size_t kMaxLate = 1'000'000;   // Samples out of order that do not wait for the next cut of the head.
 
 int64_t WindowStart(int64_t t) { return t < INT64_MIN + kChunkWindowMs ? INT64_MIN : ChunkWindow(t) * kChunkWindowMs; }
 int64_t WindowEnd(int64_t t) { return t > INT64_MAX - kChunkWindowMs ? INT64_MAX : WindowStart(t) + kChunkWindowMs; }
@@ -117,6 +118,7 @@ class DbImpl : public Db {
     return head_.exemplars().Select(start, end, any);
   }
   void SetMaxExemplars(size_t count) override { head_.exemplars().Resize(count); }
+  void SetOutOfOrderWindow(int64_t ms) override { head_.SetOutOfOrderWindow(ms); }
   uint64_t SeriesEpoch() const override { return head_.index().epoch(); }
   base::Status Maintain() override;
   DbStats Stats() const override;
@@ -131,8 +133,13 @@ class DbImpl : public Db {
   void Retain();
   int64_t BeginOfCut(int64_t oldest) REQUIRES_LOCK(work_mu_);
   base::Status CutBlocks() REQUIRES_LOCK(work_mu_);
-  base::Result<bool> Cut(int64_t mint, int64_t maxt) REQUIRES_LOCK(work_mu_);
+  base::Result<bool> Cut(int64_t mint, int64_t maxt, Head::Part part, CommitSequence* seen) REQUIRES_LOCK(work_mu_);
+  bool DropLate() REQUIRES_LOCK(work_mu_);
+  base::Status CutLate() REQUIRES_LOCK(work_mu_);
   base::Status CutAll() REQUIRES_LOCK(work_mu_);
+  base::Status EmptyHead() REQUIRES_LOCK(work_mu_);
+  base::Status WriteAll(const std::function<base::Status(int64_t mint, int64_t maxt, Head::Part part)>& write)
+      REQUIRES_LOCK(work_mu_);
   int64_t LongestBlock() const {
     return options_.max_block_ms > 0 ? options_.max_block_ms : options_.retention_ms / 10;
   }
@@ -147,6 +154,9 @@ class DbImpl : public Db {
   // The head up to here is in blocks, but is dropped only when nobody is left who may not see those blocks.
   int64_t cut_end_ GUARDED_BY(work_mu_) = INT64_MIN;
   CommitSequence cut_mark_ GUARDED_BY(work_mu_) = 0;
+  // The same for samples out of order: windows, each up to a commit.
+  std::vector<std::pair<int64_t, CommitSequence>> late_cuts_ GUARDED_BY(work_mu_);
+  CommitSequence late_mark_ GUARDED_BY(work_mu_) = 0;
 };
 
 base::Status DbImpl::Start() {
@@ -206,9 +216,9 @@ DbStats DbImpl::Stats() const {
 }
 
 // Writes a block of the head's samples in [mint, maxt) and shows it to queries. False when there are none.
-base::Result<bool> DbImpl::Cut(int64_t mint, int64_t maxt) {
+base::Result<bool> DbImpl::Cut(int64_t mint, int64_t maxt, Head::Part part, CommitSequence* seen) {
   const std::string ulid = NewUlid(clock_.NowMs());
-  TW_ASSIGN_OR_RETURN(std::optional<BlockMeta> meta, head_.WriteBlock(directory_, mint, maxt, ulid));
+  TW_ASSIGN_OR_RETURN(std::optional<BlockMeta> meta, head_.WriteBlock(directory_, mint, maxt, ulid, part, seen));
   if (!meta) return false;
   TW_RETURN_IF_ERROR(blocks_->Add(ulid));
   return true;
@@ -236,33 +246,84 @@ base::Status DbImpl::CutBlocks() {
     // No sample of this window is taken from now on, and those that were are committed.
     head_.SetWriteFloor(end);
     head_.MarkReaders();
-    TW_RETURN_IF_ERROR(Cut(BeginOfCut(oldest), end).status());
+    CommitSequence seen = 0;
+    TW_RETURN_IF_ERROR(Cut(BeginOfCut(oldest), end, Head::Part::kInOrder, &seen).status());
     cut_end_ = end;
     cut_mark_ = head_.MarkReaders();
   }
   return base::Status::Ok();
 }
 
-// Writes the whole head to blocks.
-base::Status DbImpl::CutAll() {
+// Drops what CutLate() wrote; whether it did.
+bool DbImpl::DropLate() {
+  if (late_cuts_.empty() || !head_.WaitForReaders(late_mark_, 0)) return false;
+  for (const auto& [window, seen] : late_cuts_) head_.DropLate(window, WindowEnd(window), seen);
+  late_cuts_.clear();
+  return true;
+}
+
+// Writes samples out of order to blocks of their own, which compaction merges with the others of their time. Only such
+// windows as the head was cut from: the newest block says where the rest of the head begins.
+base::Status DbImpl::CutLate() {
+  if (!late_cuts_.empty()) return base::Status::Ok();
+  for (int64_t window : head_.LateWindows()) {
+    if (WindowEnd(window) > cut_end_) break;
+    CommitSequence seen = 0;
+    TW_RETURN_IF_ERROR(Cut(window, WindowEnd(window), Head::Part::kLate, &seen).status());
+    late_cuts_.emplace_back(window, seen);
+  }
+  late_mark_ = head_.MarkReaders();
+  return base::Status::Ok();
+}
+
+// Calls `write` for each window of the head, and for each of samples out of order.
+base::Status DbImpl::WriteAll(const std::function<base::Status(int64_t mint, int64_t maxt, Head::Part part)>& write) {
   const int64_t newest = std::min(head_.MaxTime(), INT64_MAX - 1);
   int64_t oldest = head_.NextTime(cut_end_);
   while (oldest <= newest) {
     const int64_t end = std::min(WindowEnd(oldest), newest + 1);
-    TW_RETURN_IF_ERROR(Cut(BeginOfCut(oldest), end).status());
+    TW_RETURN_IF_ERROR(write(BeginOfCut(oldest), end, Head::Part::kInOrder));
     oldest = head_.NextTime(end);
   }
+  for (int64_t window : head_.LateWindows()) {
+    TW_RETURN_IF_ERROR(write(window, std::min(WindowEnd(window), newest + 1), Head::Part::kLate));
+  }
   return base::Status::Ok();
+}
+
+// Writes the whole head to blocks.
+base::Status DbImpl::CutAll() {
+  return WriteAll([this](int64_t mint, int64_t maxt, Head::Part part) NO_THREAD_SAFETY_ANALYSIS {
+    CommitSequence seen = 0;
+    return Cut(mint, maxt, part, &seen).status();
+  });
+}
+
+// Moves everything from the head to blocks.
+base::Status DbImpl::EmptyHead() {
+  TW_RETURN_IF_ERROR(CutAll());
+  if (!head_.WaitForReaders(head_.MarkReaders(), kPatienceMs)) {
+    return base::UnavailableError("queries are running for too long; try the deletion again later");
+  }
+  head_.DropLate(INT64_MIN, INT64_MAX, UINT64_MAX);
+  late_cuts_.clear();
+  head_.Truncate(INT64_MAX);
+  return head_.Maintain(/*checkpoint=*/true);
 }
 
 base::Status DbImpl::Maintain() {
   base::MutexLock work(work_mu_);
   if (head_.closed()) return base::FailedPreconditionError("the database is closed");
   Retain();
+  head_.DropLate(INT64_MIN, head_.MinValidTime(), UINT64_MAX);
   head_.Truncate(head_.MinValidTime());
   if (directory_.empty()) return base::Status::Ok();
+  const int64_t cut_before = cut_end_;
   base::Status cut = CutBlocks();
-  TW_RETURN_IF_ERROR(head_.Maintain(/*checkpoint=*/false));
+  const bool dropped = DropLate();
+  if (cut.ok() && (cut_end_ != cut_before || head_.LateCount() > kMaxLate)) cut = CutLate();
+  // What was dropped must not come back with the log.
+  TW_RETURN_IF_ERROR(head_.Maintain(/*checkpoint=*/dropped));
   TW_RETURN_IF_ERROR(cut);
   TW_RETURN_IF_ERROR(blocks_->Retain(head_.MinValidTime(), options_.retention_bytes));
   return blocks_->Compact(LongestBlock(), [] { return false; });
@@ -271,12 +332,11 @@ base::Status DbImpl::Maintain() {
 base::Result<uint64_t> DbImpl::Delete(int64_t mint, int64_t maxt, const Matchers& matchers) {
   if (directory_.empty()) return base::UnimplementedError("a store in memory deletes nothing");
   base::MutexLock work(work_mu_);
-  TW_RETURN_IF_ERROR(CutAll());
-  if (!head_.WaitForReaders(head_.MarkReaders(), kPatienceMs)) {
-    return base::UnavailableError("queries are running for too long; try the deletion again later");
-  }
-  head_.Truncate(INT64_MAX);
-  TW_RETURN_IF_ERROR(head_.Maintain(/*checkpoint=*/true));
+  // Nothing may come in between writing the head and dropping it.
+  head_.HoldCommits(true);
+  base::Status emptied = EmptyHead();
+  head_.HoldCommits(false);
+  TW_RETURN_IF_ERROR(emptied);
   return blocks_->Delete(mint, maxt, matchers);
 }
 
@@ -286,14 +346,10 @@ base::Status DbImpl::Snapshot(const std::string& directory, bool without_head) {
   base::MutexLock work(work_mu_);
   TW_RETURN_IF_ERROR(blocks_->CopyTo(directory));
   if (without_head) return base::Status::Ok();
-  const int64_t newest = std::min(head_.MaxTime(), INT64_MAX - 1);
-  int64_t oldest = head_.NextTime(cut_end_);
-  while (oldest <= newest) {
-    const int64_t end = std::min(WindowEnd(oldest), newest + 1);
-    TW_RETURN_IF_ERROR(head_.WriteBlock(directory, BeginOfCut(oldest), end, NewUlid(clock_.NowMs())).status());
-    oldest = head_.NextTime(end);
-  }
-  return base::Status::Ok();
+  return WriteAll([&](int64_t mint, int64_t maxt, Head::Part part) {
+    CommitSequence seen = 0;
+    return head_.WriteBlock(directory, mint, maxt, NewUlid(clock_.NowMs()), part, &seen).status();
+  });
 }
 
 base::Status DbImpl::Close() {

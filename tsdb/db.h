@@ -30,6 +30,9 @@ struct DbOptions {
   int64_t max_block_ms = 0;
   // How many exemplars of all series together are kept, the newest ones; 0: none.
   size_t max_exemplars = 0;
+  // Samples older than the newest of their series are taken if they are at most this much older than the newest of all;
+  // 0: none are.
+  int64_t out_of_order_window_ms = 0;
 };
 
 struct DbStats {
@@ -55,8 +58,9 @@ class Db : public Appendable, public Queryable {
   // and log segments that hold nothing else. Called by the owner about once a minute.
   virtual base::Status Maintain() = 0;
   virtual DbStats Stats() const = 0;
-  // Changes DbOptions::max_exemplars: the newest are kept.
+  // Changes DbOptions::max_exemplars (the newest are kept) and DbOptions::out_of_order_window_ms.
   virtual void SetMaxExemplars(size_t count) = 0;
+  virtual void SetOutOfOrderWindow(int64_t ms) = 0;
 
   // Deletes the samples of the matching series between mint and maxt (inclusive, ms); returns the number of series
   // concerned, counted per block. Writes the head to blocks first. kUnavailable when queries hold on to the head for

@@ -52,7 +52,9 @@ Head::Instruments::Instruments(base::MetricRegistry& registry)
                                               "Times that finished chunks could not be written to a file.")),
       exemplars(registry.GetCounter("tidewright_tsdb_exemplars_appended_total", "Exemplars committed.")),
       late_exemplars(registry.GetCounter("tidewright_tsdb_exemplars_out_of_order_total",
-                                         "Exemplars that the store refused because a newer one is there.")) {}
+                                         "Exemplars that the store refused because a newer one is there.")),
+      late_samples(registry.GetCounter("tidewright_tsdb_out_of_order_samples_appended_total",
+                                       "Samples committed that were older than the newest of their series.")) {}
 
 Head::Head(const DbOptions& options, base::Clock& clock, base::MetricRegistry* metrics)
     : options_(options),
@@ -65,6 +67,7 @@ Head::Head(const DbOptions& options, base::Clock& clock, base::MetricRegistry* m
       write_floor_(kNever),
       min_time_(kNoTime),
       max_time_(kNever),
+      out_of_order_window_(options.out_of_order_window_ms),
       encoder_(index_.symbols()) {}
 
 Head::~Head() = default;
@@ -113,14 +116,19 @@ void Head::EndRead(CommitSequence reader) {
   readers_changed_.NotifyAll();
 }
 
-std::vector<IndexedSeries> Head::Select(const Matchers& matchers, int64_t mint, int64_t maxt,
-                                        CommitSequence reader) const {
+std::vector<IndexedSeries> Head::Select(const Matchers& matchers, int64_t mint, int64_t maxt, CommitSequence reader,
+                                        Part part) const {
   std::vector<IndexedSeries> found = index_.Select(matchers);
   auto unseen = [&](const IndexedSeries& one) {
     Page* page = pages_.Find(one.ref);
     base::MutexLock lock(page->mu);
     const SeriesData* series = page->Find(one.ref);
     if (series == nullptr) return true;
+    if (part != Part::kInOrder && series->late) {
+      if (late_.MayHave(one.ref, mint, maxt, reader)) return false;
+      if (late_histograms_.MayHave(one.ref, mint, maxt, reader)) return false;
+    }
+    if (part == Part::kLate) return true;
     if (series->histogram && histograms_.MayHave(one.ref, mint, maxt, reader)) return false;
     return !chunks_.MayHave(*series, mint, maxt, reader);
   };
@@ -129,33 +137,48 @@ std::vector<IndexedSeries> Head::Select(const Matchers& matchers, int64_t mint, 
 }
 
 bool Head::Read(SeriesRef ref, int64_t mint, int64_t maxt, CommitSequence reader, ChunkFileReader* files,
-                ColumnBuffer* buffer, SampleColumns* columns) const {
+                ColumnBuffer* buffer, SampleColumns* columns, Part part) const {
   size_t damaged = 0;
-  bool histograms = false;
+  bool histograms = false, late = false;
   *columns = {};
   Page* page = pages_.Find(ref);
   if (page == nullptr) return false;
   {
     base::MutexLock lock(page->mu);
-    if (const SeriesData* series = page->Find(ref)) {
-      histograms = series->histogram;
+    const SeriesData* series = page->Find(ref);
+    late = series != nullptr && series->late && part != Part::kInOrder;
+    histograms = late || (series != nullptr && series->histogram);
+    if (series != nullptr && part != Part::kLate) {
       chunks_.Read(*series, mint, maxt, reader, files, buffer, columns, &damaged);
     }
   }
   if (damaged > 0) instruments_.damaged_chunks.Add(static_cast<double>(damaged));
+  if (late) AddLate(ref, mint, maxt, reader, buffer, columns);
   return histograms;
 }
 
-std::vector<HistogramSample> Head::ReadHistograms(SeriesRef ref, int64_t mint, int64_t maxt,
-                                                  CommitSequence reader) const {
+std::vector<HistogramSample> Head::ReadHistograms(SeriesRef ref, int64_t mint, int64_t maxt, CommitSequence reader,
+                                                  Part part) const {
   Page* page = pages_.Find(ref);
   if (page == nullptr) return {};
+  bool in_order, late;
   {
     base::MutexLock lock(page->mu);
     const SeriesData* series = page->Find(ref);
-    if (series == nullptr || !series->histogram) return {};
+    in_order = series != nullptr && series->histogram && part != Part::kLate;
+    late = series != nullptr && series->late && part != Part::kInOrder;
   }
-  return histograms_.Read(ref, mint, maxt, reader);
+  std::vector<HistogramSample> samples;
+  if (in_order) samples = histograms_.Read(ref, mint, maxt, reader);
+  if (!late) return samples;
+  for (auto& entry : late_histograms_.Read(ref, mint, maxt, reader)) {
+    samples.push_back({entry.t, std::move(entry.value)});
+  }
+  auto before = [](const HistogramSample& a, const HistogramSample& b) { return a.t < b.t; };
+  auto same = [](const HistogramSample& a, const HistogramSample& b) { return a.t == b.t; };
+  std::stable_sort(samples.begin(), samples.end(), before);
+  samples.erase(std::unique(samples.begin(), samples.end(), same), samples.end());
+  return samples;
 }
 
 std::map<std::string, Metadata> Head::AllMetadata() const {
@@ -196,11 +219,9 @@ bool Head::WaitForReaders(CommitSequence mark, int64_t patience_ms) {
   return true;
 }
 
-void Head::Truncate(int64_t mint) {
-  base::MutexLock maintain(maintain_mu_);
-  int64_t oldest = kNoTime;
-  uint32_t oldest_file = UINT32_MAX;
-  std::vector<SeriesRef> empty;
+// Calls `use` with each series, commits and its page being locked.
+template <typename Use>
+void Head::ChangeEachSeries(Use&& use) {
   const SeriesRef end = index_.next_ref();
   for (SeriesRef first = 0; first < end; first += SeriesPages::kPageSeries) {
     Page* page = pages_.Find(first);
@@ -209,19 +230,28 @@ void Head::Truncate(int64_t mint) {
     base::MutexLock lock(page->mu);
     for (SeriesRef ref = first; page->live > 0 && ref < first + SeriesPages::kPageSeries; ++ref) {
       SeriesData* series = page->Find(ref);
-      if (series == nullptr) continue;
-      chunks_.Truncate(series, mint);
-      oldest = std::min(oldest, chunks_.MinTime(*series).value_or(kNoTime));
-      if (series->histogram) {
-        histograms_.Truncate(ref, mint);
-        oldest = std::min(oldest, histograms_.NextTime(ref, kNever));
-      }
-      if (IsEmpty(*series, ref)) empty.push_back(ref);
-      if (series->closed_count > 0 && !chunks_.closed(*series)->in_memory()) {
-        oldest_file = std::min(oldest_file, FileOf(chunks_.closed(*series)->place));
-      }
+      if (series != nullptr) use(ref, series);
     }
   }
+}
+
+void Head::Truncate(int64_t mint) {
+  base::MutexLock maintain(maintain_mu_);
+  int64_t oldest = kNoTime;
+  uint32_t oldest_file = UINT32_MAX;
+  std::vector<SeriesRef> empty;
+  ChangeEachSeries([&](SeriesRef ref, SeriesData* series) {
+    chunks_.Truncate(series, mint);
+    oldest = std::min(oldest, chunks_.MinTime(*series).value_or(kNoTime));
+    if (series->histogram) {
+      histograms_.Truncate(ref, mint);
+      oldest = std::min(oldest, histograms_.NextTime(ref, kNever));
+    }
+    if (IsEmpty(*series, ref)) empty.push_back(ref);
+    if (series->closed_count > 0 && !chunks_.closed(*series)->in_memory()) {
+      oldest_file = std::min(oldest_file, FileOf(chunks_.closed(*series)->place));
+    }
+  });
   if (!empty.empty()) {
     {
       base::MutexLock commit(commit_mu_);
@@ -242,6 +272,10 @@ void Head::Forget(const std::vector<SeriesRef>& candidates) {
     SeriesData* series = page->Find(ref);
     if (series->pending > 0 || !IsEmpty(*series, ref)) return false;
     if (series->histogram) histograms_.Forget(ref);
+    if (series->late) {
+      late_.Forget(ref);
+      late_histograms_.Forget(ref);
+    }
     chunks_.Free(series);
     page->Remove(ref);
     return true;
@@ -264,19 +298,11 @@ void Head::Reclaim() {
 
 void Head::Empty() {
   base::MutexLock maintain(maintain_mu_);
-  const SeriesRef end = index_.next_ref();
-  for (SeriesRef first = 0; first < end; first += SeriesPages::kPageSeries) {
-    Page* page = pages_.Find(first);
-    if (page == nullptr) continue;
-    base::MutexLock commit(commit_mu_);
-    base::MutexLock lock(page->mu);
-    for (SeriesRef ref = first; page->live > 0 && ref < first + SeriesPages::kPageSeries; ++ref) {
-      SeriesData* series = page->Find(ref);
-      if (series == nullptr) continue;
-      chunks_.Truncate(series, INT64_MAX);
-      if (series->histogram) histograms_.Truncate(ref, INT64_MAX);
-    }
-  }
+  ChangeEachSeries([&](SeriesRef ref, SeriesData* series) {
+    chunks_.Truncate(series, INT64_MAX);
+    if (series->histogram) histograms_.Truncate(ref, INT64_MAX);
+  });
+  DropLate(INT64_MIN, INT64_MAX, UINT64_MAX);
   min_time_.store(kNoTime, std::memory_order_relaxed);
   oldest_file_ = UINT32_MAX;
 }
@@ -296,6 +322,24 @@ int64_t Head::NextTime(int64_t t) const {
     }
   }
   return next;
+}
+
+std::set<int64_t> Head::LateWindows() const {
+  std::set<int64_t> windows;
+  late_.AddWindows(&windows);
+  late_histograms_.AddWindows(&windows);
+  return windows;
+}
+
+void Head::DropLate(int64_t mint, int64_t maxt, CommitSequence seen) {
+  late_.Drop(mint, maxt, seen);
+  late_histograms_.Drop(mint, maxt, seen);
+}
+
+void Head::HoldCommits(bool hold) {
+  base::MutexLock lock(commit_mu_);
+  held_ = hold;
+  let_go_.NotifyAll();
 }
 
 void Head::RefuseCommits() {

@@ -24,6 +24,7 @@
 #include "tsdb/exemplar_ring.h"
 #include "tsdb/head_chunk_files.h"
 #include "tsdb/histogram_store.h"
+#include "tsdb/late_samples.h"
 #include "tsdb/log.h"
 #include "tsdb/log_codec.h"
 #include "tsdb/series_chunks.h"
@@ -48,6 +49,9 @@ struct HeadBatch {
   };
   std::vector<HistogramEntry> histograms;
   std::unordered_map<SeriesRef, int64_t> newest_histograms;
+  // Out of order.
+  std::vector<Entry> late;
+  std::vector<HistogramEntry> late_histograms;
   struct ExemplarEntry {
     SeriesRef ref = 0;
     Labels series;
@@ -66,6 +70,8 @@ struct HeadBatch {
     entries.clear();
     histograms.clear();
     newest_histograms.clear();
+    late.clear();
+    late_histograms.clear();
     exemplars.clear();
     created.clear();
     families.clear();
@@ -74,6 +80,9 @@ struct HeadBatch {
     repeats = indexed = false;
   }
 };
+
+// Samples for the log: how many; of each, less what the one before has, reference and time; the bits of the value.
+std::string EncodeLate(std::span<const HeadBatch::Entry> samples);
 
 // Thread-safe. Locks are taken in this order: maintenance, commit, index (inside SeriesIndex), one page of series;
 // metadata and readers are taken last and alone.
@@ -95,16 +104,23 @@ class Head {
   base::Status Commit(HeadBatch* batch);
   void Rollback(HeadBatch* batch);
 
+  void SetOutOfOrderWindow(int64_t ms) { out_of_order_window_.store(ms, std::memory_order_relaxed); }
+
+  // Samples in order, those that came out of order, or both.
+  enum class Part { kAll, kInOrder, kLate };
+
   // For Queriers. Every BeginRead() is paired with an EndRead(). Series found in between stay readable until then.
   CommitSequence BeginRead();
   void EndRead(CommitSequence reader);
   // The series that match and have samples that the reader sees, sorted by labels.
-  std::vector<IndexedSeries> Select(const Matchers& matchers, int64_t mint, int64_t maxt, CommitSequence reader) const;
+  std::vector<IndexedSeries> Select(const Matchers& matchers, int64_t mint, int64_t maxt, CommitSequence reader,
+                                    Part part = Part::kAll) const;
   // The floats of a series. True when it may have histograms, too.
   bool Read(SeriesRef ref, int64_t mint, int64_t maxt, CommitSequence reader, ChunkFileReader* files,
-            ColumnBuffer* buffer, SampleColumns* columns) const;
+            ColumnBuffer* buffer, SampleColumns* columns, Part part = Part::kAll) const;
   // The histograms of a series; most have none.
-  std::vector<HistogramSample> ReadHistograms(SeriesRef ref, int64_t mint, int64_t maxt, CommitSequence reader) const;
+  std::vector<HistogramSample> ReadHistograms(SeriesRef ref, int64_t mint, int64_t maxt, CommitSequence reader,
+                                              Part part = Part::kAll) const;
   ChunkFileReader NewFileReader() const { return ChunkFileReader(files_.get()); }
   const SeriesIndex& index() const { return index_; }
   std::map<std::string, Metadata> AllMetadata() const;
@@ -122,9 +138,15 @@ class Head {
   void SetMinValidTime(int64_t mint);
   // Samples before this are refused from writers, because their time has been written to a block.
   void SetWriteFloor(int64_t floor);
-  // Writes the samples in [mint, maxt) to a new block; nullopt when there are none.
+  // Writes the samples in [mint, maxt) to a new block; nullopt when there are none. `*seen` becomes the last commit
+  // whose samples are there.
   base::Result<std::optional<BlockMeta>> WriteBlock(const std::string& parent_directory, int64_t mint, int64_t maxt,
-                                                    const std::string& ulid);
+                                                    const std::string& ulid, Part part, CommitSequence* seen);
+  // Samples that came out of order: how many, the beginnings of the two-hour windows that have some; and dropping those
+  // in [mint, maxt) of commits up to `seen`.
+  size_t LateCount() const { return late_.size() + late_histograms_.size(); }
+  std::set<int64_t> LateWindows() const;
+  void DropLate(int64_t mint, int64_t maxt, CommitSequence seen);
   // Whoever reads from now on has a number above the one that this returns.
   CommitSequence MarkReaders();
   // Waits until nobody reads with a number up to `mark`, at most `patience_ms`; whether that is so.
@@ -139,6 +161,8 @@ class Head {
   void CountCorruptions(uint64_t count) { instruments_.corruptions.Add(static_cast<double>(count)); }
   // No Commit() succeeds any more.
   void RefuseCommits();
+  // Every Commit() waits, and those under way have ended, from here until commits are no longer held.
+  void HoldCommits(bool hold);
   // Moves finished chunks to files, removes old files, and writes a checkpoint when one is due (or `checkpoint` asks).
   base::Status Maintain(bool checkpoint);
   bool closed();
@@ -163,8 +187,9 @@ class Head {
     base::Counter& failed_chunk_writes;
     base::Counter& exemplars;
     base::Counter& late_exemplars;
+    base::Counter& late_samples;
   };
-  enum class Admission { kAdmitted, kRepeated, kOutOfOrder, kConflict, kUnknownSeries };
+  enum class Admission { kAdmitted, kLate, kRepeated, kOutOfOrder, kTooOld, kConflict, kUnknownSeries };
   // Samples of one time that are about to be committed, and what the commit needs to know of their series.
   struct Group {
     int64_t t = 0;
@@ -188,11 +213,13 @@ class Head {
   void NoteState(const SeriesData& series);
   CommitSequence OldestReader() const;
   bool PublishSeries(const IndexedSeries& series);
+  template <typename Use>
+  void ChangeEachSeries(Use&& use) REQUIRES_LOCK(maintain_mu_);
   Slab::Handle LabelsOf(SeriesRef ref) const NO_THREAD_SAFETY_ANALYSIS;
   void Forget(const std::vector<SeriesRef>& candidates) REQUIRES_LOCK(commit_mu_);
   void ForgetFamilies();
   base::Status WriteSeries(std::span<const IndexedSeries> series, int64_t mint, int64_t maxt, CommitSequence reader,
-                           BlockWriter* writer);
+                           Part part, BlockWriter* writer);
   void Reclaim() REQUIRES_LOCK(maintain_mu_);
 
   // head_append.cc
@@ -200,29 +227,35 @@ class Head {
   Admission AdmitTo(HeadBatch* batch, const SeriesData& series, SeriesRef ref, const Sample& sample,
                     SeriesChunks::NewestTime* newest_time) const;
   void Take(HeadBatch* batch, SeriesData* series, SeriesRef ref, const Sample& sample);
+  void TakeLate(HeadBatch* batch, SeriesData* series, SeriesRef ref, const Sample& sample);
   bool TooOld(int64_t t) const;
-  base::Status RefuseOld(const Sample& sample);
+  bool TakesLate(int64_t t) const;
+  Admission Judge(std::optional<int64_t> newest, int64_t t) const;
   base::Status Refuse(Admission admission, const std::string& labels, const Sample& sample);
   std::vector<Group> MakeGroups(HeadBatch* batch, std::vector<IndexedSeries>* unlogged) REQUIRES_LOCK(commit_mu_);
   base::Status WriteLog(HeadBatch* batch, const std::vector<Group>& groups, const std::vector<IndexedSeries>& unlogged)
       REQUIRES_LOCK(commit_mu_);
   void EncodeFamilies(HeadBatch* batch) REQUIRES_LOCK(commit_mu_);
-  uint64_t Apply(int64_t t, std::span<const SeriesRef> refs, std::span<const double> values, CommitSequence sequence,
-                 bool release) REQUIRES_LOCK(commit_mu_);
+  uint64_t Apply(int64_t t, std::span<const SeriesRef> refs, std::span<const double> values, CommitSequence sequence)
+      REQUIRES_LOCK(commit_mu_);
   void Publish(HeadBatch* batch, const std::vector<Group>& groups) REQUIRES_LOCK(commit_mu_);
   bool IsEmpty(const SeriesData& series, SeriesRef ref) const {
-    return series.count == 0 && series.closed_count == 0 && (!series.histogram || histograms_.Empty(ref));
+    return series.count == 0 && series.closed_count == 0 && (!series.histogram || histograms_.Empty(ref)) &&
+           (!series.late || (late_.Empty(ref) && late_histograms_.Empty(ref)));
   }
   void StoreFamilies(HeadBatch* batch);
   void LetGo(SeriesRef ref);
 
   // head_side.cc: what is kept beside the series.
+  Admission AdmitHistogramTo(HeadBatch* batch, SeriesData* series, SeriesRef ref, HistogramSample* sample);
+  void AddLate(SeriesRef ref, int64_t mint, int64_t maxt, CommitSequence reader, ColumnBuffer* buffer,
+               SampleColumns* columns) const;
   void CheckSide(HeadBatch* batch, std::vector<IndexedSeries>* unlogged) REQUIRES_LOCK(commit_mu_);
   void EncodeSide(const HeadBatch& batch) REQUIRES_LOCK(commit_mu_);
   uint64_t PublishSide(HeadBatch* batch, CommitSequence sequence) REQUIRES_LOCK(commit_mu_);
   void SyncLog() REQUIRES_LOCK(commit_mu_);
 
-  // head_maintenance.cc
+  // head_maintenance.cc and head_replay.cc
   base::Status MoveChunks() REQUIRES_LOCK(maintain_mu_);
   void CollectChunks(SeriesRef first, CommitSequence oldest, StoredTimelines* timelines,
                      std::vector<PendingMove>* moves) REQUIRES_LOCK(maintain_mu_);
@@ -242,6 +275,8 @@ class Head {
   SeriesIndex index_;
   HistogramStore histograms_;
   ExemplarRing exemplars_;
+  LateSamples<double> late_;
+  LateSamples<HistogramValue> late_histograms_;
   SeriesChunks chunks_;  // Changed with commit_mu_ and the page of the series locked.
   std::atomic<uint64_t> series_count_{0};
   std::atomic<uint64_t> samples_appended_{0};
@@ -249,6 +284,7 @@ class Head {
   std::atomic<int64_t> write_floor_;
   std::atomic<int64_t> min_time_;
   std::atomic<int64_t> max_time_;
+  std::atomic<int64_t> out_of_order_window_;
 
   mutable base::Mutex readers_mu_;
   base::CondVar readers_changed_;
@@ -266,6 +302,8 @@ class Head {
   std::unique_ptr<LogWriter> log_ GUARDED_BY(commit_mu_);
   LogEncoder encoder_ GUARDED_BY(commit_mu_);
   bool closed_ GUARDED_BY(commit_mu_) = false;
+  bool held_ GUARDED_BY(commit_mu_) = false;
+  base::CondVar let_go_;
   int64_t last_sync_ms_ GUARDED_BY(commit_mu_) = 0;
   // The encoder and the series disagree on a value: the next record begins a segment.
   bool encoder_stale_ GUARDED_BY(commit_mu_) = false;

@@ -69,25 +69,40 @@ Head::Admission Head::AdmitTo(HeadBatch* batch, const SeriesData& series, Series
       repeated = true;
     }
   }
-  if (series.histogram) {
-    auto histogram = histograms_.LastTime(ref).value_or(INT64_MIN);
-    auto pending = batch->newest_histograms.find(ref);
-    if (pending != batch->newest_histograms.end()) histogram = std::max(histogram, pending->second);
-    if (sample.t < histogram) return Admission::kOutOfOrder;
-    if (sample.t == histogram && histogram != INT64_MIN) return Admission::kConflict;
-  }
-  if (last && sample.t < *last) return Admission::kOutOfOrder;
   if (last && sample.t == *last) {
     bool same = std::bit_cast<uint64_t>(sample.v) == std::bit_cast<uint64_t>(value);
     return same ? Admission::kRepeated : Admission::kConflict;
   }
-  batch->repeats = batch->repeats || repeated;
-  return Admission::kAdmitted;
+  if (series.histogram) {
+    std::optional<int64_t> histogram = histograms_.LastTime(ref);
+    auto pending = batch->newest_histograms.find(ref);
+    if (pending != batch->newest_histograms.end()) histogram = std::max(histogram, {pending->second});
+    if (histogram == sample.t) return Admission::kConflict;
+    last = std::max(last, histogram);
+  }
+  const Admission admission = Judge(last, sample.t);
+  batch->repeats = batch->repeats || (repeated && admission == Admission::kAdmitted);
+  return admission;
+}
+
+// What becomes of a sample at `t`, when the newest of its series has another time.
+Head::Admission Head::Judge(std::optional<int64_t> newest, int64_t t) const {
+  const bool too_old = TooOld(t);
+  if (!too_old && (!newest || t > *newest)) return Admission::kAdmitted;
+  if (TakesLate(t)) return Admission::kLate;
+  const bool window = out_of_order_window_.load(std::memory_order_relaxed) > 0;
+  return too_old || window ? Admission::kTooOld : Admission::kOutOfOrder;
 }
 
 void Head::Take(HeadBatch* batch, SeriesData* series, SeriesRef ref, const Sample& sample) {
   batch->entries.push_back({ref, sample.t, sample.v});
   if (batch->indexed) batch->newest[ref] = sample;
+  ++series->pending;
+}
+
+void Head::TakeLate(HeadBatch* batch, SeriesData* series, SeriesRef ref, const Sample& sample) {
+  batch->late.push_back({ref, sample.t, sample.v});
+  series->late = true;
   ++series->pending;
 }
 
@@ -97,25 +112,27 @@ base::Status Head::Refuse(Admission admission, const std::string& labels, const 
     instruments_.conflicting.Add();
     return base::AlreadyExistsError("another value is already stored for " + where);
   }
+  if (admission == Admission::kTooOld) {
+    instruments_.too_old.Add();
+    return base::OutOfRangeError("too old: " + where +
+                                 " is before the retention, in a finished block, or before the out-of-order window");
+  }
   instruments_.out_of_order.Add();
   return base::OutOfRangeError("a newer sample is already stored for " + where);
 }
 
 bool Head::TooOld(int64_t t) const { return t < MinValidTime() || t < write_floor_.load(std::memory_order_relaxed); }
 
-base::Status Head::RefuseOld(const Sample& sample) {
-  instruments_.too_old.Add();
-  return base::OutOfRangeError("the sample at " + std::to_string(sample.t) +
-                               " ms is older than the store still takes: before the retention or in a finished block");
+bool Head::TakesLate(int64_t t) const {
+  const int64_t window = out_of_order_window_.load(std::memory_order_relaxed), newest = MaxTime();
+  return window > 0 && newest != kNever && t >= MinValidTime() && (newest < INT64_MIN + window || t >= newest - window);
 }
 
 base::Result<SeriesRef> Head::Admit(HeadBatch* batch, SeriesRef ref, const Labels& labels, const Sample& sample) {
-  const bool too_old = TooOld(sample.t);
   while (true) {
-    if (ref == 0 && too_old) {
-      IndexedSeries known = index_.Find(labels);
-      if (known.ref == 0) return RefuseOld(sample);
-      ref = known.ref;
+    if (ref == 0 && Judge({}, sample.t) == Admission::kTooOld) {
+      ref = index_.Find(labels).ref;
+      if (ref == 0) return Refuse(Admission::kTooOld, labels.ToString(), sample);
     }
     if (ref == 0) {
       if (labels.empty()) return base::InvalidArgumentError("a series needs at least one label with a value");
@@ -129,13 +146,13 @@ base::Result<SeriesRef> Head::Admit(HeadBatch* batch, SeriesRef ref, const Label
         label_set = series->labels;
         SeriesChunks::NewestTime newest_time;
         admission = AdmitTo(batch, *series, ref, sample, &newest_time);
-        if (admission == Admission::kAdmitted && !too_old) Take(batch, series, ref, sample);
+        if (admission == Admission::kAdmitted) Take(batch, series, ref, sample);
+        if (admission == Admission::kLate) TakeLate(batch, series, ref, sample);
       }
     }
     switch (admission) {
       case Admission::kAdmitted:
-        if (too_old) return RefuseOld(sample);
-        return ref;
+      case Admission::kLate:
       case Admission::kRepeated: return ref;
       case Admission::kUnknownSeries: ref = 0; continue;
       default: return Refuse(admission, index_.Materialize(label_set).ToString(), sample);
@@ -145,7 +162,7 @@ base::Result<SeriesRef> Head::Admit(HeadBatch* batch, SeriesRef ref, const Label
 
 void Head::AdmitAll(HeadBatch* batch, std::span<const SeriesRef> refs, std::span<const double> values, int64_t t,
                     std::vector<BatchRejection>* rejected) {
-  const bool too_old = TooOld(t);
+  const bool too_old = Judge({}, t) == Admission::kTooOld;
   // Exact for the usual one call per batch; at least doubled when there are many small ones.
   const size_t needed = batch->entries.size() + refs.size();
   if (needed > batch->entries.capacity()) batch->entries.reserve(std::max(needed, batch->entries.size() * 2));
@@ -166,11 +183,16 @@ void Head::AdmitAll(HeadBatch* batch, std::span<const SeriesRef> refs, std::span
           series == nullptr ? Admission::kUnknownSeries : AdmitTo(batch, *series, refs[i], sample, &newest_time);
       switch (admission) {
         case Admission::kAdmitted: Take(batch, series, refs[i], sample); break;
+        case Admission::kLate: TakeLate(batch, series, refs[i], sample); break;
         case Admission::kRepeated: break;
         case Admission::kUnknownSeries: rejected->push_back({i, base::Code::kInvalidArgument}); break;
         case Admission::kConflict:
           instruments_.conflicting.Add();
           rejected->push_back({i, base::Code::kAlreadyExists});
+          break;
+        case Admission::kTooOld:
+          instruments_.too_old.Add();
+          rejected->push_back({i, base::Code::kOutOfRange});
           break;
         case Admission::kOutOfOrder:
           instruments_.out_of_order.Add();
@@ -190,6 +212,8 @@ void Head::LetGo(SeriesRef ref) {
 void Head::Rollback(HeadBatch* batch) {
   for (const HeadBatch::Entry& entry : batch->entries) LetGo(entry.ref);
   for (const HeadBatch::HistogramEntry& entry : batch->histograms) LetGo(entry.ref);
+  for (const HeadBatch::Entry& entry : batch->late) LetGo(entry.ref);
+  for (const HeadBatch::HistogramEntry& entry : batch->late_histograms) LetGo(entry.ref);
   for (const HeadBatch::ExemplarEntry& entry : batch->exemplars) LetGo(entry.ref);
   // A series that nobody else has begun to use leaves no trace.
   if (!batch->created.empty()) {
@@ -203,6 +227,7 @@ base::Status Head::Commit(HeadBatch* batch) {
   base::Status written;
   {
     base::MutexLock lock(commit_mu_);
+    while (held_) let_go_.Wait(commit_mu_);
     std::vector<IndexedSeries> unlogged;
     std::vector<Group> groups = MakeGroups(batch, &unlogged);
     CheckSide(batch, &unlogged);
@@ -244,6 +269,11 @@ std::vector<Head::Group> Head::MakeGroups(HeadBatch* batch, std::vector<IndexedS
       SeriesData* series = page->Find(entry.ref);
       std::optional<int64_t> last = chunks_.LastTime(*series, &newest_time);
       if ((last && *last >= entry.t) || TooOld(entry.t)) {
+        if (last != entry.t && TakesLate(entry.t)) {
+          batch->late.push_back(entry);
+          series->late = true;
+          continue;
+        }
         --series->pending;
         (TooOld(entry.t) ? instruments_.too_old : instruments_.out_of_order).Add();
         continue;
@@ -315,32 +345,20 @@ void Head::SyncLog() {
                  {{"error", flushed.ToString()}});
 }
 
-// Puts samples into their series. With `release` a batch held them; without, they come from the log, and those that are
-// there already are passed over.
+// Puts the samples of a batch into their series.
 uint64_t Head::Apply(int64_t t, std::span<const SeriesRef> refs, std::span<const double> values,
-                     CommitSequence sequence, bool release) {
+                     CommitSequence sequence) {
   CommitCursor cursor;
   cursor.sequence = sequence;
   cursor.SetTime(t);
   uint64_t appended = 0;
   for (size_t i = 0; i < refs.size();) {
     Page* page = pages_.Find(refs[i]);
-    if (page == nullptr) {
-      instruments_.skipped_samples.Add();
-      ++i;
-      continue;
-    }
     const uint64_t number = refs[i] / SeriesPages::kPageSeries;
-    SeriesChunks::NewestTime newest_time;
     base::MutexLock lock(page->mu);
     for (; i < refs.size() && refs[i] / SeriesPages::kPageSeries == number; ++i) {
       SeriesData* series = page->Find(refs[i]);
-      if (series == nullptr) {
-        instruments_.skipped_samples.Add();
-        continue;
-      }
-      if (release) --series->pending;
-      if (!release && chunks_.LastTime(*series, &newest_time).value_or(INT64_MIN) >= t) continue;
+      --series->pending;
       if (chunks_.Append(series, values[i], &cursor)) {
         ++appended;
       } else {
@@ -360,7 +378,7 @@ void Head::Publish(HeadBatch* batch, const std::vector<Group>& groups) {
     sequence = committed_ + 1;
   }
   uint64_t appended = 0;
-  for (const Group& group : groups) appended += Apply(group.t, group.refs, group.values, sequence, /*release=*/true);
+  for (const Group& group : groups) appended += Apply(group.t, group.refs, group.values, sequence);
   appended += PublishSide(batch, sequence);
   samples_appended_.fetch_add(appended, std::memory_order_relaxed);
   instruments_.appended.Add(static_cast<double>(appended));

@@ -64,7 +64,7 @@ std::vector<std::vector<LabelSymbols>> PositionsOf(const SeriesIndex& index, std
 }  // namespace
 
 base::Status Head::WriteSeries(std::span<const IndexedSeries> series, int64_t mint, int64_t maxt, CommitSequence reader,
-                               BlockWriter* writer) {
+                               Part part, BlockWriter* writer) {
   TW_ASSIGN_OR_RETURN(std::vector<uint32_t> positions, AddSymbols(index_, series, writer));
   ChunkFileReader files = NewFileReader();
   ColumnBuffer buffer;
@@ -73,8 +73,8 @@ base::Status Head::WriteSeries(std::span<const IndexedSeries> series, int64_t mi
     std::vector<std::vector<LabelSymbols>> labels = PositionsOf(index_, some, positions);
     for (size_t i = 0; i < some.size(); ++i) {
       SampleColumns columns;
-      Read(some[i].ref, mint, maxt, reader, &files, &buffer, &columns);
-      std::vector<HistogramSample> histograms = ReadHistograms(some[i].ref, mint, maxt, reader);
+      Read(some[i].ref, mint, maxt, reader, &files, &buffer, &columns, part);
+      std::vector<HistogramSample> histograms = ReadHistograms(some[i].ref, mint, maxt, reader, part);
       if (columns.t.empty() && histograms.empty()) continue;
       ChunkEncoder encoder;
       size_t next = 0;
@@ -85,6 +85,7 @@ base::Status Head::WriteSeries(std::span<const IndexedSeries> series, int64_t mi
       };
       for (size_t k = 0; k < columns.t.size(); ++k) {
         append_histograms(columns.t[k]);
+        if (next < histograms.size() && histograms[next].t == columns.t[k]) ++next;
         encoder.Append(columns.t[k], columns.v[k]);
       }
       append_histograms(INT64_MAX);
@@ -98,17 +99,19 @@ base::Status Head::WriteSeries(std::span<const IndexedSeries> series, int64_t mi
 }
 
 base::Result<std::optional<BlockMeta>> Head::WriteBlock(const std::string& parent_directory, int64_t mint, int64_t maxt,
-                                                        const std::string& ulid) {
+                                                        const std::string& ulid, Part part, CommitSequence* seen) {
   ReadGuard guard(*this);
-  std::vector<IndexedSeries> series = Select({}, mint, maxt - 1, guard.sequence());
+  *seen = guard.sequence();
+  std::vector<IndexedSeries> series = Select({}, mint, maxt - 1, guard.sequence(), part);
   if (series.empty()) return std::optional<BlockMeta>();
   BlockMeta meta;
   meta.ulid = ulid;
   meta.mint = mint;
   meta.maxt = maxt;
   meta.sources = {ulid};
+  if (part == Part::kLate) meta.hints = {"from-out-of-order"};
   TW_ASSIGN_OR_RETURN(std::unique_ptr<BlockWriter> writer, BlockWriter::Create(parent_directory, meta));
-  TW_RETURN_IF_ERROR(WriteSeries(series, mint, maxt - 1, guard.sequence(), writer.get()));
+  TW_RETURN_IF_ERROR(WriteSeries(series, mint, maxt - 1, guard.sequence(), part, writer.get()));
   base::Result<BlockMeta> finished = writer->Finish();
   // Chunks that could not be read may have been all there was.
   if (!finished.ok() && finished.status().code() == base::Code::kFailedPrecondition) return std::optional<BlockMeta>();

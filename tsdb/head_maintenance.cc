@@ -1,9 +1,7 @@
-// Head: chunks on their way to files, checkpoints, and the start from what is on disk.
+// Head: chunks on their way to files, and checkpoints.
 #include <algorithm>
-#include <array>
 #include <cstring>
 
-#include "base/file.h"
 #include "base/log.h"
 #include "tsdb/encoding.h"
 #include "tsdb/head.h"
@@ -14,14 +12,11 @@ namespace {
 
 constexpr size_t kFlushBytes = 1 << 20;    // Of chunks collected in memory before they are written.
 constexpr size_t kRecordBytes = 64 << 10;  // About the size of a checkpoint's records.
-constexpr uint64_t kMaxChunkSamples = Timelines::kSegmentEntries;
 
 void PutPart(LogPart part, std::string_view body, std::string* out) {
   PutU8(out, static_cast<uint8_t>(part));
   PutString(out, body);
 }
-
-base::Status Corrupt(std::string_view what) { return base::DataLossError("checkpoint: " + std::string(what)); }
 
 }  // namespace
 
@@ -147,13 +142,12 @@ class Head::StateWriter {
     PutUvarint(&body, series.closed_count);
     for (size_t i = 0; i < series.closed_count; ++i) PutClosed(head_.chunks_.closed(series)[i], &body);
     PutPart(LogPart::kState, body, &states_);
-    if (!series.histogram) return;
-    for (const HistogramSample& sample : head_.histograms_.Read(ref, INT64_MIN, INT64_MAX, UINT64_MAX)) {
-      std::string one;
-      PutUvarint(&one, ref);
-      one += EncodeHistogramSample(sample);
-      PutPart(LogPart::kHistogram, one, &states_);
+    if (series.histogram) {
+      for (const HistogramSample& sample : head_.histograms_.Read(ref, INT64_MIN, INT64_MAX, UINT64_MAX)) {
+        PutHistogram(LogPart::kHistogram, ref, sample);
+      }
     }
+    if (series.late) AddLate(ref);
   }
 
   base::Status Flush(bool force) {
@@ -171,6 +165,23 @@ class Head::StateWriter {
   }
 
  private:
+  void PutHistogram(LogPart part, SeriesRef ref, const HistogramSample& sample) {
+    std::string body;
+    PutUvarint(&body, ref);
+    body += EncodeHistogramSample(sample);
+    PutPart(part, body, &states_);
+  }
+  void AddLate(SeriesRef ref) {
+    std::vector<HeadBatch::Entry> samples;
+    for (const auto& entry : head_.late_.Read(ref, INT64_MIN, INT64_MAX, UINT64_MAX)) {
+      samples.push_back({ref, entry.t, entry.value});
+    }
+    if (!samples.empty()) PutPart(LogPart::kLate, EncodeLate(samples), &states_);
+    for (auto& entry : head_.late_histograms_.Read(ref, INT64_MIN, INT64_MAX, UINT64_MAX)) {
+      PutHistogram(LogPart::kLateHistogram, ref, {entry.t, std::move(entry.value)});
+    }
+  }
+
   static void PutChunk(uint8_t first, uint8_t count, uint32_t tail, std::string_view bytes, std::string* body) {
     PutU8(body, first);
     PutU8(body, count);
@@ -259,255 +270,6 @@ base::Status Head::WriteExemplars(const RecordSink& sink) {
             &records.back());
   });
   for (const std::string& record : records) TW_RETURN_IF_ERROR(sink(record));
-  return base::Status::Ok();
-}
-
-// Applies the records of a log to an empty head. Every call is made with commit_mu_ held.
-class Head::ReplayHandler : public LogHandler {
- public:
-  explicit ReplayHandler(Head& head) : head_(head) {}
-  ~ReplayHandler() override NO_THREAD_SAFETY_ANALYSIS {
-    for (auto& [serial, timeline] : timelines_) head_.chunks_.timelines().Release(timeline.segment);
-    for (Symbol symbol : symbols_) head_.index_.ReleaseSymbol(symbol);
-  }
-
-  void StartFile() { decoder_.StartSegment(); }
-  base::Status Apply(std::string_view record) {
-    ++sequence_;
-    return decoder_.Decode(record, this);
-  }
-  uint64_t samples() const { return samples_; }
-  CommitSequence sequence() const { return sequence_; }
-  uint32_t last_file() const { return last_file_; }
-
-  Symbol OnSymbol(std::string_view text) override {
-    Symbol symbol = head_.index_.AcquireSymbol(text);
-    if (symbol != 0) symbols_.push_back(symbol);
-    return symbol;
-  }
-
-  base::Status OnSeries(SeriesRef ref, std::span<const SymbolPair> labels) override {
-    if (ref == 0 || ref > SeriesPages::kMaxRef) return base::Status::Ok();
-    const uint64_t limit = head_.options_.max_series;
-    bool created = false;
-    IndexedSeries series = head_.index_.GetOrCreate(labels, ref, &created, [&](const IndexedSeries& one) {
-      bool full = limit > 0 && head_.series_count_.load(std::memory_order_relaxed) >= limit;
-      return !full && head_.PublishSeries(one);
-    });
-    head_.index_.ReserveRefs(ref + 1);
-    if (series.ref == 0) return base::Status::Ok();  // The limit was lowered since.
-    if (series.ref != ref) other_refs_[ref] = series.ref;
-    Page* page = head_.pages_.Find(series.ref);
-    base::MutexLock lock(page->mu);
-    page->Find(series.ref)->logged = true;
-    return base::Status::Ok();
-  }
-
-  base::Status OnMetadata(std::string family, Metadata metadata) override {
-    base::MutexLock lock(head_.metadata_mu_);
-    head_.families_[std::move(family)] = Family{std::move(metadata), true};
-    return base::Status::Ok();
-  }
-
-  base::Status OnSamples(int64_t t, std::span<const SeriesRef> refs,
-                         std::span<const double> values) override NO_THREAD_SAFETY_ANALYSIS {
-    std::vector<SeriesRef> known;
-    if (!other_refs_.empty()) {
-      known.assign(refs.begin(), refs.end());
-      for (SeriesRef& ref : known) {
-        auto other = other_refs_.find(ref);
-        if (other != other_refs_.end()) ref = other->second;
-      }
-      refs = known;
-    }
-    samples_ += head_.Apply(t, refs, values, sequence_, /*release=*/false);
-    return base::Status::Ok();
-  }
-
-  base::Status OnOther(LogPart part, std::string_view bytes) override {
-    ByteReader reader(bytes);
-    switch (part) {
-      case LogPart::kInfo:
-        last_file_ = static_cast<uint32_t>(reader.Uvarint());
-        head_.index_.ReserveRefs(std::min<SeriesRef>(reader.Uvarint(), SeriesPages::kMaxRef));
-        return base::Status::Ok();
-      case LogPart::kTimeline: return OnTimeline(&reader);
-      case LogPart::kState: return OnState(&reader);
-      case LogPart::kHistogram: return OnHistogram(&reader);
-      case LogPart::kExemplar: return OnExemplar(bytes);
-      default: return base::DataLossError("record of the head's log: part of unknown kind");
-    }
-  }
-
- private:
-  struct Restored {
-    uint32_t segment = 0;
-    uint32_t size = 0;
-  };
-  struct Part {
-    uint8_t first = 0;
-    uint8_t count = 0;
-    uint64_t tail = 0;
-    std::string_view bytes;
-  };
-
-  base::Status OnTimeline(ByteReader* reader) NO_THREAD_SAFETY_ANALYSIS {
-    uint64_t serial = reader->U64(), count = reader->Uvarint(), last = 0;
-    if (!reader->ok() || count == 0 || count > kMaxChunkSamples) return Corrupt("length of a timeline");
-    std::vector<int64_t> times;
-    for (uint64_t i = 0; i < count; ++i) {
-      last += static_cast<uint64_t>(reader->Varint());
-      times.push_back(static_cast<int64_t>(last));
-      bool ascending = i == 0 || (times[i] > times[i - 1] &&
-                                  static_cast<uint64_t>(times[i]) - static_cast<uint64_t>(times[0]) <= UINT32_MAX);
-      if (!ascending) return Corrupt("timeline out of order");
-    }
-    if (!reader->ok()) return Corrupt("timeline cut short");
-    Timelines& timelines = head_.chunks_.timelines();
-    uint32_t segment = timelines.Restore(serial, times);
-    if (segment == 0) return base::ResourceExhaustedError("too many timelines");
-    Restored& restored = timelines_[serial];
-    if (restored.segment != 0) timelines.Release(restored.segment);
-    restored = {segment, static_cast<uint32_t>(times.size())};
-    return base::Status::Ok();
-  }
-
-  static Part ReadPart(ByteReader* reader) {
-    Part part;
-    part.first = reader->U8();
-    part.count = reader->U8();
-    part.tail = reader->Uvarint();
-    part.bytes = reader->String();
-    return part;
-  }
-  bool Fits(const Part& part, const Restored& timeline, size_t behind_tail) const {
-    return uint32_t{part.first} + part.count <= timeline.size && part.bytes.size() <= UINT16_MAX &&
-           (part.tail == 0 || part.tail + behind_tail <= part.bytes.size());
-  }
-
-  base::Status OnHistogram(ByteReader* reader) {
-    SeriesRef ref = reader->Uvarint();
-    TW_ASSIGN_OR_RETURN(HistogramSample sample, DecodeHistogramSample(reader->Bytes(reader->remaining())));
-    auto other = other_refs_.find(ref);
-    if (other != other_refs_.end()) ref = other->second;
-    Page* page = head_.pages_.Find(ref);
-    if (page == nullptr) return base::Status::Ok();
-    {
-      base::MutexLock lock(page->mu);
-      SeriesData* series = page->Find(ref);
-      if (series == nullptr) return base::Status::Ok();
-      series->histogram = true;
-    }
-    if (head_.histograms_.LastTime(ref).value_or(INT64_MIN) >= sample.t) return base::Status::Ok();
-    head_.NoteTime(sample.t);
-    head_.histograms_.Append(ref, sequence_, std::move(sample));
-    ++samples_;
-    return base::Status::Ok();
-  }
-
-  base::Status OnExemplar(std::string_view bytes) {
-    TW_ASSIGN_OR_RETURN(LoggedExemplar logged, DecodeExemplar(bytes));
-    auto other = other_refs_.find(logged.ref);
-    if (other != other_refs_.end()) logged.ref = other->second;
-    if (logged.ref != 0) {
-      Slab::Handle labels = head_.LabelsOf(logged.ref);
-      if (labels == 0) return base::Status::Ok();
-      logged.series = head_.index_.Materialize(labels);
-    }
-    head_.exemplars_.Add(logged.ref, logged.series, std::move(logged.exemplar));
-    return base::Status::Ok();
-  }
-
-  base::Status OnState(ByteReader* reader) NO_THREAD_SAFETY_ANALYSIS {
-    SeriesRef ref = reader->Uvarint();
-    auto other = other_refs_.find(ref);
-    if (other != other_refs_.end()) ref = other->second;
-    Page* page = head_.pages_.Find(ref);
-    if (page == nullptr) return base::Status::Ok();
-    base::MutexLock lock(page->mu);
-    SeriesData* series = page->Find(ref);
-    if (series == nullptr || series->segment != 0) return base::Status::Ok();
-    uint64_t bits = reader->U64(), serial = reader->Uvarint();
-    double last;
-    std::memcpy(&last, &bits, sizeof last);
-    Restored timeline;
-    if (serial != 0) timeline = timelines_[serial];
-    Part open = ReadPart(reader);
-    bool usable = serial == 0
-                      ? open.count == 0 && open.first == 0
-                      : timeline.segment != 0 && Fits(open, timeline, 8) && (open.count == 0 || !open.bytes.empty());
-    if (!reader->ok() || !usable) return Corrupt("open chunk");
-    uint64_t closed = reader->Uvarint();
-    for (uint64_t i = 0; i < closed && reader->ok(); ++i) {
-      if (!RestoreClosed(series, reader)) return Corrupt("finished chunk");
-    }
-    if (!reader->ok()) return Corrupt("series cut short");
-    if (serial == 0) return base::Status::Ok();
-    if (!head_.chunks_.RestoreOpen(series, timeline.segment, open.first, open.count, static_cast<uint16_t>(open.tail),
-                                   last, open.bytes)) {
-      return base::ResourceExhaustedError("no memory for the head");
-    }
-    head_.NoteState(*series);
-    return base::Status::Ok();
-  }
-
-  bool RestoreClosed(SeriesData* series, ByteReader* reader) NO_THREAD_SAFETY_ANALYSIS {
-    if (reader->U8() == 0) {
-      ClosedChunk chunk;
-      chunk.place = reader->Uvarint();
-      chunk.min_second = static_cast<uint32_t>(reader->Uvarint());
-      chunk.max_second = static_cast<uint32_t>(reader->Uvarint());
-      return reader->ok() && !chunk.in_memory() && head_.chunks_.RestoreClosed(series, chunk);
-    }
-    Restored timeline = timelines_[reader->Uvarint()];
-    Part part = ReadPart(reader);
-    if (!reader->ok() || timeline.segment == 0 || part.count == 0 || !Fits(part, timeline, 0)) return false;
-    MemoryChunk chunk{timeline.segment, static_cast<uint16_t>(part.bytes.size()), static_cast<uint16_t>(part.tail),
-                      part.first, part.count};
-    return head_.chunks_.RestoreClosedInMemory(series, chunk, part.bytes);
-  }
-
-  Head& head_;
-  LogDecoder decoder_;
-  CommitSequence sequence_ = 0;
-  uint64_t samples_ = 0;
-  uint32_t last_file_ = 0;
-  std::vector<Symbol> symbols_;
-  std::unordered_map<uint64_t, Restored> timelines_;     // By serial.
-  std::unordered_map<SeriesRef, SeriesRef> other_refs_;  // Of series that the log knows by more than one.
-};
-
-base::Status Head::OpenLog(const std::string& directory) {
-  const std::string log_directory = directory + "/log";
-  TW_RETURN_IF_ERROR(base::MakeDirectories(log_directory));
-  const int64_t start = base::MonotonicNanos();
-  base::MutexLock maintain(maintain_mu_);
-  LogReplay replay;
-  uint64_t samples = 0;
-  {
-    base::MutexLock lock(commit_mu_);
-    ReplayHandler handler(*this);
-    TW_ASSIGN_OR_RETURN(replay, ReplayLog(
-                                    log_directory, [&] { handler.StartFile(); },
-                                    [&](std::string_view record) { return handler.Apply(record); }));
-    samples = handler.samples();
-    TW_ASSIGN_OR_RETURN(files_, HeadChunkFiles::Open(directory + "/head_chunks", handler.last_file()));
-    TW_ASSIGN_OR_RETURN(log_, LogWriter::Open(log_directory, options_.wal_segment_bytes));
-    directory_ = directory;
-    last_sync_ms_ = clock_.NowMs();
-    encoder_stale_ = false;
-    base::MutexLock readers(readers_mu_);
-    committed_ = handler.sequence();
-  }
-  instruments_.corruptions.Add(static_cast<double>(replay.corruptions));
-  base::LogInfo("tsdb", "replayed the log",
-                {{"directory", directory},
-                 {"series", std::to_string(series_count_.load())},
-                 {"samples", std::to_string(samples)},
-                 {"corruptions", std::to_string(replay.corruptions)},
-                 {"ms", std::to_string((base::MonotonicNanos() - start) / 1'000'000)}});
-  checkpoint_bytes_ = replay.checkpoint_bytes;
-  replayed_bytes_ = replay.segment_bytes;
   return base::Status::Ok();
 }
 

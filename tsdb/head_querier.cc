@@ -50,6 +50,7 @@ class MixedIterator : public SampleIterator {
     if (started_ && !at_histogram_ && more_floats_) more_floats_ = floats_->Next();
     if (started_ && at_histogram_) ++next_;
     started_ = true;
+    if (more_floats_ && next_ < histograms_.size() && histograms_[next_].t == floats_->At().t) ++next_;
     const bool more_histograms = next_ < histograms_.size();
     at_histogram_ = more_histograms && (!more_floats_ || histograms_[next_].t < floats_->At().t);
     if (at_histogram_) current_ = ToFloatHistogram(histograms_[next_].value);

@@ -69,11 +69,11 @@ void LogEncoder::AddMetadata(const std::string& family, const Metadata& metadata
   PutString(&record_, metadata.help);
 }
 
-void LogEncoder::AddHistogram(SeriesRef ref, std::string_view sample) {
+void LogEncoder::AddHistogram(LogPart part, SeriesRef ref, std::string_view sample) {
   std::string body;
   PutUvarint(&body, ref);
   body += sample;
-  AddPart(LogPart::kHistogram, body);
+  AddPart(part, body);
 }
 
 void LogEncoder::AddPart(LogPart part, std::string_view bytes) {
@@ -136,7 +136,7 @@ base::Status LogDecoder::Decode(std::string_view record, LogHandler* handler) {
     base::Status status;
     switch (part) {
       case LogPart::kSeries: status = DecodeSeries(&reader, handler); break;
-      case LogPart::kSamples: status = DecodeSamples(&reader, handler); break;
+      case LogPart::kSamples: status = DecodeSamples(record, &reader, handler); break;
       case LogPart::kMetadata: status = DecodeMetadata(&reader, handler); break;
       default: status = handler->OnOther(part, reader.String()); break;
     }
@@ -190,18 +190,7 @@ base::Status LogDecoder::DecodeMetadata(ByteReader* reader, LogHandler* handler)
   return handler->OnMetadata(std::move(family), std::move(metadata));
 }
 
-bool LogDecoder::DecodeRuns(ByteReader* reader, uint64_t count) {
-  refs_.clear();
-  SeriesRef at = 0;
-  while (refs_.size() < count) {
-    at += static_cast<SeriesRef>(reader->Varint());
-    uint64_t length = reader->Uvarint();
-    if (!reader->ok() || length == 0 || length > count - refs_.size() || at > UINT64_MAX - length) return false;
-    for (uint64_t i = 0; i < length; ++i) refs_.push_back(at + i);
-    at += length;
-  }
-  return true;
-}
+base::Result<bool> LogHandler::OnPackedSamples(const PackedSamples&) { return false; }
 
 void LogDecoder::LoadPage(uint64_t number) {
   std::unique_ptr<Values>& page = values_[number];
@@ -231,20 +220,40 @@ bool LogDecoder::DecodeValues(std::string_view bitmap, std::string_view codes, b
   return at == end;
 }
 
-base::Status LogDecoder::DecodeSamples(ByteReader* reader, LogHandler* handler) {
-  uint8_t flags = reader->U8();
-  int64_t t = reader->Varint();
-  uint64_t count = reader->Uvarint();
+base::Status LogDecoder::DecodeSamples(std::string_view record, ByteReader* reader, LogHandler* handler) {
+  PackedSamples samples;
+  const uint8_t flags = reader->U8();
+  samples.absolute = (flags & kAbsolute) != 0;
+  samples.t = reader->Varint();
+  samples.count = reader->Uvarint();
   // Every 8 samples take at least a byte.
-  if (!reader->ok() || flags > kAbsolute || count == 0 || count / 8 > reader->remaining()) {
+  if (!reader->ok() || flags > kAbsolute || samples.count == 0 || samples.count / 8 > reader->remaining()) {
     return Corrupt("number of samples");
   }
-  if (!DecodeRuns(reader, count)) return Corrupt("references of samples");
-  std::string_view bitmap = reader->Bytes((count + 7) / 8);
-  std::string_view codes = reader->String();
+  const size_t runs = record.size() - reader->remaining();
+  SeriesRef at = 0;
+  for (uint64_t found = 0; found < samples.count;) {
+    at += static_cast<SeriesRef>(reader->Varint());
+    const uint64_t length = reader->Uvarint();
+    if (!reader->ok() || length == 0 || length > samples.count - found || at > UINT64_MAX - length) {
+      return Corrupt("references of samples");
+    }
+    at += length;
+    found += length;
+  }
+  samples.runs = record.substr(runs, record.size() - reader->remaining() - runs);
+  samples.bitmap = reader->Bytes((samples.count + 7) / 8);
+  samples.codes = reader->String();
   if (!reader->ok()) return Corrupt("samples cut short");
-  if (!DecodeValues(bitmap, codes, (flags & kAbsolute) != 0)) return Corrupt("values of samples");
-  return handler->OnSamples(t, refs_, decoded_);
+  TW_ASSIGN_OR_RETURN(const bool taken, handler->OnPackedSamples(samples));
+  if (taken) return base::Status::Ok();
+  refs_.clear();
+  TW_RETURN_IF_ERROR(ForEachRun(samples.runs, [this](SeriesRef begin, uint64_t length) {
+    for (uint64_t i = 0; i < length; ++i) refs_.push_back(begin + i);
+    return base::Status::Ok();
+  }));
+  if (!DecodeValues(samples.bitmap, samples.codes, samples.absolute)) return Corrupt("values of samples");
+  return handler->OnSamples(samples.t, refs_, decoded_);
 }
 
 }  // namespace tidewright::tsdb

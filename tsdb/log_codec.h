@@ -36,6 +36,8 @@ enum class LogPart : uint8_t {
   kState = 6,
   kHistogram = 7,
   kExemplar = 8,
+  kLate = 9,  // Samples out of order.
+  kLateHistogram = 10,
 };
 
 // A set of references, one bit each, for references that lie close together.
@@ -86,7 +88,7 @@ class LogEncoder {
   void AddSamples(int64_t t, std::span<const SeriesRef> refs, std::span<const double> values,
                   std::span<const double> previous, bool absolute);
 
-  void AddHistogram(SeriesRef ref, std::string_view sample);
+  void AddHistogram(LogPart part, SeriesRef ref, std::string_view sample);
   // A part that LogHandler::OnOther() gets.
   void AddPart(LogPart part, std::string_view bytes);
 
@@ -105,6 +107,30 @@ class LogEncoder {
   SeriesRef last_ref_ = 0;
 };
 
+// The samples of one time as a record has them: the parts say what tsdb/docs/log.md says. Lengths fit each other; what
+// the codes say was not looked at.
+struct PackedSamples {
+  int64_t t = 0;
+  uint64_t count = 0;
+  bool absolute = false;
+  std::string_view runs;
+  std::string_view bitmap;
+  std::string_view codes;
+};
+
+// Calls `use(first reference, length)` for each run, until it fails. `runs` are those of PackedSamples.
+template <typename Use>
+base::Status ForEachRun(std::string_view runs, Use&& use) {
+  ByteReader reader(runs);
+  for (SeriesRef at = 0; !reader.empty();) {
+    at += static_cast<SeriesRef>(reader.Varint());
+    const uint64_t length = reader.Uvarint();
+    TW_RETURN_IF_ERROR(use(at, length));
+    at += length;
+  }
+  return base::Status::Ok();
+}
+
 // What a LogDecoder finds, in order. Each may return an error, which ends decoding.
 class LogHandler {
  public:
@@ -113,6 +139,8 @@ class LogHandler {
   virtual Symbol OnSymbol(std::string_view text) = 0;
   virtual base::Status OnSeries(SeriesRef ref, std::span<const SymbolPair> labels) = 0;
   virtual base::Status OnMetadata(std::string family, Metadata metadata) = 0;
+  // Samples before they are decoded. True when that is enough, which needs no sample to be decoded by the LogDecoder.
+  virtual base::Result<bool> OnPackedSamples(const PackedSamples& samples);
   virtual base::Status OnSamples(int64_t t, std::span<const SeriesRef> refs, std::span<const double> values) = 0;
   // Parts that this file does not interpret: `bytes` are theirs.
   virtual base::Status OnOther(LogPart part, std::string_view bytes) = 0;
@@ -134,8 +162,7 @@ class LogDecoder {
 
   base::Status DecodeSeries(ByteReader* reader, LogHandler* handler);
   base::Status DecodeMetadata(ByteReader* reader, LogHandler* handler);
-  base::Status DecodeSamples(ByteReader* reader, LogHandler* handler);
-  bool DecodeRuns(ByteReader* reader, uint64_t count);
+  base::Status DecodeSamples(std::string_view record, ByteReader* reader, LogHandler* handler);
   bool DecodeValues(std::string_view bitmap, std::string_view codes, bool absolute);
   bool ReadSymbol(ByteReader* reader, LogHandler* handler, Symbol* symbol);
   void LoadPage(uint64_t number);

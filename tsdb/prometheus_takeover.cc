@@ -31,7 +31,7 @@ bool IsRefusal(const base::Status& status) {
 
 class TakeOver : public PrometheusHeadSink {
  public:
-  explicit TakeOver(Db& db) : db_(db), appender_(db.NewAppender()) {}
+  TakeOver(Db& db, ExemplarRing& exemplars) : db_(db), exemplars_(exemplars), appender_(db.NewAppender()) {}
 
   base::Result<SeriesRef> AddSeries(const Labels& labels) override {
     series_.push_back({labels, 0});
@@ -61,10 +61,8 @@ class TakeOver : public PrometheusHeadSink {
     return base::Status::Ok();
   }
   base::Status AddExemplar(SeriesRef ref, const Labels& labels, int64_t t, double value) override {
-    const Known& series = series_[ref - 1];
-    if (series.ref == 0) return base::Status::Ok();  // Nothing of the series went to the head.
-    base::Status added = appender_->AppendExemplar(series.ref, {labels, t, value});
-    return added.code() == base::Code::kNotFound || IsRefusal(added) ? base::Status::Ok() : added;
+    exemplars_.Add(0, series_[ref - 1].labels, {labels, t, value});  // The checkpoint at the end has them.
+    return base::Status::Ok();
   }
   base::Status SetMetadata(SeriesRef ref, const std::string& family, const Metadata& metadata) override {
     appender_->UpdateMetadata(family.empty() ? std::string(series_[ref - 1].labels.MetricName()) : family, metadata);
@@ -145,6 +143,7 @@ class TakeOver : public PrometheusHeadSink {
   }
 
   Db& db_;
+  ExemplarRing& exemplars_;
   std::unique_ptr<Appender> appender_;
   std::vector<Known> series_;
   SideSeries side_;
@@ -160,7 +159,7 @@ base::Status TakeOverPrometheus(const std::string& directory, BlockSet& blocks, 
   if (!HasPrometheusHead(directory)) return base::Status::Ok();
   int64_t min_valid_time = INT64_MIN;
   for (const auto& block : blocks.List()) min_valid_time = std::max(min_valid_time, block->meta().maxt);
-  TakeOver sink(db);
+  TakeOver sink(db, head.exemplars());
   TW_ASSIGN_OR_RETURN(PrometheusHeadStats stats, ReadPrometheusHead(directory, min_valid_time, sink));
   TW_RETURN_IF_ERROR(sink.Commit());
   TW_RETURN_IF_ERROR(sink.WriteSide(directory, blocks, clock));

@@ -154,6 +154,77 @@ bool SeriesChunks::Push(SeriesData* series, double value) {
   return true;
 }
 
+// Same as Push() for each.
+bool SeriesChunks::PushAll(SeriesData* series, std::span<const double> values) {
+  constexpr size_t kMaxValues = kBlockValues + Timelines::kSegmentEntries;
+  double all[kMaxValues];
+  size_t count = 0;
+  double previous = 0;
+  const uint8_t* bytes = series->chunk == 0 ? nullptr : Bytes(slab_.At(series->chunk));
+  if (series->tail > 0) std::memcpy(&previous, bytes + series->tail, kPreviousBytes);
+  double last = previous;
+  for (size_t at = CodesAt(*series); at < series->used; ++count) {
+    at += DecodeValue(bytes + at, series->used - at, last, &all[count]);
+    last = all[count];
+  }
+  std::copy(values.begin(), values.end(), all + count);
+  count += values.size();
+  uint8_t packed[(kMaxValues / kBlockValues) * kMaxBlockBytes + kPreviousBytes + kBlockValues * kMaxCodeBytes];
+  size_t size = 0, done = 0;
+  for (; done + kBlockValues <= count; done += kBlockValues) {
+    size += EncodeBlock(all + done, previous, packed + size);
+    previous = all[done + kBlockValues - 1];
+  }
+  const size_t tail = series->tail + size;
+  if (tail > 0) {
+    std::memcpy(packed + size, &previous, kPreviousBytes);
+    size += kPreviousBytes;
+  }
+  for (; done < count; ++done) {
+    size += EncodeValue(previous, all[done], packed + size);
+    previous = all[done];
+  }
+  if (!Resize(series, series->tail + size)) return false;
+  std::memcpy(slab_.At(series->chunk) + series->tail, packed, size);
+  series->tail = static_cast<uint16_t>(tail);
+  series->last = values.back();
+  return true;
+}
+
+// Moves the series to where the samples of the one before went, if that is where its own go; false if not.
+bool SeriesChunks::JoinRun(SeriesData* series, CommitCursor* cursor, const Run& run) {
+  if (run.first.segment == 0) return false;
+  const TimelinePosition next{series->segment, uint32_t{series->first} + series->count};
+  if (series->count > 0 && next == run.first) return true;
+  if (cursor->current != run.first) return false;
+  const bool ends =
+      series->count > 0 && run.ends && next.segment == run.before.segment && next.index == run.before.index + 1;
+  if (series->count > 0 && !(ends && Close(series))) return false;
+  return StartChunk(series, cursor);
+}
+
+size_t SeriesChunks::AppendRun(SeriesData* series, std::span<const double> values, std::span<CommitCursor> cursors,
+                               Run* run) {
+  if (JoinRun(series, &cursors[0], *run)) {
+    if (!PushAll(series, values)) return 0;
+    series->count = static_cast<uint8_t>(series->count + values.size());
+    return values.size();
+  }
+  const TimelinePosition before{series->segment, uint32_t{series->first} + series->count - 1u};
+  run->before = series->count > 0 ? before : TimelinePosition();
+  run->ends = series->count > 0 && (before.index + 1 == Timelines::kSegmentEntries ||
+                                    ChunkWindow(timelines_.Time(before)) != ChunkWindow(cursors[0].t));
+  TimelinePosition first;
+  for (size_t i = 0; i < values.size(); ++i) {
+    if (!Append(series, values[i], &cursors[i])) return i;
+    if (i == 0) first = {series->segment, uint32_t{series->first} + series->count - 1u};
+  }
+  const TimelinePosition last{series->segment, uint32_t{series->first} + series->count - 1u};
+  const bool together = last.segment == first.segment && last.index == first.index + values.size() - 1;
+  run->first = together ? first : TimelinePosition();
+  return values.size();
+}
+
 // Makes a block of the 15 single values and the one that comes.
 bool SeriesChunks::Pack(SeriesData* series, const uint8_t* code, size_t code_size) {
   uint8_t codes[kBlockValues * kMaxCodeBytes];

@@ -10,6 +10,7 @@
 #include <map>
 #include <memory>
 #include <optional>
+#include <span>
 #include <string>
 #include <unordered_map>
 #include <vector>
@@ -134,6 +135,15 @@ class SeriesChunks {
   // Appends a sample that is newer than what is there, at cursor->t. False when memory is exhausted, or the series has
   // as many chunks as it may; it is unchanged then.
   bool Append(SeriesData* series, double value, CommitCursor* cursor);
+  // Appends several samples, the i-th at cursors[i].t, ascending, to one series after the other: `*run` remembers where
+  // those of the one before went, which is nearly always where the next ones go. Returns how many were appended: all,
+  // unless Append() would have failed.
+  struct Run {
+    TimelinePosition first;   // The samples are at this place of a timeline and those that follow. {}: not known.
+    TimelinePosition before;  // Where the series was. {}: it had no open chunk.
+    bool ends = false;        // Every chunk ends that was there.
+  };
+  size_t AppendRun(SeriesData* series, std::span<const double> values, std::span<CommitCursor> cursors, Run* run);
   // Ends the open chunk. False when memory is exhausted.
   bool Close(SeriesData* series);
   // Drops the chunks that end before `mint`.
@@ -177,6 +187,8 @@ class SeriesChunks {
   TimelinePosition Step(const SeriesData& series, TimelinePosition at, CommitCursor* cursor);
   bool StartChunk(SeriesData* series, CommitCursor* cursor);
   bool Push(SeriesData* series, double value);
+  bool PushAll(SeriesData* series, std::span<const double> values);
+  bool JoinRun(SeriesData* series, CommitCursor* cursor, const Run& run);
   bool Pack(SeriesData* series, const uint8_t* code, size_t code_size);
   bool Resize(SeriesData* series, size_t used);
   bool AddClosed(SeriesData* series, const ClosedChunk& chunk);

@@ -31,6 +31,7 @@ struct SeriesData {
   uint8_t count = 0;       // Samples of the open chunk. With 0, the newest sample is just before `first`.
   bool logged = false;     // Whether the log knows the series.
   bool histogram = false;  // Native histograms are kept beside; see HistogramStore.
+  bool late = false;       // As are samples that came out of order; see LateSamples.
 };
 
 class SeriesPages {

@@ -78,6 +78,15 @@ size_t EncodeDifference(uint64_t zigzag, uint8_t* out) {
   return 1 + PutBytes(zigzag, more, out + 1);
 }
 
+// What EncodeDifference() takes.
+size_t DifferenceBytes(uint64_t zigzag) {
+  return zigzag < 0x80         ? 1
+         : zigzag < 0x4000     ? 2
+         : zigzag < 0x200000   ? 3
+         : zigzag < 0x10000000 ? 4
+                               : 1 + BytesOf(zigzag);
+}
+
 size_t EncodeXor(uint64_t difference, uint8_t* out) {
   size_t skipped = static_cast<size_t>(std::countr_zero(difference)) / 8;
   size_t count = BytesOf(difference >> (skipped * 8));
@@ -225,19 +234,48 @@ struct Packing {
   }
 };
 
-Packing Pack(const std::array<int64_t, kBlockValues>& differences, bool separate, bool second_order) {
-  Packing packing{.separate = separate, .second_order = second_order, .first = differences[0]};
-  const size_t begin = separate ? 1 : 0;
-  std::array<int64_t, kBlockValues> numbers = differences;
-  for (size_t i = kBlockValues - 1; second_order && i >= 1; --i) numbers[i] -= numbers[i - 1];
-  packing.base = *std::min_element(numbers.begin() + begin, numbers.end());
-  uint64_t all = 0;
-  for (size_t i = begin; i < kBlockValues; ++i) {
-    packing.slots[i] = static_cast<uint64_t>(numbers[i] - packing.base);
-    all |= packing.slots[i];
+// The range of some numbers, which says how many bits each takes.
+struct Range {
+  int64_t low = INT64_MAX;
+  int64_t high = INT64_MIN;
+
+  void Add(int64_t number) {
+    low = std::min(low, number);
+    high = std::max(high, number);
   }
-  packing.width = static_cast<uint32_t>(std::bit_width(all));
-  return packing;
+  uint32_t Width() const { return static_cast<uint32_t>(std::bit_width(static_cast<uint64_t>(high - low))); }
+};
+
+using Differences = std::array<int64_t, kBlockValues>;
+
+// The smallest packing, without its slots.
+Packing ChoosePacking(const Differences& differences, int scale) {
+  Range behind_first, second_order;
+  for (size_t i = 1; i < kBlockValues; ++i) {
+    behind_first.Add(differences[i]);
+    second_order.Add(differences[i] - differences[i - 1]);
+  }
+  Range all = behind_first;
+  all.Add(differences[0]);
+  Packing best{.base = all.low, .width = all.Width()};
+  const Packing others[] = {
+      {.separate = true, .first = differences[0], .base = behind_first.low, .width = behind_first.Width()},
+      {.separate = true,
+       .second_order = true,
+       .first = differences[0],
+       .base = second_order.low,
+       .width = second_order.Width()}};
+  for (const Packing& other : others) {
+    if (other.Bytes(scale) < best.Bytes(scale)) best = other;
+  }
+  return best;
+}
+
+void FillSlots(const Differences& differences, Packing* packing) {
+  for (size_t i = packing->separate ? 1 : 0; i < kBlockValues; ++i) {
+    const int64_t number = packing->second_order ? differences[i] - differences[i - 1] : differences[i];
+    packing->slots[i] = static_cast<uint64_t>(number - packing->base);
+  }
 }
 
 size_t Write(const Packing& packing, int scale, uint8_t* out) {
@@ -267,30 +305,32 @@ int CommonScale(const double* values, std::array<int64_t, kBlockValues>* integer
   return -1;
 }
 
-// Where the first difference counts from: the value before the block, if it is an integer at this scale.
-int64_t Origin(double previous, int scale) {
-  int64_t integer = 0;
-  bool exact = scale == 0 ? AsInteger(previous, &integer) : AsDecimal(previous, scale, &integer);
-  return exact ? integer : 0;
+// Where the first difference counts from: the value before the block, if it is an integer at this scale, else 0.
+bool Origin(double previous, int scale, int64_t* origin) {
+  bool exact = scale == 0 ? AsInteger(previous, origin) : AsDecimal(previous, scale, origin);
+  if (!exact) *origin = 0;
+  return exact;
 }
 
-// Returns 0 when the values are no integers at any scale, or `limit` bytes do not suffice.
-size_t EncodeIntegers(const double* values, double previous, size_t limit, uint8_t* out) {
-  std::array<int64_t, kBlockValues> integers;
+// Returns 0 when the values are no integers at any scale, or `limit` bytes do not suffice. `*codes_size` becomes the
+// size of the values as single codes, if all of these are differences of integers.
+size_t EncodeIntegers(const double* values, double previous, size_t limit, uint8_t* out, size_t* codes_size) {
+  Differences integers, differences;
   const int scale = CommonScale(values, &integers);
   if (scale < 0) return 0;
-  std::array<int64_t, kBlockValues> differences;
-  int64_t last = Origin(previous, scale);
+  int64_t last = 0;
+  const bool follows = Origin(previous, scale, &last);
   for (size_t i = 0; i < kBlockValues; ++i) {
     differences[i] = integers[i] - last;
     last = integers[i];
   }
-  Packing best = Pack(differences, false, false);
-  for (bool second_order : {false, true}) {
-    Packing other = Pack(differences, true, second_order);
-    if (other.Bytes(scale) < best.Bytes(scale)) best = other;
+  if (codes_size != nullptr && scale == 0 && follows) {
+    *codes_size = 0;
+    for (int64_t difference : differences) *codes_size += DifferenceBytes(Zigzag(difference));
   }
+  Packing best = ChoosePacking(differences, scale);
   if (best.width > kMaxWidth || best.Bytes(scale) > limit) return 0;
+  FillSlots(differences, &best);
   return Write(best, scale, out);
 }
 
@@ -314,6 +354,28 @@ size_t EncodeXors(const double* values, double previous, size_t limit, uint8_t* 
 
 }  // namespace
 
+size_t EncodeBlock(const double* values, double previous, uint8_t* out) {
+  uint64_t changes = 0;
+  for (size_t i = 0; i < kBlockValues; ++i) changes |= Bits(values[i]) ^ Bits(previous);
+  if (changes == 0) {
+    out[0] = kBlockSame;
+    return 1;
+  }
+  // What integers take is nearly always less than the codes, whose size is known without writing them.
+  size_t codes_size = 0;
+  const size_t integers = EncodeIntegers(values, previous, kBlockValues * 8, out, &codes_size);
+  if (integers > 0 && codes_size > 0 && integers < 2 + codes_size) return integers;
+  uint8_t codes[kBlockValues * kMaxCodeBytes];
+  size_t size = 0;
+  double last = previous;
+  for (size_t i = 0; i < kBlockValues; ++i) {
+    size += EncodeValue(last, values[i], codes + size);
+    last = values[i];
+  }
+  if (integers > 0 && integers < 2 + size) return integers;
+  return EncodeBlock(values, previous, codes, size, out);
+}
+
 size_t EncodeBlock(const double* values, double previous, const uint8_t* codes, size_t codes_size, uint8_t* out) {
   bool same = true;
   for (size_t i = 0; same && i < kBlockValues; ++i) same = Bits(values[i]) == Bits(previous);
@@ -330,7 +392,9 @@ size_t EncodeBlock(const double* values, double previous, const uint8_t* codes, 
     out[1] = static_cast<uint8_t>(codes_size);
     std::memcpy(out + 2, codes, codes_size);
   }
-  if (size_t shorter = EncodeIntegers(values, previous, size - 1, out); shorter > 0) return shorter;
+  if (size_t shorter = EncodeIntegers(values, previous, size - 1, out, nullptr); shorter > 0) {
+    return shorter;
+  }
   size_t shorter = EncodeXors(values, previous, size - 1, out);
   return shorter > 0 ? shorter : size;
 }
@@ -404,9 +468,11 @@ size_t DecodeIntegers(const uint8_t* in, size_t size, double previous, double* v
   if (used == 0 || size - at < 2 * size_t{width}) return 0;
   uint64_t slots[kBlockValues];
   UnpackBits(in + at, size - at, width, slots);
+  int64_t origin;
+  Origin(previous, scale, &origin);
   int64_t integers[kBlockValues];
   Accumulate(slots, second_order, separate, static_cast<uint64_t>(Unzigzag(first)),
-             static_cast<uint64_t>(Unzigzag(base)), static_cast<uint64_t>(Origin(previous, scale)), integers);
+             static_cast<uint64_t>(Unzigzag(base)), static_cast<uint64_t>(origin), integers);
   if (scale == 0) {
     for (size_t i = 0; i < kBlockValues; ++i) values[i] = static_cast<double>(integers[i]);
   } else {
@@ -432,6 +498,15 @@ size_t DecodeBlock(const uint8_t* in, size_t size, double previous, double* valu
   if (in[0] < kBlockScaled || in[0] >= 0xc0 || (in[0] >= 0x20 && in[0] < kBlockDifferences)) return 0;
   return DecodeIntegers(in, size, previous, values);
 }
+
+bool ValueCursor::NextOfAnyKind(const uint8_t** at, const uint8_t* end) {
+  const size_t used = DecodeValue(*at, static_cast<size_t>(end - *at), value_, &value_);
+  *at += used;
+  is_integer_ = AsInteger(value_, &integer_);
+  return used > 0;
+}
+
+ValueCursor::ValueCursor(double previous) : value_(previous), is_integer_(AsInteger(previous, &integer_)) {}
 
 bool DecodeValues(const uint8_t* in, size_t size, size_t tail, size_t count, double* values) {
   size_t at = 0;

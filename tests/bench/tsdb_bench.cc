@@ -4,6 +4,7 @@
 #include <sys/resource.h>
 #include <unistd.h>
 
+#include <algorithm>
 #include <cstdio>
 #include <filesystem>
 #include <memory>
@@ -54,8 +55,8 @@ uint64_t DirectoryBytes(const std::string& path) {
 
 // Targets that are scraped in turn.
 struct Fleet {
-  Fleet(Db& store, int pods, int series) : db(store) {
-    for (int pod = 0; pod < pods; ++pod) targets.emplace_back(pod, series);
+  Fleet(Db& store, int pods, int series, int first_pod = 0) : db(store) {
+    for (int pod = 0; pod < pods; ++pod) targets.emplace_back(first_pod + pod, series);
     refs.assign(targets.size(), std::vector<SeriesRef>(static_cast<size_t>(series), 0));
   }
   void ScrapeOne(size_t pod, int64_t t) {
@@ -288,6 +289,43 @@ BENCHMARK(BM_Footprint)
     ->Args({50, 600})
     ->Iterations(1)
     ->Unit(benchmark::kMillisecond);
+
+// Pods that are replaced every ten minutes, for `hours`: what a new series costs, and what is left of them once the
+// head was cut.
+void BM_Churn(benchmark::State& state) {
+  constexpr int kPods = 20, kSeries = 500, kScrapes = 10;
+  for (auto _ : state) {
+    base::FakeClock clock(kStart);
+    auto directory = base::TempDir::Create("tsdb-bench");
+    auto db = OpenDb(directory->path(), clock);
+    int64_t t = kStart;
+    double new_series = 0, creation_nanos = 0;
+    size_t begin = ResidentBytes(), after_first_hours = 0, most = 0;
+    for (int generation = 0; generation < state.range(0) * 6; ++generation) {
+      Fleet fleet(*db, kPods, kSeries, generation * kPods);
+      for (int i = 0; i < kScrapes; ++i, t += 60'000) {
+        const double start = CpuNanos();
+        fleet.ScrapeAll(t);
+        if (i == 0) creation_nanos += CpuNanos() - start;
+        clock.Set(t);
+        if (!db->Maintain().ok()) std::abort();
+      }
+      new_series += kPods * kSeries;
+      most = std::max(most, ResidentBytes());
+      if (generation == 17) {
+        state.counters["B/new series"] = static_cast<double>(ResidentBytes() - begin) / new_series;
+      }
+      if (generation == 35) after_first_hours = ResidentBytes();
+    }
+    state.counters["us/new series"] = creation_nanos / new_series / 1e3;
+    state.counters["new series"] = new_series;
+    state.counters["MiB after 6 h"] = static_cast<double>(after_first_hours) / (1 << 20);
+    state.counters["MiB at the end"] = static_cast<double>(ResidentBytes()) / (1 << 20);
+    state.counters["MiB at most"] = static_cast<double>(most) / (1 << 20);
+    state.counters["series in the head"] = static_cast<double>(db->Stats().series);
+  }
+}
+BENCHMARK(BM_Churn)->ArgName("hours")->Arg(24)->Iterations(1)->Unit(benchmark::kMillisecond);
 
 }  // namespace
 }  // namespace tidewright::tsdb

@@ -6,8 +6,8 @@
 
 #include "base/file.h"
 #include "base/strings.h"
+#include "tsdb/frame.h"
 #include "tsdb/record.h"
-#include "tsdb/wal.h"
 #include "tsdb/xor_chunk.h"
 
 namespace tidewright::tsdb {
@@ -50,8 +50,7 @@ TEST(Docs, TheLogExample) {
 
   FrameReader reader([&](uint64_t offset, char* page) -> base::Result<size_t> {
     if (offset >= example.size()) return size_t{0};
-    std::memcpy(page, example.data(), example.size());
-    return example.size();
+    return example.copy(page, kWalPageBytes);
   });
   std::string record;
   ASSERT_TRUE(*reader.Next(&record));

@@ -4,6 +4,8 @@
 #include <filesystem>
 
 #include "tests/tsdb/store.h"
+#include "tsdb/frame.h"
+#include "tsdb/record.h"
 
 namespace tidewright::tsdb {
 namespace {
@@ -161,6 +163,27 @@ TEST_F(Exemplars, SurviveARestartAndTheirSeries) {
   EXPECT_EQ(Select(*db_, 0, 9999), all);
   Add(kUp, Traced("8", 8000, 8));
   EXPECT_EQ(Select(*db_, 0, 9999), (std::vector<std::string>{a + " 6 6000=6 8 8000=8", b + " 5 5000=5 7 7000=7"}));
+}
+
+TEST_F(Exemplars, OfAPrometheusAreTakenOver) {
+  db_.reset();
+  SeriesEncoder series;
+  series.Add(1, kUp);
+  SamplesEncoder sample;
+  sample.Add(1, {1000, 5});
+  const ExemplarRecord exemplars[] = {{1, {900, 1}, Labels::Of({{"trace_id", "x"}})},
+                                      {1, {1000, 2}, Labels::Of({{"trace_id", "y"}})}};
+  std::string log;
+  for (const std::string& record : {series.bytes(), sample.bytes(), EncodeExemplars(exemplars)}) {
+    FrameRecord(log.size(), record, /*compress=*/true, &log);
+  }
+  const std::string other = directory_.path() + "/prometheus";
+  ASSERT_TRUE(base::MakeDirectories(other + "/wal").ok());
+  ASSERT_TRUE(base::WriteFileAtomic(other + "/wal/00000000", log).ok());
+  for (int start = 0; start < 2; ++start) {
+    Open(other);
+    EXPECT_EQ(Select(*db_, 0, 9999), std::vector<std::string>{"requests{job=\"a\"}: x 900=1 y 1000=2"}) << start;
+  }
 }
 
 }  // namespace

@@ -4,6 +4,7 @@
 
 #include <bit>
 #include <cmath>
+#include <cstring>
 #include <functional>
 #include <limits>
 #include <random>
@@ -37,6 +38,15 @@ Encoded Encode(const std::vector<double>& values) {
     }
     size_t packed = EncodeBlock(&values[at], previous, codes, size, block);
     EXPECT_LE(packed, kMaxBlockBytes);
+    uint8_t same[kMaxBlockBytes];
+    EXPECT_EQ(EncodeBlock(&values[at], previous, same), packed);
+    EXPECT_EQ(std::memcmp(same, block, packed), 0);
+    ValueCursor cursor(previous);
+    const uint8_t* code = codes;
+    for (size_t i = 0; i < kBlockValues; ++i) {
+      EXPECT_TRUE(cursor.Next(&code, codes + size));
+      EXPECT_EQ(std::bit_cast<uint64_t>(cursor.value()), std::bit_cast<uint64_t>(values[at + i]));
+    }
     result.bytes.insert(result.bytes.end(), block, block + packed);
     previous = last;
   }

@@ -1,4 +1,4 @@
-#include "tsdb/wal.h"
+#include "tsdb/frame.h"
 
 #include <gtest/gtest.h>
 
@@ -7,7 +7,6 @@
 
 #include "base/file.h"
 #include "tsdb/record.h"
-#include "tsdb/wal_files.h"
 
 namespace tidewright::tsdb {
 namespace {
@@ -102,116 +101,6 @@ TEST(Frames, AReadErrorIsNotDamage) {
   FrameReader reader([](uint64_t, char*) -> base::Result<size_t> { return base::UnavailableError("disk on fire"); });
   std::string record;
   EXPECT_EQ(reader.Next(&record).status().code(), base::Code::kUnavailable);
-}
-
-struct Log {
-  base::TempDir directory = *base::TempDir::Create("wal-test");
-  std::string path = directory.path();
-
-  std::vector<std::string> Replay(ReplayStats* stats = nullptr) {
-    std::vector<std::string> records;
-    auto result = ReplayWal(path, [&](std::string_view record) {
-      if (record == "undecodable") return base::DataLossError("log record: undecodable");
-      records.emplace_back(record);
-      return base::Status::Ok();
-    });
-    EXPECT_TRUE(result.ok()) << result.status().ToString();
-    if (stats != nullptr && result.ok()) *stats = *result;
-    return records;
-  }
-  std::vector<int> Segments() { return ListWal(path)->segments; }
-};
-
-using Strings = std::vector<std::string>;
-
-TEST(Wal, GoesOnInANewSegmentAfterEachStart) {
-  Log log;
-  for (const char* text : {"one", "two"}) {
-    auto writer = *WalWriter::Open(log.path, {});
-    ASSERT_TRUE(writer->Append({text, std::string(text) + "!"}).ok());
-  }
-  { auto unused = *WalWriter::Open(log.path, {}); }
-  { auto unused = *WalWriter::Open(log.path, {}); }
-  EXPECT_EQ(log.Replay(), (Strings{"one", "one!", "two", "two!"}));
-  EXPECT_EQ(log.Segments(), (std::vector<int>{0, 1, 2})) << "a segment without records is used again";
-}
-
-TEST(Wal, SegmentsEndAtTheirSize) {
-  Log log;
-  auto writer = *WalWriter::Open(log.path, {.segment_bytes = 100, .compress = false});
-  for (int i = 0; i < 4; ++i) ASSERT_TRUE(writer->Append({std::string(60, static_cast<char>('a' + i))}).ok());
-  EXPECT_EQ(log.Segments(), (std::vector<int>{0, 1}));
-  EXPECT_EQ(*writer->Cut(), 1);
-  EXPECT_EQ(SizeOnDisk(SegmentFile(log.path, 1)), kWalPageBytes) << "finished segments are whole pages";
-  EXPECT_EQ(log.Replay().size(), 4u);
-}
-
-TEST(Wal, WhatFollowsDamageIsCutOff) {
-  Log log;
-  {
-    auto writer = *WalWriter::Open(log.path, {});
-    ASSERT_TRUE(writer->Append({"kept", "undecodable", "lost"}).ok());
-    ASSERT_TRUE(writer->Cut().ok());
-    ASSERT_TRUE(writer->Append({"lost too"}).ok());
-  }
-  ReplayStats stats;
-  EXPECT_EQ(log.Replay(&stats), Strings{"kept"});
-  EXPECT_EQ(stats.corruptions, 1u);
-  EXPECT_EQ(log.Segments(), std::vector<int>{0});
-  {
-    auto writer = *WalWriter::Open(log.path, {});
-    ASSERT_TRUE(writer->Append({"new"}).ok());
-  }
-  EXPECT_EQ(log.Replay(&stats), (Strings{"kept", "new"}));
-  EXPECT_EQ(stats.corruptions, 0u) << "damage is repaired once";
-}
-
-TEST(Wal, AGapIsCountedAndTheRestIsKept) {
-  Log log;
-  {
-    auto writer = *WalWriter::Open(log.path, {});
-    for (const char* text : {"a", "b", "c"}) {
-      ASSERT_TRUE(writer->Append({text}).ok());
-      ASSERT_TRUE(writer->Cut().ok());
-    }
-  }
-  ASSERT_TRUE(RemoveTree(SegmentFile(log.path, 1)).ok());
-  ReplayStats stats;
-  EXPECT_EQ(log.Replay(&stats), (Strings{"a", "c"}));
-  EXPECT_EQ(stats.corruptions, 1u);
-}
-
-TEST(Wal, ACheckpointReplacesItsSegmentsWhereverItIsInterrupted) {
-  // 0: it failed; 1: the temporary directory stays; 2: the segments stay; 3: it finished.
-  for (int stage = 0; stage <= 3; ++stage) {
-    Log log;
-    auto writer = *WalWriter::Open(log.path, {});
-    ASSERT_TRUE(writer->Append({"old"}).ok());
-    ASSERT_EQ(*writer->Cut(), 0);
-    ASSERT_TRUE(writer->Append({"newer"}).ok());
-    std::string saved = *base::ReadFile(SegmentFile(log.path, 0));
-    auto size = WriteCheckpoint(log.path, 0, {}, [&](WalWriter& checkpoint) -> base::Status {
-      if (stage == 0) return base::UnavailableError("stop");
-      return checkpoint.Append({"old, rewritten"});
-    });
-    EXPECT_EQ(size.ok(), stage != 0);
-    std::string checkpoint = CheckpointDirectory(log.path, 0);
-    if (stage == 1) {
-      ASSERT_TRUE(RenameDirectory(checkpoint, checkpoint + ".tmp").ok());
-    }
-    if (stage == 1 || stage == 2) {
-      ASSERT_TRUE(base::WriteFileAtomic(SegmentFile(log.path, 0), saved).ok());
-    }
-    Strings expected = {stage < 2 ? "old" : "old, rewritten", "newer"};
-    ReplayStats stats;
-    EXPECT_EQ(log.Replay(&stats), expected) << stage;
-    EXPECT_EQ(log.Replay(&stats), expected) << stage;
-    EXPECT_EQ(stats.corruptions, 0u);
-    auto listing = *ListWal(log.path);
-    EXPECT_TRUE(listing.unfinished.empty());
-    EXPECT_EQ(listing.checkpoints.size(), stage < 2 ? 0u : 1u);
-    EXPECT_EQ(listing.segments.front(), stage < 2 ? 0 : 1);
-  }
 }
 
 TEST(Records, RefuseWhatIsCutShort) {
