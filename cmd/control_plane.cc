@@ -428,8 +428,11 @@ void ControlPlane::Impl::NoteReload(bool successful) {
 tsdb::DbOptions ControlPlane::Impl::StoreOptions(const scrape::Config& config) const {
   tsdb::DbOptions store;
   store.retention_ms = config.retention.ms > 0 ? config.retention.ms : options_.retention_ms;
-  store.retention_bytes = static_cast<uint64_t>(config.retention_bytes);
+  store.retention_bytes =
+      config.retention_bytes > 0 ? static_cast<uint64_t>(config.retention_bytes) : options_.retention_bytes;
   store.max_exemplars = MaxExemplars(config);
+  store.out_of_order_window_ms = config.out_of_order_time_window.ms;
+  store.fsync_interval_ms = options_.fsync_interval_ms;
   return store;
 }
 
@@ -469,6 +472,7 @@ base::Status ControlPlane::Impl::ApplyScrapeConfig(scrape::Config config) {
   }
   ShowConfig();
   db_->SetMaxExemplars(MaxExemplars(config));
+  db_->SetOutOfOrderWindow(config.out_of_order_time_window.ms);
   config_ = std::move(config);
   base::Status log = Note("query log", engine_->SetQueryLog(config_.global.query_log_file));
   rules_->SetDefaults(config_.global.evaluation_interval.ms, config_.global.rule_query_offset.ms);

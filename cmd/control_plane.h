@@ -24,7 +24,9 @@ struct ControlPlaneOptions {
   std::string adapter_file;  // prometheus-adapter's configuration; "": the default rules.
   std::string data_dir;      // "": keep samples in memory.
   int64_t retention_ms = 24LL * 3600 * 1000;
-  promql::EngineOptions query;  // The limits of queries.
+  uint64_t retention_bytes = 0;      // 0: no limit.
+  int64_t fsync_interval_ms = 5000;  // Of the store's log; 0: at each commit.
+  promql::EngineOptions query;       // The limits of queries.
 
   std::string web_address = "0.0.0.0";
   uint16_t web_port = 9090;            // 0 picks a free one.

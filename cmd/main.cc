@@ -79,6 +79,14 @@ void AddRunFlags(CLI::App& command, RunFlags& flags) {
       ->check(CLI::PositiveNumber)
       ->capture_default_str();
   command.add_option("--storage.tsdb.path", options.data_dir, "Folder of the samples; default: memory only");
+  command
+      .add_option("--storage.tsdb.retention.size", flags.retention_size,
+                  "The oldest blocks go when all are larger than this, for instance 10GB; 0: no limit")
+      ->capture_default_str();
+  command
+      .add_option("--storage.tsdb.fsync-interval", flags.fsync_interval,
+                  "How often the log is flushed to the disk; 0s: at each scrape, before it counts as stored")
+      ->capture_default_str();
   command.add_option("--storage.tsdb.retention.time", flags.retention, "How long samples are kept")
       ->capture_default_str();
   command.add_option("--enable-feature", flags.enable_features,

@@ -16,6 +16,7 @@
 #include "cmd/features.h"
 #include "cmd/signals.h"
 #include "kube/client.h"
+#include "scrape/config.h"
 
 namespace tidewright::cmd {
 
@@ -71,6 +72,20 @@ base::Status ReadElection(const RunFlags& flags, const std::string& ns, ControlP
   return base::Status::Ok();
 }
 
+base::Status ReadStorage(const RunFlags& flags, ControlPlaneOptions* options) {
+  auto retention = base::ParseDuration(flags.retention);
+  if (!retention.ok()) return retention.status().Annotate("--storage.tsdb.retention.time");
+  auto size = scrape::ParseByteSize(flags.retention_size);
+  if (!size.ok()) return size.status().Annotate("--storage.tsdb.retention.size");
+  if (*size < 0) return base::InvalidArgumentError("--storage.tsdb.retention.size is negative; use 0 for no limit");
+  auto fsync = base::ParseDuration(flags.fsync_interval);
+  if (!fsync.ok()) return fsync.status().Annotate("--storage.tsdb.fsync-interval");
+  options->retention_ms = retention->ms;
+  options->retention_bytes = static_cast<uint64_t>(*size);
+  options->fsync_interval_ms = fsync->ms;
+  return base::Status::Ok();
+}
+
 base::Status Connect(RunFlags* flags, base::MetricRegistry& metrics, std::unique_ptr<kube::Client>* client) {
   TW_ASSIGN_OR_RETURN(kube::ClientConfig config, ClientConfigOf(*flags));
   TW_RETURN_IF_ERROR(ReadElection(*flags, config.ns, &flags->options));
@@ -117,9 +132,8 @@ void WaitForTheEnd(ControlPlane& plane) {
 int RunControlPlane(RunFlags flags) {
   base::Status level = base::SetLogLevel(flags.log_level);
   if (!level.ok()) return Fail(level);
-  auto retention = base::ParseDuration(flags.retention);
-  if (!retention.ok()) return Fail(retention.status().Annotate("--storage.tsdb.retention.time"));
-  flags.options.retention_ms = retention->ms;
+  base::Status storage = ReadStorage(flags, &flags.options);
+  if (!storage.ok()) return Fail(storage);
   std::vector<std::string> warnings;
   TurnOnFeatures(flags.enable_features, {flags.options.scrape_defaults, flags.options.query}, &warnings);
   for (const std::string& warning : warnings) base::LogWarn("cmd", warning);

@@ -15,6 +15,8 @@ struct RunFlags {
   std::string kubeconfig;  // "": the service account of the pod.
   std::string context;
   std::string retention = "24h";
+  std::string retention_size = "0";
+  std::string fsync_interval = "5s";
   std::vector<std::string> enable_features;
   std::string query_timeout = "2m";
   std::string query_lookback = "5m";

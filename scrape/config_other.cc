@@ -164,14 +164,10 @@ void DecodeRetention(base::ObjectReader& reader, DecodeContext& context, Config*
 
 void DecodeStorage(base::ObjectReader& reader, DecodeContext& context, Config* config) {
   reader.Object("tsdb", [&](base::ObjectReader& tsdb) {
-    base::Duration& window = config->out_of_order_time_window;
     double threshold = 0;
-    tsdb.Optional("out_of_order_time_window", &window);
+    tsdb.Optional("out_of_order_time_window", &config->out_of_order_time_window);
     tsdb.Ignore("outofordertimewindow");
     tsdb.Optional("stale_series_compaction_threshold", &threshold);
-    if (window.ms > 0) {
-      context.Warn(tsdb, "out_of_order_time_window", "not supported yet; samples that are out of order are dropped");
-    }
     tsdb.Object("chunk_encoding", [](base::ObjectReader& r) {
       std::string floats;
       if (r.Optional("floats", &floats)) OneOf(r, "floats", floats, {"xor", "xor2"});

@@ -40,9 +40,9 @@ class Appender {
 
   // Appends (t in ms, value) to a series. With a `ref` from an earlier call the labels are only looked at when the
   // store has forgotten that series; with 0 the series is found or created. Returns the ref to use next time. Errors
-  // concern this sample alone and leave the batch usable: kOutOfRange (older than the series' newest sample without a
-  // window for that, or than the store takes), kAlreadyExists (same time, other value), kInvalidArgument (empty
-  // labels), kResourceExhausted (series limit).
+  // concern this sample alone and leave the batch usable: kOutOfRange (older than the series' newest sample or than
+  // what the store still takes), kAlreadyExists (same time, other value), kInvalidArgument (empty labels),
+  // kResourceExhausted (series limit).
   virtual base::Result<SeriesRef> Append(SeriesRef ref, const Labels& labels, int64_t t, double value) = 0;
 
   // The same for native histograms, which Validate() must accept. A series may have floats and histograms.

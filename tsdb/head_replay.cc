@@ -14,6 +14,7 @@ namespace tidewright::tsdb {
 namespace {
 
 constexpr uint64_t kMaxChunkSamples = Timelines::kSegmentEntries;
+constexpr size_t kMaxChunkBytes = 4096;  // More than the values of a chunk ever take.
 
 base::Status Corrupt(std::string_view what) { return base::DataLossError("checkpoint: " + std::string(what)); }
 
@@ -177,7 +178,7 @@ class Head::ReplayHandler : public LogHandler, private ReplayTarget {
     return part;
   }
   bool Fits(const Part& part, const Restored& timeline, size_t behind_tail) const {
-    return uint32_t{part.first} + part.count <= timeline.size && part.bytes.size() <= UINT16_MAX &&
+    return uint32_t{part.first} + part.count <= timeline.size && part.bytes.size() <= kMaxChunkBytes &&
            (part.tail == 0 || part.tail + behind_tail <= part.bytes.size());
   }
 

@@ -163,8 +163,9 @@ bool SeriesChunks::PushAll(SeriesData* series, std::span<const double> values) {
   const uint8_t* bytes = series->chunk == 0 ? nullptr : Bytes(slab_.At(series->chunk));
   if (series->tail > 0) std::memcpy(&previous, bytes + series->tail, kPreviousBytes);
   double last = previous;
-  for (size_t at = CodesAt(*series); at < series->used; ++count) {
-    at += DecodeValue(bytes + at, series->used - at, last, &all[count]);
+  for (size_t at = CodesAt(*series); count < series->count % kBlockValues; ++count) {
+    all[count] = last;
+    if (at < series->used) at += DecodeValue(bytes + at, series->used - at, last, &all[count]);
     last = all[count];
   }
   std::copy(values.begin(), values.end(), all + count);
