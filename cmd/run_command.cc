@@ -96,22 +96,29 @@ base::Status Connect(RunFlags* flags, base::MetricRegistry& metrics, std::unique
   return base::Status::Ok();
 }
 
-// Starts the plane beside the signals, because an API server that does not answer holds it up. Returns whether a signal
-// to end came first.
-bool StartUnlessEnded(ControlPlane& plane, kube::Client* client, base::Status* started) {
+// What signals asked for.
+struct Asked {
+  bool end = false;
+  bool reload = false;
+};
+
+// Starts the plane beside the signals, because an API server that does not answer holds it up. A signal to end stops
+// that; to read the configuration again has to wait.
+Asked StartBesideSignals(ControlPlane& plane, kube::Client* client, base::Status* started) {
   std::atomic<bool> done = false;
   std::thread starter([&] {
     *started = plane.Start();
     done = true;
   });
-  bool end = false;
-  while (!done && !end) {
+  Asked asked;
+  while (!done && !asked.end) {
     const int signal = WaitForSignal(kStartCheckMs);
-    end = signal != 0 && signal != SIGHUP;
+    if (signal == SIGHUP) asked.reload = true;
+    asked.end = signal != 0 && signal != SIGHUP;
   }
-  if (end && client != nullptr) client->BeginStop();
+  if (asked.end && client != nullptr) client->BeginStop();
   starter.join();
-  return end;
+  return asked;
 }
 
 void WaitForTheEnd(ControlPlane& plane) {
@@ -149,11 +156,12 @@ int RunControlPlane(RunFlags flags) {
   base::Clock& clock = base::SystemClock::Get();
   ControlPlane plane(flags.options, client.get(), clock, clock, metrics);
   base::Status started;
-  const bool ended = StartUnlessEnded(plane, client.get(), &started);
-  if (!ended) {
+  const Asked asked = StartBesideSignals(plane, client.get(), &started);
+  if (!asked.end) {
     if (!started.ok()) return Fail(started);
     base::LogInfo("cmd", "started",
                   {{"web_port", std::to_string(plane.web_port())}, {"api_port", std::to_string(plane.api_port())}});
+    if (asked.reload) (void)plane.Reload();  // Logged by Reload().
     WaitForTheEnd(plane);
   }
   base::LogInfo("cmd", "stopping");

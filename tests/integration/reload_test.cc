@@ -25,6 +25,9 @@ class ReloadTest : public testing::Test {
  protected:
   void SetUp() override {
     ASSERT_TRUE(sandbox_.Start().ok());
+    // Where the program keeps the CA of its certificate.
+    ASSERT_TRUE(
+        sandbox_.ApplyManifests("{apiVersion: v1, kind: Namespace, metadata: {name: tidewright-system}}", "test").ok());
     ASSERT_TRUE(sandbox_.api().WriteKubeconfig(folder_.path() + "/kubeconfig").ok());
     Write("prometheus.yml", "scrape_config_files: [jobs-*.yml]\nscrape_configs: [{job_name: a}]\n");
     auto program = base::Subprocess::Start(
