@@ -19,6 +19,8 @@ namespace tidewright::cmd {
 
 namespace {
 
+constexpr size_t kDropBytes = 16 << 20;  // Of a file that was read, between two looks back.
+
 using BlockPtr = std::shared_ptr<tsdb::Block>;
 
 // Ascending by time.
@@ -144,8 +146,10 @@ base::Result<std::vector<tsdb::Label>> ParseLabels(const std::vector<std::string
 }
 
 // Hands the samples of OpenMetrics text over.
-base::Status ReadOpenMetrics(std::string_view text, const std::vector<tsdb::Label>& extra, tsdb::BlockImport& import) {
-  auto parser = scrape::NewExpositionParser(text, scrape::ExpositionFormat::kOpenMetricsText, {});
+base::Status ReadOpenMetrics(const tsdb::MappedFile& file, const std::vector<tsdb::Label>& extra,
+                             tsdb::BlockImport& import) {
+  auto parser = scrape::NewExpositionParser(file.bytes(), scrape::ExpositionFormat::kOpenMetricsText, {});
+  size_t dropped = 0;
   std::string_view series;  // Of `labels`.
   tsdb::Labels labels;
   for (;;) {
@@ -153,6 +157,8 @@ base::Status ReadOpenMetrics(std::string_view text, const std::vector<tsdb::Labe
     if (entry == scrape::Entry::kEnd) return base::Status::Ok();
     if (entry == scrape::Entry::kError) return parser->status();
     if (entry != scrape::Entry::kSeries) continue;
+    const auto position = static_cast<size_t>(parser->series().data() - file.bytes().data());
+    if (position - dropped > kDropBytes) file.DropPages(dropped = position);
     if (parser->series() != series) {
       series = parser->series();
       std::vector<tsdb::Label> pairs;
@@ -194,7 +200,7 @@ base::Status ImportOpenMetrics(const ImportFlags& flags) {
   TW_ASSIGN_OR_RETURN(const tsdb::MappedFile file, tsdb::MappedFile::Open(flags.file));
   TW_ASSIGN_OR_RETURN(const std::unique_ptr<tsdb::BlockImport> import,
                       tsdb::BlockImport::Create(flags.directory, base::SystemClock::Get()));
-  base::Status read = ReadOpenMetrics(file.bytes(), extra, *import);
+  base::Status read = ReadOpenMetrics(file, extra, *import);
   if (!read.ok()) return read.Annotate(flags.file);
   TW_ASSIGN_OR_RETURN(const std::vector<tsdb::BlockMeta> metas, import->Finish());
   std::vector<BlockPtr> blocks;

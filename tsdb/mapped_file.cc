@@ -5,6 +5,7 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
+#include <algorithm>
 #include <cerrno>
 #include <system_error>
 #include <utility>
@@ -41,6 +42,13 @@ MappedFile& MappedFile::operator=(MappedFile&& other) noexcept {
   std::swap(data_, other.data_);
   std::swap(size_, other.size_);
   return *this;
+}
+
+void MappedFile::DropPages(size_t size) const {
+  const auto page = static_cast<size_t>(sysconf(_SC_PAGESIZE));
+  if (const size_t whole = std::min(size, size_) / page * page; whole > 0) {
+    madvise(const_cast<char*>(data_), whole, MADV_DONTNEED);
+  }
 }
 
 MappedFile::~MappedFile() {

@@ -20,6 +20,8 @@ class MappedFile {
   ~MappedFile();
 
   std::string_view bytes() const { return {data_, size_}; }
+  // Lets the kernel take the memory of the first `size` bytes back; what is read there again is loaded again.
+  void DropPages(size_t size) const;
 
  private:
   const char* data_ = nullptr;
