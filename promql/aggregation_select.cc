@@ -1,6 +1,7 @@
 // topk, bottomk, limitk and limit_ratio: aggregations that keep series as they are.
 #include <algorithm>
 #include <cmath>
+#include <utility>
 
 #include "promql/aggregation.h"
 #include "promql/grouping.h"
@@ -15,7 +16,7 @@ struct Candidate {
   size_t series = 0;
 };
 
-// topk keeps the largest, bottomk the smallest; NaN is the worst either way and ties keep the order of the input.
+// topk keeps the largest, bottomk the smallest; NaN is the worst either way.
 bool Precedes(const Candidate& a, const Candidate& b, bool largest) {
   if (std::isnan(a.value) || std::isnan(b.value)) return !std::isnan(a.value) && std::isnan(b.value);
   return largest ? a.value > b.value : a.value < b.value;
@@ -24,16 +25,40 @@ bool Precedes(const Candidate& a, const Candidate& b, bool largest) {
 // Which values of a group survive at one step; reorders and shortens `candidates`.
 using Selection = void (*)(std::vector<Candidate>& candidates, double parameter, const EvalMatrix& input);
 
+// Whether `a` is nearer to leaving the best. Any order will do for equal values, but Prometheus' decides which stay.
+bool IsWorse(const Candidate& a, const Candidate& b, bool largest) {
+  if (std::isnan(a.value)) return true;
+  return largest ? a.value < b.value : a.value > b.value;
+}
+
+// The first `keep` candidates as a binary heap with the worst at the front, through which all others go.
+template <bool kLargest>
+void SiftThrough(std::vector<Candidate>& candidates, size_t keep) {
+  auto worse = [&](size_t a, size_t b) { return IsWorse(candidates[a], candidates[b], kLargest); };
+  for (size_t i = 1; i < keep; ++i) {
+    for (size_t at = i; at > 0 && worse(at, (at - 1) / 2); at = (at - 1) / 2) {
+      std::swap(candidates[at], candidates[(at - 1) / 2]);
+    }
+  }
+  for (size_t i = keep; i < candidates.size(); ++i) {
+    if (!Precedes(candidates[i], candidates[0], kLargest)) continue;
+    candidates[0] = candidates[i];
+    for (size_t at = 0, next = 1; next < keep; at = next, next = 2 * at + 1) {
+      if (next + 1 < keep && worse(next + 1, next)) ++next;
+      if (!worse(next, at)) break;
+      std::swap(candidates[at], candidates[next]);
+    }
+  }
+}
+
 template <bool kLargest>
 void KeepBest(std::vector<Candidate>& candidates, double k, const EvalMatrix&) {
   size_t keep = k < static_cast<double>(candidates.size()) ? static_cast<size_t>(k) : candidates.size();
-  // The order of the input decides ties.
-  auto before = [](const Candidate& a, const Candidate& b) {
-    return Precedes(a, b, kLargest) || (!Precedes(b, a, kLargest) && a.series < b.series);
-  };
-  std::partial_sort(candidates.begin(), candidates.begin() + static_cast<std::ptrdiff_t>(keep), candidates.end(),
-                    before);
+  if (keep < candidates.size()) SiftThrough<kLargest>(candidates, keep);
   candidates.resize(keep);
+  std::sort(candidates.begin(), candidates.end(), [](const Candidate& a, const Candidate& b) {
+    return Precedes(a, b, kLargest) || (!Precedes(b, a, kLargest) && a.series < b.series);
+  });
 }
 
 void KeepFirst(std::vector<Candidate>& candidates, double k, const EvalMatrix&) {

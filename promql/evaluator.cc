@@ -90,7 +90,8 @@ base::Result<EvalMatrix> Evaluator::Eval(const Expr& expr) {
   NodeScope scope(state_, steps_.count);
   TW_RETURN_IF_ERROR(scope.status());
   const Expr& inner = StripParens(expr);
-  if (inner.step_invariant && steps_.count > 1 && inner.kind != NodeKind::kNumber) return EvalOnce(inner);
+  if (inner.step_invariant && (steps_.count > 1 || steps_.range) && inner.kind != NodeKind::kNumber)
+    return EvalOnce(inner);
   return GoesSeriesBySeries(inner) ? Collect(inner) : EvalNode(inner);
 }
 
@@ -98,7 +99,7 @@ base::Status Evaluator::Stream(const Expr& expr, const SeriesSink& sink) {
   NodeScope scope(state_, steps_.count);
   TW_RETURN_IF_ERROR(scope.status());
   const Expr& inner = StripParens(expr);
-  bool once = inner.step_invariant && steps_.count > 1;
+  bool once = inner.step_invariant && (steps_.count > 1 || steps_.range);
   if (!once && GoesSeriesBySeries(inner) && !NeedsJoin(inner)) return StreamNode(inner, sink);
   auto matrix = Eval(inner);
   if (!matrix.ok()) return matrix.status();

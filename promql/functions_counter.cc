@@ -248,7 +248,7 @@ void DoubleExponentialSmoothing(RangeCall& call, RangeResult* result) {
   double smoothing = call.scalars[0];
   double trend_factor = call.scalars[1];
   for (double factor : {smoothing, trend_factor}) {
-    if (factor > 0 && factor < 1) continue;
+    if (!(factor <= 0 || factor >= 1)) continue;  // NaN passes, and so will the result be.
     call.error = base::InvalidArgumentError("the smoothing factor and the trend factor must lie between 0 and 1, got " +
                                             base::FormatDouble(factor));
     return;

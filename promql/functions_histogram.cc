@@ -254,9 +254,9 @@ base::Result<EvalMatrix> HistogramQuantile(Evaluator& evaluator, const Call& cal
   return result;
 }
 
-// As quantile labels are written: 0.5, 1.0.
+// As quantile labels are written: 0.5, 1.0, 1e+06.
 std::string QuantileLabel(double q) {
-  std::string text = base::FormatFixed(q);
+  std::string text = GeneralText(q == 0 ? 0 : q);  // -0 is 0.
   return text.find_first_not_of("-0123456789") == std::string::npos ? text + ".0" : text;
 }
 

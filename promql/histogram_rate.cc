@@ -106,8 +106,8 @@ HistogramPtr InterpolateHistograms(const HistogramSample& left, const HistogramS
   if (differ && difference.Total().custom_values != left.h->custom_values) {
     inform("mismatched custom buckets were reconciled during addition");
   }
-  HistogramSum sum(*Scale(*left.h, 1 - fraction));
-  sum.Add(*Scale(*right.h, fraction));
+  HistogramSum sum(*Scale(difference.Total(), fraction));
+  sum.Add(*left.h);
   return std::make_shared<const Histogram>(sum.Total());
 }
 

@@ -67,17 +67,34 @@ Part TrimBucket(const Shape& shape, double count, double bound, bool keep_below)
   return {count * (keep_below ? below : 1 - below), Middle(kept)};
 }
 
-// The zero bucket of a histogram with observations on one side only lies on that side; likewise the lowest custom
-// bucket above zero starts at zero, as far as a bound above zero is concerned.
-Shape ShapeOf(const Histogram& h, HistogramBucket bucket, double bound) {
-  bool custom = HasCustomBuckets(h);
-  Shape shape{bucket.lower, bucket.upper, custom || (bucket.lower <= 0 && bucket.upper >= 0)};
-  if (custom) {
-    if (shape.lower == -kInfinity && shape.upper > 0 && shape.upper != kInfinity && bound >= 0) shape.lower = 0;
-  } else if (shape.linear) {
-    if (h.negative_buckets.empty() && !h.positive_buckets.empty()) shape.lower = 0;
-    if (h.positive_buckets.empty() && !h.negative_buckets.empty()) shape.upper = 0;
-  }
+// The lowest custom bucket above zero starts at zero, as far as a bound above zero is concerned.
+Shape ShapeOf(const Histogram& h, const HistogramBucket& bucket, double bound) {
+  Shape shape{bucket.lower, bucket.upper, HasCustomBuckets(h)};
+  bool lowest = shape.linear && shape.lower == -kInfinity;
+  if (lowest && shape.upper > 0 && shape.upper != kInfinity && bound >= 0) shape.lower = 0;
+  return shape;
+}
+
+// The zero bucket, of which `shape` is the side with observations.
+Part TrimZero(const Shape& shape, double count, double bound, bool keep_below) {
+  const Part whole{count, (shape.lower + shape.upper) / 2};
+  if (bound <= shape.lower) return keep_below ? Part() : whole;
+  if (bound >= shape.upper) return keep_below ? whole : Part();
+  double width = shape.upper - shape.lower;
+  if (keep_below) return {count * ((bound - shape.lower) / width), (shape.lower + bound) / 2};
+  return {count * ((shape.upper - bound) / width), (bound + shape.upper) / 2};
+}
+
+bool Populated(const std::vector<double>& counts) {
+  return std::any_of(counts.begin(), counts.end(), [](double count) { return count != 0; });
+}
+
+// A zero bucket of a histogram with observations on one side only lies on that side.
+Shape ShapeOfZero(const Histogram& h) {
+  Shape shape{-h.zero_threshold, h.zero_threshold, true};
+  bool negative = Populated(h.negative_buckets), positive = Populated(h.positive_buckets);
+  if (negative && !positive) shape.upper = 0;
+  if (positive && !negative) shape.lower = 0;
   return shape;
 }
 
@@ -90,7 +107,8 @@ HistogramPtr Trim(const Histogram& h, double bound, bool keep_below) {
   bool changed = false;
   auto trim = [&](const HistogramBucket& bucket, double* count) {
     if (bucket.count == 0) return;
-    Part part = TrimBucket(ShapeOf(h, bucket, bound), bucket.count, bound, keep_below);
+    Part part = count == &trimmed->zero_count ? TrimZero(ShapeOfZero(h), bucket.count, bound, keep_below)
+                                              : TrimBucket(ShapeOf(h, bucket, bound), bucket.count, bound, keep_below);
     changed = changed || part.count != bucket.count;
     *count = part.count;
     trimmed->count += part.count;

@@ -143,7 +143,7 @@ base::Status VectorOperation::FindPartners(const std::vector<size_t>& one, std::
     for (size_t i = 0; i < steps_; ++i) {
       if (!one_[member].PresentAt(i)) continue;
       size_t& partner = (*partners)[i];
-      bool needed = many_present_[i] != 0 || fill_many_;
+      bool needed = many_present_[i] != 0 || fill_many_ || fill_one_;
       if (partner != kNone && needed) return OneSideAmbiguous(one_[partner], one_[member]);
       partner = member;
     }

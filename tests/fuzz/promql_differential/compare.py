@@ -65,7 +65,11 @@ def floats_in(data):
         return
     for series in result:
         for value in points_of(series).values():
-            yield float(value["sum"]) if isinstance(value, dict) else float(value)
+            if isinstance(value, dict):
+                yield float(value["count"])
+                yield float(value["sum"])
+            else:
+                yield float(value)
 
 
 def counts_of(histogram):
@@ -76,7 +80,7 @@ def counts_of(histogram):
 
 def same_histogram(ours, theirs, scale):
     counts = [counts_of(ours), counts_of(theirs)]
-    largest = magnitude(list(counts[0].values()) + list(counts[1].values()) + [float(ours["count"])])
+    largest = magnitude(list(counts[0].values()) + list(counts[1].values()) + [float(ours["count"]), scale])
     if not close(float(ours["count"]), float(theirs["count"]), largest):
         return "count %s, theirs %s" % (ours["count"], theirs["count"])
     if not close(float(ours["sum"]), float(theirs["sum"]), max(scale, largest)):

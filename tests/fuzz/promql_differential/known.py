@@ -65,6 +65,23 @@ def fails_on_nothing(_question, _ours, theirs):
     return "index out of range" in theirs[1].get("error", "")
 
 
+def pinned_subquery(question, ours, theirs):
+    text = str(question.tree)
+    return ours[0] == theirs[0] == 200 and " @ " in text and bool(re.search(r"(predict_linear|quantile_over_time)\(", text)) \
+        and any(node.what == "subquery" for node in question.tree.walk())
+
+
+def same_quantile_twice(question, ours, theirs):
+    return "histogram_quantiles(" in str(question.tree) and "same labelset" in ours[1].get("error", "") and theirs[0] == 200
+
+
+def sorted_by_missing_label(question, ours, theirs):
+    if not question.tree.what.startswith("sort_by_label") or compare.difference(ours, theirs):
+        return False
+    labels = re.findall(r'"([^"]*)"', str(question.tree.parts[-1]))
+    return any(label not in series["metric"] for label in labels for series in ours[1]["data"]["result"])
+
+
 def last_operand_pair(_question, ours, theirs):
     word = "incompatible sample types encountered for binary operator"
     return same_but_remarks(ours, theirs, word) and remarks(theirs, word) < remarks(ours, word)
@@ -80,6 +97,11 @@ KNOWN = [
      "bottomk() of equal values keep the first", order_of_counts),
     ("anchored and smoothed ranges without samples", "the reference ends with an internal error when it is asked for the "
      "samples themselves", fails_on_nothing),
+    ("a pinned subquery beside a scalar", "3.14 evaluates predict_linear() and quantile_over_time() of a subquery with @ wrongly; "
+     "corrected after it", pinned_subquery),
+    ("the same quantile twice", "3.14 lets histogram_quantiles() repeat a series until the query ends", same_quantile_twice),
+    ("sorting by a label that some series lack", "the reference takes a missing label for larger and for smaller than any other, "
+     "so that the order is that of the input, more or less; we begin with the missing ones", sorted_by_missing_label),
     ("one remark for each binary operator", "the reference keeps the remark on the last pair of operands that did not "
      "fit; we keep those on histogram and float and on float and histogram", last_operand_pair),
 ]
