@@ -132,7 +132,7 @@ base::Result<EvalMatrix> CountValues(Evaluator& evaluator, const Aggregate& node
         continue;
       }
       EvalSeries series{evaluator.state().Own(std::move(labels)),
-                        group.drop_name && label != tsdb::kMetricName,
+                        false,  // As in Prometheus, a name that was to be removed at the end stays.
                         std::move(counts),
                         {}};
       result.push_back(std::move(series));

@@ -185,10 +185,10 @@ void Reduction<State>::AddToSum(typename Group<State>::Histograms& state, const 
 
 template <typename State>
 void Reduction<State>::WarnIncompatible(const EvalSeries& series) {
-  std::string name(series.labels.Get(tsdb::kMetricName));
   evaluator_.state().Warn(*node_.expr,
-                          "vector contains a mix of histograms with exponential and custom buckets schemas" +
-                              (name.empty() ? "" : " for metric name \"" + name + "\""));
+                          "vector contains a mix of histograms with exponential and custom buckets schemas for metric "
+                          "name \"" +
+                              std::string(series.labels.Get(tsdb::kMetricName)) + "\"");
 }
 
 template <typename State>

@@ -45,7 +45,7 @@ std::vector<double> CommonBounds(const std::vector<double>& a, const std::vector
 
 }  // namespace
 
-std::vector<HistogramBucket> WholeBucketsOf(const Histogram& h) {
+std::vector<HistogramBucket> WholeBucketsOf(const Histogram& h, bool negative_zero) {
   std::vector<HistogramBucket> buckets;
   buckets.reserve(h.positive_buckets.size() + h.negative_buckets.size() + 1);
   if (HasCustomBuckets(h)) {
@@ -60,7 +60,8 @@ std::vector<HistogramBucket> WholeBucketsOf(const Histogram& h) {
         {-ExponentialBound(i, h.schema), -ExponentialBound(int64_t{i} - 1, h.schema), count, true, false});
   });
   std::reverse(buckets.begin(), buckets.end());
-  if (h.zero_count > 0) buckets.push_back({-h.zero_threshold, h.zero_threshold, h.zero_count, true, true});
+  bool zero = negative_zero ? h.zero_count != 0 : h.zero_count > 0;
+  if (zero) buckets.push_back({-h.zero_threshold, h.zero_threshold, h.zero_count, true, true});
   ForEachCell(h.positive_spans, h.positive_buckets, [&](int32_t i, double count) {
     buckets.push_back({ExponentialBound(int64_t{i} - 1, h.schema), ExponentialBound(i, h.schema), count, false, true});
   });
@@ -368,7 +369,7 @@ bool SameHistogram(const Histogram& a, const Histogram& b) {
 
 std::string ToText(const Histogram& h) {
   std::string text = "{count:" + GeneralText(h.count) + ", sum:" + GeneralText(h.sum);
-  for (const HistogramBucket& bucket : WholeBucketsOf(h)) {
+  for (const HistogramBucket& bucket : WholeBucketsOf(h, /*negative_zero=*/true)) {
     if (bucket.count == 0) continue;
     text += bucket.includes_lower ? ", [" : ", (";
     text += GeneralText(bucket.lower) + "," + GeneralText(bucket.upper);

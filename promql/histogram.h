@@ -31,8 +31,8 @@ struct HistogramBucket {
 // All buckets of `h` with their bounds, from the lowest to the highest; those beside the zero bucket begin where it
 // ends, even if their own bound lies within it. The zero bucket is left out unless it has a positive count.
 std::vector<HistogramBucket> BucketsOf(const Histogram& h);
-// The same with the bounds of their indexes.
-std::vector<HistogramBucket> WholeBucketsOf(const Histogram& h);
+// The same with the bounds of their indexes, and with `negative_zero` with a zero bucket whose count is negative.
+std::vector<HistogramBucket> WholeBucketsOf(const Histogram& h, bool negative_zero = false);
 
 // A histogram under construction: a sum of histograms with compensation for rounding. Thread-compatible.
 class HistogramSum {

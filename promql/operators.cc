@@ -23,7 +23,8 @@ Operand AddOrSubtract(Evaluator& evaluator, const Binary& node, const Histogram&
   HistogramSum sum(left);
   switch (sum.Add(right, subtract ? -1 : 1)) {
     case HistogramSum::Outcome::kIncompatible:
-      evaluator.state().Warn(node, "vector contains a mix of histograms with exponential and custom buckets schemas");
+      evaluator.state().Warn(
+          node, "incompatible bucket layout encountered for binary operator " + std::string(OpText(node.op)));
       return kIncompatible;
     case HistogramSum::Outcome::kReconciled:
       evaluator.state().Info(node, std::string("mismatched custom buckets were reconciled during ") +

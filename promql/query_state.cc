@@ -107,6 +107,12 @@ base::Status QueryState::Resolve(Expr& expr) {
   return status;
 }
 
+// timestamp() of a selector is the time of its sample.
+static bool DependsOnTime(const Call& call) {
+  bool of_sample = call.function->name == "timestamp" && StripParens(*call.args[0]).kind == NodeKind::kVectorSelector;
+  return call.function->uses_time && !of_sample;
+}
+
 bool QueryState::MarkInvariant(Expr& expr) {
   bool children = true;
   ForEachChild(expr, [&](Expr& child) { children = MarkInvariant(child) && children; });
@@ -115,7 +121,7 @@ bool QueryState::MarkInvariant(Expr& expr) {
       expr.step_invariant = As<VectorSelector>(expr).shift.at != TimeShift::At::kNone;
       break;
     case NodeKind::kSubquery: expr.step_invariant = As<Subquery>(expr).shift.at != TimeShift::At::kNone; break;
-    case NodeKind::kCall: expr.step_invariant = children && !As<Call>(expr).function->uses_time; break;
+    case NodeKind::kCall: expr.step_invariant = children && !DependsOnTime(As<Call>(expr)); break;
     default: expr.step_invariant = children;
   }
   return expr.step_invariant;

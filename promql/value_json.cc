@@ -113,9 +113,9 @@ struct Renderer {
     *out += "]}";
   }
   void operator()(const Scalar& scalar) {
-    *out += "{\"resultType\":\"scalar\",\"result\":";
-    AppendPoint(scalar.point, out);
-    *out += '}';
+    *out += "{\"resultType\":\"scalar\",\"result\":[";
+    AppendTime(scalar.point.t, out);
+    out->append(",\"").append(base::FormatFixed(scalar.point.v)).append("\"]}");  // Never with an exponent.
   }
   void operator()(const StringValue& text) {
     *out += "{\"resultType\":\"string\",\"result\":[";

@@ -105,8 +105,10 @@ def same_points(ours, theirs, scale):
 
 
 def same_series(ours, theirs, scale):
-    left = {labels_of(series): points_of(series) for series in ours}
-    right = {labels_of(series): points_of(series) for series in theirs}
+    left, right = ({tuple(sorted(series["metric"].items())): points_of(series) for series in side}
+                   for side in (ours, theirs))
+    if left.keys() != right.keys():
+        left, right = ({labels_of(series): points_of(series) for series in side} for side in (ours, theirs))
     if len(left) != len(ours) or len(right) != len(theirs):
         return "a label set occurs twice"
     for labels in sorted(set(left) | set(right)):

@@ -4,6 +4,7 @@ Tidewright follows Prometheus 3.14. A difference counts as known only where the 
 else is left out. Those of OLDER concern references before 3.14 alone.
 """
 
+import json
 import re
 
 import compare
@@ -65,10 +66,37 @@ def fails_on_nothing(_question, _ours, theirs):
     return "index out of range" in theirs[1].get("error", "")
 
 
-def pinned_subquery(question, ours, theirs):
+SCALARS = re.compile(r"(predict_linear|quantile_over_time|double_exponential_smoothing)\(")
+
+
+def pinned_subquery(question, _ours, theirs):
     text = str(question.tree)
-    return ours[0] == theirs[0] == 200 and " @ " in text and bool(re.search(r"(predict_linear|quantile_over_time)\(", text)) \
+    return theirs[0] == 200 and " @ " in text and bool(SCALARS.search(text)) \
         and any(node.what == "subquery" for node in question.tree.walk())
+
+
+def pinned_timestamp(question, ours, theirs):
+    text = str(question.tree)
+    return ours[0] == theirs[0] == 200 and bool(re.search(r"timestamp\(.* @ .* offset |timestamp\(.* offset .* @ ", text))
+
+
+def values_by_time(answer):
+    values = {}
+    for series in answer[1]["data"]["result"]:
+        for (at, kind), value in compare.points_of(series).items():
+            values.setdefault((at, kind), []).append(json.dumps(value))
+    return {key: sorted(found) for key, found in values.items()}
+
+
+def ties_over_a_range(question, ours, theirs):
+    text = str(question.tree)
+    return question.step > 0 and ours[0] == theirs[0] == 200 and re.search("(topk|bottomk|limitk) ", text) is not None \
+        and (values_by_time(ours) == values_by_time(theirs) or size_of(ours) == size_of(theirs))
+
+
+def repeated_by_fill(question, ours, theirs):
+    return question.mode == servers.AT_THE_END and "fill" in str(question.tree) \
+        and "must ensure unique matches" in ours[1].get("error", "") and theirs[0] == 200
 
 
 def same_quantile_twice(question, ours, theirs):
@@ -99,6 +127,10 @@ KNOWN = [
      "samples themselves", fails_on_nothing),
     ("a pinned subquery beside a scalar", "3.14 evaluates predict_linear() and quantile_over_time() of a subquery with @ wrongly; "
      "corrected after it", pinned_subquery),
+    ("timestamp() of a pinned selector", "the reference then forgets the offset", pinned_timestamp),
+    ("equal values over a range", "the reference hands series of a range on in random order, and topk(), bottomk() and limitk() "
+     "keep one of equal values by their order", ties_over_a_range),
+    ("repeated series after fill", "3.14 finds them at the end of the query, if at all", repeated_by_fill),
     ("the same quantile twice", "3.14 lets histogram_quantiles() repeat a series until the query ends", same_quantile_twice),
     ("sorting by a label that some series lack", "the reference takes a missing label for larger and for smaller than any other, "
      "so that the order is that of the input, more or less; we begin with the missing ones", sorted_by_missing_label),
