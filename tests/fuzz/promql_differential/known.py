@@ -28,6 +28,8 @@ def without_name(labels):
 def info_revives_names(question, ours, theirs):
     if question.mode != servers.AT_THE_END or "info(" not in str(question.tree):
         return False
+    if "same labelset" in ours[1].get("error", "") and theirs[0] == 200:
+        return True
     return not compare.difference(stripped(ours, without_name), stripped(theirs, without_name))
 
 
@@ -44,7 +46,7 @@ def size_of(answer):
 def order_of_counts(question, ours, theirs):
     text = str(question.tree)
     chooses = any(word in text for word in ("limitk", "topk", "bottomk"))
-    return chooses and "count_values" in text and ours[0] == theirs[0] == 200
+    return chooses and ("count_values" in text or "info(" in text) and ours[0] == theirs[0] == 200
 
 
 def remarks(answer, word):
@@ -121,7 +123,7 @@ KNOWN = [
      "corrected after it", info_revives_names),
     ("info() without offset and @", "3.14 looks up info series at the evaluation time, whatever the selector says; "
      "corrected after it", info_ignores_shifts),
-    ("the first of count_values()", "the reference returns the values in random order, and limitk(), topk() and "
+    ("the first of count_values() and info()", "the reference returns their series in random order, and limitk(), topk() and "
      "bottomk() of equal values keep the first", order_of_counts),
     ("anchored and smoothed ranges without samples", "the reference ends with an internal error when it is asked for the "
      "samples themselves", fails_on_nothing),
