@@ -227,8 +227,10 @@ EvalSeries VectorOperation::OutputSeries(const EvalSeries* many, const EvalSerie
   } else if (ignoring) {
     for (const std::string& name : matching_.labels) builder.Remove(name);
   }
+  // What is filled in has the labels by which it was matched.
+  Labels filled = one == nullptr && many != nullptr ? signature_.LabelsOf(many->labels) : Labels();
   for (const std::string& name : matching_.include) {
-    builder.Set(name, one == nullptr ? std::string_view() : one->labels.Get(name));
+    builder.Set(name, one == nullptr ? filled.Get(name) : one->labels.Get(name));
     if (name == tsdb::kMetricName) series.drop_name = false;
   }
   series.labels = state.Own(builder.Build());
