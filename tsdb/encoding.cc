@@ -63,8 +63,8 @@ void PutString(std::string* out, std::string_view text) {
 std::string_view ByteReader::Bytes(uint64_t size) {
   if (size > rest_.size()) {
     ok_ = false;
-    rest_ = {};
-    return {};
+    rest_ = "";  // Not {}: who copies from it may not have a null pointer, even for no bytes.
+    return rest_;
   }
   std::string_view bytes = rest_.substr(0, size);
   rest_.remove_prefix(size);
@@ -93,7 +93,7 @@ uint64_t ByteReader::Uvarint() {
     if (byte < 0x80) return value;
   }
   ok_ = false;
-  rest_ = {};
+  rest_ = "";
   return 0;
 }
 
