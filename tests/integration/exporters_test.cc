@@ -25,7 +25,7 @@ namespace {
 
 using base::Json;
 
-constexpr int64_t kPatienceMs = 60'000;
+constexpr int64_t kPatienceMs = 120'000;
 
 std::string Address(uint16_t port) { return "127.0.0.1:" + std::to_string(port); }
 
@@ -86,7 +86,7 @@ class ExportersTest : public ::testing::Test {
   }
 
   std::string Config() const {
-    std::string config = "global: {scrape_interval: 1s, scrape_timeout: 1s}\nscrape_configs:\n";
+    std::string config = "global: {scrape_interval: 3s, scrape_timeout: 3s}\nscrape_configs:\n";
     for (auto [job, port] : {std::pair("node", node_), {"nginx", nginx_exporter_}, {"redis", redis_exporter_}}) {
       config += std::string("- job_name: ") + job + "\n  static_configs: [{targets: ['" + Address(port) + "']}]\n";
     }
