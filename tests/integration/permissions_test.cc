@@ -186,6 +186,14 @@ class PermissionsTest : public ::testing::Test {
       Apply(
           ReplaceAll(ReadSource(std::string("charts/tidewright/crds/") + crd + ".yaml"), "tidewright.dev", "keda.sh"));
     }
+    std::string monitors = ReadSource("charts/tidewright/crds/scaledobjects.yaml");
+    for (auto [from, to] : {std::pair("scaledobject", "servicemonitor"),
+                            {"ScaledObject", "ServiceMonitor"},
+                            {"tidewright.dev", "monitoring.coreos.com"},
+                            {"v1alpha1", "v1"}}) {
+      monitors = ReplaceAll(monitors, from, to);
+    }
+    Apply(monitors);
     kube::ClientConfig config;
     config.server = sandbox_.Url();
     api_ = *kube::NewClient(config);
@@ -207,7 +215,7 @@ class PermissionsTest : public ::testing::Test {
     ControlPlaneOptions options;
     options.config_file = folder_.path() + "/prometheus.yml";
     std::string jobs = ReadSource("examples/tidewright/prometheus.yml");
-    for (const char* role : {"node", "service", "endpoints"}) {
+    for (const char* role : {"node", "service", "endpoints", "endpointslice", "ingress"}) {
       jobs += std::string("\n  - {job_name: ") + role + ", kubernetes_sd_configs: [{role: " + role +
               "}], relabel_configs: [{action: drop, regex: .*}]}\n";
     }
