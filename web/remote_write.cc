@@ -64,7 +64,8 @@ base::Status CheckHeaders(const http::Headers& headers) {
 
 // What a request needs while it is handled, kept for the next so that its memory is not asked for each time.
 struct RemoteWriteReceiver::Scratch {
-  struct Histogram {
+  // A histogram or an exemplar.
+  struct Encoded {
     uint32_t series = 0;
     std::string_view bytes;
   };
@@ -77,7 +78,8 @@ struct RemoteWriteReceiver::Scratch {
   std::vector<uint64_t> hashes;          // And hashed.
   std::deque<std::string> gathered;      // Labels that did not come in one run.
   std::vector<WriteBatch::Sample> samples;
-  std::vector<Histogram> histograms;
+  std::vector<Encoded> histograms;
+  std::vector<Encoded> exemplars;
   std::vector<std::string_view> metadata;
 
   void Clear() {
@@ -87,6 +89,7 @@ struct RemoteWriteReceiver::Scratch {
     gathered.clear();
     samples.clear();
     histograms.clear();
+    exemplars.clear();
     metadata.clear();
   }
   bool IsSmall() const {
@@ -160,7 +163,7 @@ base::Status RemoteWriteReceiver::Read(const std::string& body, Scratch* scratch
   TW_RETURN_IF_ERROR(Decompress(body, scratch));
   WriteRequestReader reader(std::string_view(scratch->bytes.get(), scratch->size));
   while (reader.Next()) {
-    if (reader.samples().empty() && reader.histograms().empty()) continue;
+    if (reader.samples().empty() && reader.histograms().empty() && reader.exemplars().empty()) continue;
     const auto index = static_cast<uint32_t>(scratch->series.size());
     scratch->series.emplace_back();
     std::string_view labels = reader.label_bytes();
@@ -169,6 +172,7 @@ base::Status RemoteWriteReceiver::Read(const std::string& body, Scratch* scratch
     scratch->hashes.push_back(base::SecretHash(labels));
     for (const tsdb::Sample& sample : reader.samples()) scratch->samples.push_back({sample.t, sample.v, index});
     for (std::string_view histogram : reader.histograms()) scratch->histograms.push_back({index, histogram});
+    for (std::string_view exemplar : reader.exemplars()) scratch->exemplars.push_back({index, exemplar});
   }
   if (!reader.ok()) return base::InvalidArgumentError(reader.error());
   scratch->metadata = reader.metadata();
@@ -192,7 +196,7 @@ WriteOutcome RemoteWriteReceiver::Write(Scratch* scratch) {
   auto labels_of = [scratch](size_t series) { return DecodeLabels(scratch->labels[series]); };
   WriteBatch batch(appendable_, scratch->series, labels_of, clock_.NowMs() + kMaxFutureMs);
   batch.Write(&scratch->samples);
-  for (const Scratch::Histogram& encoded : scratch->histograms) {
+  for (const Scratch::Encoded& encoded : scratch->histograms) {
     auto histogram = DecodeHistogram(encoded.bytes);
     if (!histogram.ok()) {
       batch.Refuse(histogram.status());
@@ -201,6 +205,10 @@ WriteOutcome RemoteWriteReceiver::Write(Scratch* scratch) {
     } else {
       batch.Write(encoded.series, histogram->t, histogram->integer);
     }
+  }
+  for (const Scratch::Encoded& encoded : scratch->exemplars) {
+    tsdb::Exemplar exemplar;
+    if (DecodeExemplar(encoded.bytes, &exemplar)) batch.Write(encoded.series, exemplar);
   }
   for (std::string_view encoded : scratch->metadata) {
     std::string family;

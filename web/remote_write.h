@@ -19,7 +19,7 @@ namespace tidewright::web {
 struct WriteOutcome;
 
 // Takes version 1.0 of the protocol: one snappy block with a prometheus.WriteRequest. Native histograms, staleness
-// markers and metadata are stored, exemplars are passed over. Answers:
+// markers, exemplars and metadata are stored. Answers:
 //   204  everything was stored; series whose labels name none (no metric name, a name twice, no UTF-8) are passed over
 //   400  the body is not such a message, or the store refused some samples (out of order, another value at that time,
 //        too old, more than ten minutes in the future, an invalid histogram). The others are stored: that is what the

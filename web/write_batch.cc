@@ -88,6 +88,10 @@ void WriteBatch::Write(size_t series, int64_t t, const tsdb::FloatHistogram& his
   });
 }
 
+void WriteBatch::Write(size_t series, const tsdb::Exemplar& exemplar) {
+  if (series_[series].ref != 0) static_cast<void>(appender_->AppendExemplar(series_[series].ref, exemplar).ok());
+}
+
 template <typename Add>
 void WriteBatch::Append(size_t index, int64_t t, Add add) {
   WrittenSeries& series = series_[index];

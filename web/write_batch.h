@@ -13,6 +13,7 @@
 
 #include "base/status.h"
 #include "tsdb/appender.h"
+#include "tsdb/exemplar.h"
 #include "tsdb/labels.h"
 
 namespace tidewright::web {
@@ -57,6 +58,8 @@ class WriteBatch {
   // Histograms of a series in order of time; Finish() commits them.
   void Write(size_t series, int64_t t, const tsdb::Histogram& histogram);
   void Write(size_t series, int64_t t, const tsdb::FloatHistogram& histogram);
+  // After the samples of its series; what the store refuses is nobody's fault.
+  void Write(size_t series, const tsdb::Exemplar& exemplar);
   void Write(const std::string& family, const tsdb::Metadata& metadata) { appender_->UpdateMetadata(family, metadata); }
   // Counts a sample that is not even to be offered to the store.
   void Refuse(const base::Status& why);

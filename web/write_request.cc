@@ -13,11 +13,12 @@ namespace {
 
 using scrape::WireReader;
 
-// Fields of WriteRequest, TimeSeries, Label, Sample, Histogram, BucketSpan and MetricMetadata.
+// Fields of WriteRequest, TimeSeries, Label, Sample, Exemplar, Histogram, BucketSpan and MetricMetadata.
 constexpr uint32_t kTimeSeries = 1, kRequestMetadata = 3;
-constexpr uint32_t kLabels = 1, kSamples = 2, kHistograms = 4;
+constexpr uint32_t kLabels = 1, kSamples = 2, kExemplars = 3, kHistograms = 4;
 constexpr uint32_t kName = 1, kValue = 2;
 constexpr uint32_t kSampleValue = 1, kSampleTime = 2;
+constexpr uint32_t kExemplarLabels = 1, kExemplarValue = 2, kExemplarTime = 3;
 constexpr uint32_t kMetadataType = 1, kMetadataFamily = 2, kMetadataHelp = 4, kMetadataUnit = 5;
 
 constexpr char kLabelTag = kLabels << 3 | 2;  // Of a length-delimited field.
@@ -148,13 +149,15 @@ bool WriteRequestReader::Next() {
 
 bool WriteRequestReader::CountPart() {
   if (++parts_ <= kMaxParts) return true;
-  error_ = "the request has more than " + std::to_string(kMaxParts) + " series, samples, histograms and families";
+  error_ =
+      "the request has more than " + std::to_string(kMaxParts) + " series, samples, histograms, exemplars and families";
   return false;
 }
 
 bool WriteRequestReader::ReadSeries(std::string_view message) {
   samples_.clear();
   histograms_.clear();
+  exemplars_.clear();
   if (!TakeLabels(&message)) return false;
   WireReader reader(message);
   while (reader.Next()) {
@@ -184,10 +187,10 @@ bool WriteRequestReader::TakeLabels(std::string_view* message) {
 }
 
 bool WriteRequestReader::ReadField(uint32_t field, std::string_view value) {
-  if (field == kSamples || field == kHistograms) {
+  if (field == kSamples || field == kHistograms || field == kExemplars) {
     if (!CountPart()) return false;
     if (field == kSamples) return ReadSample(value, &samples_.emplace_back());
-    histograms_.push_back(value);
+    (field == kHistograms ? histograms_ : exemplars_).push_back(value);
   }
   if (field != kLabels) return true;
   // A label that stands apart from the others.
@@ -227,6 +230,20 @@ base::Result<WrittenHistogram> DecodeHistogram(std::string_view bytes) {
   TW_RETURN_IF_ERROR(histogram.is_float ? BringWithinStore(&histogram.fractions)
                                         : BringWithinStore(&histogram.integer));
   return histogram;
+}
+
+bool DecodeExemplar(std::string_view bytes, tsdb::Exemplar* exemplar) {
+  std::vector<tsdb::Label> labels;
+  WireReader reader(bytes);
+  bool whole = true;
+  while (reader.Next()) {
+    if (reader.field() == kExemplarLabels) whole = ReadLabel(reader.Bytes(), &labels.emplace_back()) && whole;
+    if (reader.field() == kExemplarValue) exemplar->v = reader.Double();
+    if (reader.field() == kExemplarTime) exemplar->t = static_cast<int64_t>(reader.Varint());
+  }
+  for (const tsdb::Label& label : labels) whole = whole && base::IsValidUtf8(label.name + label.value);
+  exemplar->labels = tsdb::Labels::FromPairs(std::move(labels));
+  return reader.ok() && whole;
 }
 
 bool DecodeMetadata(std::string_view bytes, std::string* family, tsdb::Metadata* metadata) {

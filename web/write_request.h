@@ -15,6 +15,7 @@
 
 #include "base/status.h"
 #include "tsdb/appender.h"
+#include "tsdb/exemplar.h"
 #include "tsdb/histogram.h"
 #include "tsdb/labels.h"
 
@@ -24,7 +25,7 @@ namespace tidewright::web {
 // the next Next(). Not thread-safe.
 class WriteRequestReader {
  public:
-  // Series, samples, histograms and families together; bounds the memory that small bytes can ask for.
+  // Series, samples, histograms, exemplars and families together; bounds the memory that small bytes can ask for.
   static constexpr size_t kMaxParts = 2'000'000;
 
   // Borrows the bytes.
@@ -43,6 +44,8 @@ class WriteRequestReader {
   std::span<const tsdb::Sample> samples() const { return samples_; }
   // Encoded histograms, for DecodeHistogram().
   std::span<const std::string_view> histograms() const { return histograms_; }
+  // Encoded exemplars, for DecodeExemplar().
+  std::span<const std::string_view> exemplars() const { return exemplars_; }
   // Encoded MetricMetadata messages passed so far, for DecodeMetadata().
   const std::vector<std::string_view>& metadata() const { return metadata_; }
 
@@ -59,6 +62,7 @@ class WriteRequestReader {
   std::string gathered_labels_;  // When they do not come in one run.
   std::vector<tsdb::Sample> samples_;
   std::vector<std::string_view> histograms_;
+  std::vector<std::string_view> exemplars_;
   std::vector<std::string_view> metadata_;
 };
 
@@ -77,6 +81,9 @@ struct WrittenHistogram {
 // Histograms finer than the store's finest schema are made as coarse as that. What is returned is valid for the store;
 // kInvalidArgument names what is not.
 base::Result<WrittenHistogram> DecodeHistogram(std::string_view bytes);
+
+// False when the bytes are damaged or the labels are not UTF-8.
+bool DecodeExemplar(std::string_view bytes, tsdb::Exemplar* exemplar);
 
 // A metric family and what is said of it; false when the bytes are damaged.
 bool DecodeMetadata(std::string_view bytes, std::string* family, tsdb::Metadata* metadata);

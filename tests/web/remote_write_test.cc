@@ -171,6 +171,23 @@ TEST_F(RemoteWriteTest, StoresHistogramsAndMetadata) {
   EXPECT_EQ(db_->AllMetadata()["up"].type, tsdb::MetricType::kCounter);
 }
 
+TEST_F(RemoteWriteTest, StoresExemplars) {
+  auto exemplar = [](const std::string& trace, int64_t t) {
+    return Bytes(3, Label("trace_id", trace) + Double(2, 0.5) + Number(3, static_cast<uint64_t>(t)));
+  };
+  db_->SetMaxExemplars(10);
+  EXPECT_EQ(Post(Series(Up("a") + Point(1000, 1) + exemplar("x", 900) + exemplar("\xff", 950))).status, 204);
+  EXPECT_EQ(Post(Series(Up("a") + exemplar("y", 1900))).status, 204) << "no sample";
+  EXPECT_EQ(Post(Series(Up("unknown") + exemplar("z", 1900))).status, 204);
+  const tsdb::Matchers all[1];
+  auto found = db_->SelectExemplars(0, 10'000, all);
+  ASSERT_TRUE(found.ok());
+  ASSERT_EQ(found->size(), 1u);
+  EXPECT_EQ((*found)[0].series.ToString(), R"(up{job="a"})");
+  EXPECT_THAT((*found)[0].exemplars, ElementsAre(tsdb::Exemplar{tsdb::Labels::Of({{"trace_id", "x"}}), 900, 0.5},
+                                                 tsdb::Exemplar{tsdb::Labels::Of({{"trace_id", "y"}}), 1900, 0.5}));
+}
+
 TEST_F(RemoteWriteTest, RefusesWhatItCannotRead) {
   const std::string good = Series(Up("a") + Point(1000, 1));
   http::ServerRequest plain;
@@ -187,7 +204,7 @@ TEST_F(RemoteWriteTest, RefusesWhatItCannotRead) {
               HasSubstr("time series"));
   std::string samples;
   for (size_t i = 0; i <= WriteRequestReader::kMaxParts; ++i) samples += Bytes(2, "");
-  EXPECT_THAT(Post(Series(Up("a") + samples)).body, HasSubstr("more than 2000000 series, samples"));
+  EXPECT_THAT(Post(Series(Up("a") + samples)).body, HasSubstr("more than 2000000 series, samples, histograms"));
   EXPECT_THAT(ReadAll(*db_), IsEmpty()) << "nothing of a request that cannot be read is stored";
   plain.method = "GET";
   EXPECT_EQ(receiver_.Handle(plain).status, 405);
