@@ -70,7 +70,6 @@ struct WebSources {
 //   /api/v1/autoscaling/workloads              web/autoscaling_api.h
 //   /api/v1/autoscaling/metric-rules           the adapter's rules and what they list
 //   /api/v1/write                              web/remote_write.h, if there is where to write to
-//   /api/v1/admin/tsdb/...                     web/admin_api.h, if it is allowed
 //   /metrics  /-/healthy  /-/ready  /-/reload (POST)
 // Thread-safe.
 class WebServer {
