@@ -42,7 +42,5 @@ extern "C" int LLVMFuzzerTestOneInput(const uint8_t* data, size_t size) {
   for (LexMode mode : {LexMode::kExpression, LexMode::kBraces, LexMode::kBrackets}) CutAll(text, mode);
   double number = 0;
   (void)tidewright::promql::ParseNumber(text, &number);
-  std::string value, error;
-  (void)tidewright::promql::Unquote(text, &value, &error);
   return 0;
 }
