@@ -93,8 +93,9 @@ TEST_F(RemoteWriteFromPrometheus, BothAnswerAlike) {
   });
   ASSERT_TRUE(arrived.second.is_array() && !arrived.second.empty()) << arrived.second.dump();
   const int64_t now = clock_.NowMs() / 1000 - 1;
-  for (const char* query : {"count({job=\"itself\"})", "sum by (__name__) (count_over_time({job=\"itself\"}[10m]))",
-                            "{__name__=~\"go_memstats.*\"}", "rate(prometheus_http_requests_total[10s])",
+  // No rate(): how it extrapolates young counters has changed since Debian's Prometheus.
+  for (const char* query : {"count({job=\"itself\"})", "count_over_time(prometheus_http_requests_total[10m])",
+                            "{__name__=~\"go_memstats.*\"}", "irate(prometheus_http_requests_total[10s])",
                             "prometheus_tsdb_compaction_chunk_range_seconds_bucket"}) {
     auto same = [](const Json& theirs, const Json& ours) {
       return theirs.is_array() && !theirs.empty() && theirs == ours;
