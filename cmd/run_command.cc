@@ -15,6 +15,7 @@
 #include "base/log.h"
 #include "cmd/features.h"
 #include "cmd/signals.h"
+#include "cmd/startup_memory.h"
 #include "kube/client.h"
 #include "scrape/config.h"
 
@@ -122,8 +123,10 @@ Asked StartBesideSignals(ControlPlane& plane, kube::Client* client, base::Status
 }
 
 void WaitForTheEnd(ControlPlane& plane) {
+  bool settled = false;
   while (true) {
     int signal = WaitForSignal(kFileCheckMs);
+    if (!std::exchange(settled, true)) ReleaseStartupMemory();
     if (signal == SIGHUP) {
       (void)plane.Reload();  // Logged by Reload().
     } else if (signal != 0) {
