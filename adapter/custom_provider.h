@@ -15,9 +15,10 @@
 namespace tidewright::adapter {
 
 // Evaluates a metric's query for the objects that are asked for, at the current time. Which objects have the labels of
-// a request is read from caches: a request costs the API server nothing. Values are truncated to thousandths. NaN and
-// infinities are no values: the object counts as one without a value, and the error for a single object says so. The
-// timestamp is the evaluation time; the window is the longest range in the query.
+// a request is read from caches: a request costs the API server nothing. Values are truncated to thousandths, as
+// base::Quantity::FromDoubleMilli() says. NaN and infinities are no values: the object counts as one without a value,
+// and the error for a single object says so. The timestamp is the evaluation time; the window is the longest range in
+// the query.
 class CustomProvider : public apiservice::CustomMetricsProvider {
  public:
   CustomProvider(promql::QueryEngine& engine, Registry& registry, kube::ObjectReader& objects, base::Clock& clock);

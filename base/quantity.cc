@@ -129,7 +129,9 @@ Quantity Quantity::FromNano(int64_t nano, Format format) {
 
 Result<Quantity> Quantity::FromDoubleMilli(double value, Format format) {
   if (!std::isfinite(value)) return InvalidArgumentError("the value is not a finite number");
-  double milli = std::trunc(value * 1000);
+  double exact = value * 1000, nearest = std::round(exact);
+  constexpr double kFloatError = 1e-12;  // Relative: what adding up thousands of series leaves.
+  double milli = std::abs(exact - nearest) <= kFloatError * std::abs(nearest) ? nearest : std::trunc(exact);
   constexpr double kLimit = 9.2e18;
   return FromMilli(static_cast<int64_t>(std::clamp(milli, -kLimit, kLimit)), format);
 }

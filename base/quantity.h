@@ -21,8 +21,10 @@ class Quantity {
   static Quantity FromValue(int64_t value, Format format = Format::kDecimalSi);
   static Quantity FromNano(int64_t nano, Format format = Format::kDecimalSi);
 
-  // From a double, truncated toward zero to milli-units. NaN and infinities are errors: an autoscaler must never see a
-  // number that stands for "no number".
+  // From a double, truncated toward zero to milli-units as prometheus-adapter does, unless the value is within the
+  // error of floating-point arithmetic (a part in 10^12) of a whole number of milli-units: then it is that number. So a
+  // rate of 2 that came out as 1.9999999999999998 is 2 and not 1999m. NaN and infinities are errors: an autoscaler must
+  // never see a number that stands for "no number".
   static Result<Quantity> FromDoubleMilli(double value, Format format = Format::kDecimalSi);
 
   // Parses every spelling that Kubernetes accepts: sign, decimals, suffixes n u m k M G T P E Ki Mi Gi Ti Pi Ei, or e/E

