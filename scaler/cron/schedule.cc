@@ -15,9 +15,9 @@ namespace tidewright::scaler::cron {
 
 namespace {
 
-constexpr int64_t kMinute = 60;
 constexpr int64_t kDay = 24 * 3600;
-constexpr int64_t kHorizon = 12 * 366 * kDay;
+// Every date falls on every day of the week within 40 years (28, or 40 across a century without leap year).
+constexpr int64_t kHorizon = 41 * 366 * kDay;
 // Years -9000 to 9000: far inside what the calendar arithmetic can represent.
 constexpr int64_t kMaxSeconds = int64_t{220'000'000'000};
 
@@ -36,7 +36,6 @@ Span SpanAt(const date::time_zone& zone, int64_t t) {
 }
 
 int64_t FloorDiv(int64_t a, int64_t b) { return a / b - (a % b < 0 ? 1 : 0); }
-int64_t CeilDiv(int64_t a, int64_t b) { return -FloorDiv(-a, b); }
 
 // The nth bit set at or above / at or below `from`, or -1.
 int BitAtOrAbove(uint64_t bits, int from) {
@@ -49,45 +48,51 @@ int BitAtOrBelow(uint64_t bits, int from) {
 }
 
 bool DayMatches(const Expression& expression, int64_t day) {
-  date::local_days days{date::days(day)};
-  date::year_month_day ymd{days};
-  date::weekday weekday{days};
-  return expression.MatchesDay(static_cast<int>(static_cast<unsigned>(ymd.month())),
-                               static_cast<int>(static_cast<unsigned>(ymd.day())),
-                               static_cast<int>(weekday.c_encoding()));
+  date::year_month_day ymd{date::local_days(date::days(day))};
+  int month = static_cast<int>(static_cast<unsigned>(ymd.month()));
+  if (!expression.MatchesMonth(month)) return false;
+  date::year_month_day_last last{ymd.year(), date::month_day_last(ymd.month())};
+  date::weekday weekday{date::local_days(date::days(day))};
+  return expression.MatchesDay({month, static_cast<int>(static_cast<unsigned>(ymd.day())),
+                                static_cast<int>(static_cast<unsigned>(last.day())),
+                                static_cast<int>(weekday.c_encoding())});
 }
 
-// The first matching minute of a day at or after `minute` of it, or -1.
-int FirstMinute(const Expression& expression, int minute) {
-  int hour = BitAtOrAbove(expression.hours(), minute / 60);
-  if (hour == minute / 60) {
-    int found = BitAtOrAbove(expression.minutes(), minute % 60);
-    if (found >= 0) return hour * 60 + found;
-    hour = BitAtOrAbove(expression.hours(), hour + 1);
+// The first matching second of a day at or after `from`, or -1. The bit sets are not empty (NeverFires).
+int FirstSecond(const Expression& expression, int from) {
+  int hour = BitAtOrAbove(expression.hours(), from / 3600);
+  if (hour < 0) return -1;
+  int minute = BitAtOrAbove(expression.minutes(), hour == from / 3600 ? from / 60 % 60 : 0);
+  int second = BitAtOrAbove(expression.seconds(), hour * 60 + minute == from / 60 ? from % 60 : 0);
+  if (minute >= 0 && second < 0) {
+    minute = BitAtOrAbove(expression.minutes(), minute + 1);
+    second = BitAtOrAbove(expression.seconds(), 0);
   }
-  int found = BitAtOrAbove(expression.minutes(), 0);
-  return hour < 0 || found < 0 ? -1 : hour * 60 + found;
+  if (minute >= 0) return hour * 3600 + minute * 60 + second;
+  return hour == 23 ? -1 : FirstSecond(expression, (hour + 1) * 3600);
 }
 
-int LastMinute(const Expression& expression, int minute) {
-  int hour = BitAtOrBelow(expression.hours(), minute / 60);
-  if (hour == minute / 60) {
-    int found = BitAtOrBelow(expression.minutes(), minute % 60);
-    if (found >= 0) return hour * 60 + found;
-    hour = BitAtOrBelow(expression.hours(), hour - 1);
+// The last matching second of a day at or before `from`, or -1.
+int LastSecond(const Expression& expression, int from) {
+  int hour = BitAtOrBelow(expression.hours(), from / 3600);
+  if (hour < 0) return -1;
+  int minute = BitAtOrBelow(expression.minutes(), hour == from / 3600 ? from / 60 % 60 : 59);
+  int second = BitAtOrBelow(expression.seconds(), hour * 60 + minute == from / 60 ? from % 60 : 59);
+  if (minute >= 0 && second < 0) {
+    minute = BitAtOrBelow(expression.minutes(), minute - 1);
+    second = BitAtOrBelow(expression.seconds(), 59);
   }
-  int found = BitAtOrBelow(expression.minutes(), 59);
-  return hour < 0 || found < 0 ? -1 : hour * 60 + found;
+  if (minute >= 0) return hour * 3600 + minute * 60 + second;
+  return hour == 0 ? -1 : LastSecond(expression, hour * 3600 - 1);
 }
 
 // The first match in the local times [from, to), by the plain calendar.
 std::optional<int64_t> FirstLocal(const Expression& expression, int64_t from, int64_t to) {
-  int64_t minute = CeilDiv(from, kMinute);
-  for (int64_t day = FloorDiv(minute, 1440); day * kDay < to; ++day) {
+  for (int64_t day = FloorDiv(from, kDay); day * kDay < to; ++day) {
     if (!DayMatches(expression, day)) continue;
-    int found = FirstMinute(expression, static_cast<int>(std::max<int64_t>(minute - day * 1440, 0)));
+    int found = FirstSecond(expression, static_cast<int>(std::max<int64_t>(from - day * kDay, 0)));
     if (found < 0) continue;
-    int64_t local = day * kDay + found * kMinute;
+    int64_t local = day * kDay + found;
     return local < to ? std::optional(local) : std::nullopt;
   }
   return std::nullopt;
@@ -95,12 +100,11 @@ std::optional<int64_t> FirstLocal(const Expression& expression, int64_t from, in
 
 // The last match in the local times [from, to].
 std::optional<int64_t> LastLocal(const Expression& expression, int64_t from, int64_t to) {
-  int64_t minute = FloorDiv(to, kMinute);
-  for (int64_t day = FloorDiv(minute, 1440); (day + 1) * kDay > from; --day) {
+  for (int64_t day = FloorDiv(to, kDay); (day + 1) * kDay > from; --day) {
     if (!DayMatches(expression, day)) continue;
-    int found = LastMinute(expression, static_cast<int>(std::min<int64_t>(minute - day * 1440, 1439)));
+    int found = LastSecond(expression, static_cast<int>(std::min<int64_t>(to - day * kDay, kDay - 1)));
     if (found < 0) continue;
-    int64_t local = day * kDay + found * kMinute;
+    int64_t local = day * kDay + found;
     return local >= from ? std::optional(local) : std::nullopt;
   }
   return std::nullopt;
@@ -144,12 +148,14 @@ std::string Zone::Format(int64_t t_ms) const {
   date::local_days days{date::days(FloorDiv(local, kDay))};
   date::year_month_day ymd{days};
   constexpr const char* kWeekdays[] = {"Sun", "Mon", "Tue", "Wed", "Thu", "Fri", "Sat"};
-  int64_t minute = (local - FloorDiv(local, kDay) * kDay) / kMinute;
+  int second = static_cast<int>(local - FloorDiv(local, kDay) * kDay);
   char text[64];
-  std::snprintf(text, sizeof(text), "%s %04d-%02u-%02u %02d:%02d ", kWeekdays[date::weekday(days).c_encoding()],
+  std::snprintf(text, sizeof(text), "%s %04d-%02u-%02u %02d:%02d", kWeekdays[date::weekday(days).c_encoding()],
                 static_cast<int>(ymd.year()), static_cast<unsigned>(ymd.month()), static_cast<unsigned>(ymd.day()),
-                static_cast<int>(minute / 60), static_cast<int>(minute % 60));
-  return text + name_;
+                second / 3600, second / 60 % 60);
+  char seconds[8] = "";
+  if (second % 60 != 0) std::snprintf(seconds, sizeof(seconds), ":%02d", second % 60);
+  return std::string(text) + seconds + " " + name_;
 }
 
 base::Result<Schedule> Schedule::Create(const Expression& expression, const Zone& zone, GapRule gap_rule) {

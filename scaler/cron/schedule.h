@@ -40,8 +40,8 @@ enum class GapRule {
 };
 
 // An expression in a zone: a zone in front of the expression wins. Immutable, thread-safe. Times are ms since the
-// epoch; instants are whole minutes of local time. Searches look twelve years ahead or back, which covers every date
-// that exists (29 February is at most eight years away), and cost microseconds.
+// epoch; instants are whole seconds of local time. Searches look 41 years ahead or back, which covers every date that
+// exists on every day of the week. Usual expressions cost microseconds, "the fifth Monday of February" a millisecond.
 class Schedule {
  public:
   static base::Result<Schedule> Create(const Expression& expression, const Zone& zone, GapRule gap_rule);

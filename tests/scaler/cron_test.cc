@@ -1,5 +1,8 @@
 #include <gtest/gtest.h>
 
+#include <cstdio>
+#include <cstdlib>
+#include <memory>
 #include <optional>
 #include <string>
 #include <vector>
@@ -41,25 +44,39 @@ TEST(Expression, AcceptsAndRefuses) {
       {", 8 * * *", ""},
       {"-30 * * * *", "field minute: \"-30\" lacks a number; write for example 0-59"},
       {"50 * * -3 *", "field month: \"-3\" lacks a number; write for example 1-12"},
-      {"0 8 * * 7", "field day of week: \"7\" ends above 6; use 0-6 (Sunday is 0)"},
+      {"0 8 * * 7", ""},
+      {"@daily", ""},
+      {"CRON_TZ=Asia/Tokyo @Weekly", ""},
+      {"0 0 8 * * *", ""},
+      {"10-5 * * * *", ""},
+      {"0 8 * * fri-mon", ""},
+      {"0 8 L,L-3,LW,15W * *", ""},
+      {"0 8 * * friL,mon#2,7#5", ""},
+      {"0 8 * * 8", "field day of week: \"8\" ends above 7; use 0-7"},
       {"0 24 * * *", "field hour: \"24\" ends above 23; use 0-23"},
       {"60 * * * *", "field minute: \"60\" ends above 59; use 0-59"},
       {"0 0 0 * *", "field day of month: \"0\" begins below 1; use 1-31"},
-      {"@daily", "descriptors such as @daily are not supported; write the 5 fields"},
-      {"0 0 8 * * *", "has 6 fields instead of 5"},
+      {"@every 1h", "\"@every\" is not known, or does not stand alone; use @hourly, @daily"},
+      {"@daily *", "does not stand alone"},
+      {"0 0 0 8 * * *", "has 7 fields instead of 5"},
       {"0 8 * *", "has 4 fields instead of 5"},
       {"", "has 0 fields instead of 5"},
       {"*/0 * * * *", "field minute: \"*/0\" has step 0; use a step of 1 or more"},
-      {"10-5 * * * *", "field minute: \"10-5\" runs backwards; split it into two ranges"},
-      {"0 8 * * fri-mon", "field day of week: \"fri-mon\" runs backwards"},
       {"1-2-3 * * * *", "has more than one '-'"},
       {"1/2/3 * * * *", "has more than one '/'"},
-      {"0 8 * * monday", "field day of week: \"monday\" is not a number or a three-letter name; use 0-6"},
+      {"0 8 * * monday", "field day of week: \"monday\" is not a number or a three-letter name; use 0-7"},
       {"99999999999999999999 * * * *", "is not a number"},
       {"1-- * * * *", "has more than one '-'"},
       {"TZ=Asia/Tokyo", "has 0 fields instead of 5"},
       {"TZ= 0 8 * * *", "names no time zone"},
-      {"0 8 * * L", "is not a number"},
+      {"0 8 * * L", "field day of week: \"L\" lacks the day; write for example friL"},
+      {"0 8 L-31 * *", "field day of month: \"L-31\" is out of range; use 0-30 there"},
+      {"0 8 L3 * *", "\"L3\" is not understood; write L, LW or for example L-3"},
+      {"0 8 32W * *", "\"32W\" is out of range; use 1-31 there"},
+      {"0 8 W * *", "\"W\" lacks a number"},
+      {"0 8 * * fri#6", "\"fri#6\" is out of range; use 1-5 there"},
+      {"0 8 * * fri-monL", "is not a number"},
+      {"0 8L * * *", "field hour: \"8L\" is not a number"},
   };
   for (const ExpressionRow& row : rows) {
     auto parsed = Expression::Parse(row.text);
@@ -76,10 +93,11 @@ TEST(Expression, AcceptsAndRefuses) {
 }
 
 TEST(Expression, KnowsWhatNeverFires) {
-  for (const char* text : {"0 0 31 2 *", "0 0 31 4,6,9,11 *", ", 8 * * *", "0 0 30 feb ?"}) {
+  for (const char* text :
+       {"0 0 31 2 *", "0 0 31 4,6,9,11 *", ", 8 * * *", "0 0 30 feb ?", "0 0 L-30 2 *", "0 0 31W 4 *"}) {
     EXPECT_TRUE(Expression::Parse(text)->NeverFires()) << text;
   }
-  for (const char* text : {"0 0 29 2 *", "0 0 31 2 mon", "* * * * *"}) {
+  for (const char* text : {"0 0 29 2 *", "0 0 31 2 mon", "* * * * *", "0 0 29W 2 *", "0 0 * 2 mon#5"}) {
     EXPECT_FALSE(Expression::Parse(text)->NeverFires()) << text;
   }
 }
@@ -89,13 +107,45 @@ TEST(Expression, StepsAndOddities) {
   EXPECT_EQ(Expression::Parse("*-5 * * * *")->minutes(), (uint64_t{1} << 60) - 1);
   EXPECT_EQ(Expression::Parse("50/4 * * * *")->minutes(), uint64_t{1} << 50 | uint64_t{1} << 54 | uint64_t{1} << 58);
   EXPECT_EQ(Expression::Parse("0 20/2 * * *")->hours(), 1u << 20 | 1u << 22);
-  // Day of month AND day of week while one is unrestricted; either once both are restricted.
-  EXPECT_FALSE(Expression::Parse("0 0 13 * *")->MatchesDay(1, 12, 5));
-  EXPECT_TRUE(Expression::Parse("0 0 13 * 5")->MatchesDay(1, 12, 5));
-  EXPECT_TRUE(Expression::Parse("0 0 13 * 5")->MatchesDay(1, 13, 2));
-  EXPECT_FALSE(Expression::Parse("0 0 */2 * 5")->MatchesDay(1, 2, 2)) << "a step restricts";
-  EXPECT_TRUE(Expression::Parse("0 0 */1 * 5")->MatchesDay(1, 12, 5));
-  EXPECT_FALSE(Expression::Parse("0 0 */1 * 5")->MatchesDay(1, 13, 2));
+  EXPECT_EQ(Expression::Parse("0 22-2/2 * * *")->hours(), 1u << 22 | 1u << 0 | 1u << 2);
+  EXPECT_EQ(Expression::Parse("15-45/15 0 8 * * *")->seconds(), 1u << 15 | 1u << 30 | uint64_t{1} << 45);
+  EXPECT_TRUE(Expression::Parse("0 0 * * 5-7")->SameTimes(*Expression::Parse("0 0 0 * * fri-sun")));
+  EXPECT_FALSE(Expression::Parse("0 0 * * fri#1")->SameTimes(*Expression::Parse("0 0 * * fri#2")));
+}
+
+struct DayRow {
+  const char* expression;
+  CalendarDay day;
+  bool matches;
+};
+
+TEST(Expression, Days) {
+  const DayRow rows[] = {
+      // Day of month AND day of week while one is unrestricted; either once both are restricted.
+      {"0 0 13 * *", {1, 12, 31, 5}, false},
+      {"0 0 13 * 5", {1, 12, 31, 5}, true},
+      {"0 0 13 * 5", {1, 13, 31, 2}, true},
+      {"0 0 */2 * 5", {1, 2, 31, 2}, false},  // A step restricts.
+      {"0 0 */1 * 5", {1, 12, 31, 5}, true},
+      {"0 0 */1 * 5", {1, 13, 31, 2}, false},
+      {"0 0 L * *", {2, 28, 28, 3}, true},
+      {"0 0 L * *", {2, 28, 29, 3}, false},
+      {"0 0 L-3 * *", {4, 27, 30, 3}, true},
+      {"0 0 1W * *", {8, 3, 31, 1}, true},     // The 1st is a Saturday: Monday, not the month before.
+      {"0 0 31W * *", {5, 29, 31, 5}, true},   // The 31st is a Sunday: Friday, not the month after.
+      {"0 0 15W * *", {8, 14, 31, 5}, true},   // The 15th is a Saturday.
+      {"0 0 15W * *", {11, 16, 30, 1}, true},  // The 15th is a Sunday.
+      {"0 0 LW * *", {5, 29, 31, 5}, true},
+      {"0 0 * * friL", {5, 29, 31, 5}, true},
+      {"0 0 * * friL", {5, 22, 31, 5}, false},
+      {"0 0 * * mon#2", {11, 9, 30, 1}, true},
+      {"0 0 * * mon#2", {11, 16, 30, 1}, false},
+      {"0 0 1 * mon#2", {11, 1, 30, 0}, true},  // Both restricted.
+  };
+  for (const DayRow& row : rows) {
+    EXPECT_EQ(Expression::Parse(row.expression)->MatchesDay(row.day), row.matches)
+        << row.expression << " on " << row.day.month << "-" << row.day.day;
+  }
 }
 
 struct InstantRow {
@@ -118,6 +168,10 @@ TEST(Schedule, NextAndPrevious) {
       {"30 1 * * *", "America/New_York", "2026-11-01T05:30:00Z", "2026-11-01T06:30:00Z", "2026-11-01T05:30:00Z"},
       {"0 0 1 1 *", "Pacific/Kiritimati", "2026-06-01T00:00:00Z", "2026-12-31T10:00:00Z", "2025-12-31T10:00:00Z"},
       {"* * * * *", "Etc/UTC", "1969-12-31T23:59:30Z", "1970-01-01T00:00:00Z", "1969-12-31T23:59:00Z"},
+      {"0 0 * 2 mon#5", "Etc/UTC", "2026-01-01T00:00:00Z", "2044-02-29T00:00:00Z", "2016-02-29T00:00:00Z"},
+      {"@monthly", "Europe/Rome", "2026-03-15T00:00:00Z", "2026-03-31T22:00:00Z", "2026-02-28T23:00:00Z"},
+      {"*/20 59 23 L * ?", "Etc/UTC", "2026-02-28T23:59:40Z", "2026-03-31T23:59:00Z", "2026-02-28T23:59:40Z"},
+      {"*/20 59 23 L * ?", "Etc/UTC", "2026-02-28T23:59:10Z", "2026-02-28T23:59:20Z", "2026-02-28T23:59:00Z"},
       {"TZ=Asia/Tokyo 0 9 * * *", "Etc/UTC", "2026-01-08T12:00:00Z", "2026-01-09T00:00:00Z", "2026-01-08T00:00:00Z"},
   };
   for (const InstantRow& row : rows) {
@@ -297,6 +351,38 @@ TEST(Window, ConformanceScript) {
   Script script;
   script.Run(*text);
   EXPECT_GT(script.checks(), 150);
+}
+
+// Compares with tests/scaler/cron_reference.py, which lists local times by brute force and asks Python's zoneinfo what
+// they stand for. TIDEWRIGHT_CRON_CASES raises the number of cases; the seed is fixed.
+TEST(Schedule, AgreesWithAnIndependentImplementation) {
+  const char* wanted = std::getenv("TIDEWRIGHT_CRON_CASES");
+  std::string command = std::string("python3 -B " TIDEWRIGHT_SOURCE_DIR "/tests/scaler/cron_reference.py ") +
+                        (wanted == nullptr ? "400" : wanted) + " 7";
+  std::unique_ptr<FILE, int (*)(FILE*)> pipe(popen(command.c_str(), "r"), pclose);
+  ASSERT_NE(pipe, nullptr);
+  int cases = 0;
+  char line[512];
+  while (std::fgets(line, sizeof(line), pipe.get()) != nullptr) {
+    std::vector<std::string> parts = base::Split(base::TrimSpace(line), '\t');
+    ASSERT_EQ(parts.size(), 6u) << line;
+    auto expression = Expression::Parse(parts[1]);
+    ASSERT_TRUE(expression.ok()) << expression.status().ToString();
+    GapRule rule = parts[2] == "fire" ? GapRule::kFireAfterGap : GapRule::kSkip;
+    auto schedule = Schedule::Create(*expression, *Zone::Find(parts[0]), rule);
+    int64_t t = 0;
+    ASSERT_TRUE(base::ParseInt64(parts[3], &t)) << line;
+    const std::optional<int64_t> found[] = {schedule->Next(t * 1000), schedule->Previous(t * 1000)};
+    for (int i = 0; i < 2; ++i) {
+      int64_t ours = found[i].value_or(INT64_MAX) / 1000;
+      // The reference gives up after 500 days.
+      bool agrees =
+          parts[4 + i] == "-" ? std::abs(ours - t) > int64_t{490} * 86'400 : parts[4 + i] == std::to_string(ours);
+      EXPECT_TRUE(agrees) << (i == 0 ? "next" : "previous") << " is " << ours << " in: " << line;
+    }
+    ++cases;
+  }
+  EXPECT_GE(cases, 400);
 }
 
 }  // namespace

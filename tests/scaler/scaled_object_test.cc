@@ -198,9 +198,9 @@ const ErrorRow kErrors[] = {
     {"bad_length", "{" TARGET "triggers: [{type: redis, metadata: {address: 'r:1', listName: l, listLength: five}}]}",
      "spec.triggers[0].metadata.listLength: \"five\" is not a number; use for example 5"},
     {"bad_cron",
-     "{" TARGET "triggers: [{type: cron, metadata: {timezone: Etc/UTC, start: 0 8 * * 7, end: 0 9 * * *, "
+     "{" TARGET "triggers: [{type: cron, metadata: {timezone: Etc/UTC, start: 0 8 * * 8, end: 0 9 * * *, "
      "desiredReplicas: '1'}}]}",
-     "spec.triggers[0].metadata.start: cron expression \"0 8 * * 7\": field day of week: \"7\" ends above 6"},
+     "spec.triggers[0].metadata.start: cron expression \"0 8 * * 8\": field day of week: \"8\" ends above 7"},
     {"bad_zone",
      "{" TARGET "triggers: [{type: cron, metadata: {timezone: Europe/Roma, start: 0 8 * * *, end: 0 9 * * *, "
      "desiredReplicas: '1'}}]}",
