@@ -9,7 +9,10 @@
 
 #include "adapter/config.h"
 #include "adapter/custom_provider.h"
+#include "adapter/diagnosis.h"
+#include "adapter/explanation.h"
 #include "adapter/external_provider.h"
+#include "adapter/last_values.h"
 #include "adapter/registry.h"
 #include "adapter/resource_mapper.h"
 #include "adapter/resource_provider.h"
@@ -27,6 +30,20 @@ namespace tidewright::adapter {
 
 struct AdapterOptions {
   RegistryOptions registry;
+  int64_t lookback_ms = 5 * 60'000;  // Of the engine, for explanations.
+  // For how long the last value of a metric may stand in for one that is missing, marked as such; 0: never.
+  int64_t last_value_ms = 0;
+};
+
+// One metric request to be explained.
+struct ExplainRequest {
+  bool external = false;
+  GroupResource resource;  // Of custom metrics.
+  std::string ns;
+  std::string name = "*";
+  std::string metric;
+  kube::LabelSelector object_selector;
+  kube::LabelSelector metric_selector;
 };
 
 // Thread-safe. Borrows everything it is given, which must outlive it; the scheduler must run until Stop().
@@ -46,6 +63,15 @@ class Adapter {
   // called at any time; what the old rules listed stays until the new ones have been listed.
   base::Status LoadConfig(std::string_view text, const std::string& origin);
 
+  // Takes the rules of MetricRule objects into use, besides the configuration's.
+  void SetObjectRules(std::vector<std::shared_ptr<const Rule>> rules);
+
+  // What the rules of `text` find in the live data, without taking them into use; the errors of LoadConfig().
+  base::Result<std::vector<RuleStatus>> CheckConfig(std::string_view text, const std::string& origin);
+
+  // Takes one request apart.
+  Explanation Explain(const ExplainRequest& request);
+
   // Starts and stops listing. Stop is idempotent and final.
   void Start();
   void Stop();
@@ -59,8 +85,16 @@ class Adapter {
   Registry& registry() { return registry_; }
 
  private:
+  void ChooseProviders() REQUIRES_LOCK(mu_);
+
+  promql::QueryEngine& engine_;
+  const AdapterOptions options_;
+  base::Scheduler& scheduler_;
   ResourceMapper mapper_;
   Registry registry_;
+  Diagnoser diagnoser_;
+  LastValues last_values_;
+  LastExternalValues last_external_values_;
   CustomProvider custom_;
   ExternalProvider external_;
   ResourceProvider resource_;
@@ -69,6 +103,12 @@ class Adapter {
   base::Clock& clock_;
   base::Mutex load_mu_;  // One LoadConfig at a time.
   base::Mutex mu_;
+  // Which sections the configuration has, and which kinds of rules the objects.
+  struct Sections {
+    bool custom = false, external = false, resource = false;
+  };
+  Sections configured_ GUARDED_BY(mu_);
+  Sections objects_ GUARDED_BY(mu_);
   apiservice::Providers providers_ GUARDED_BY(mu_);
 };
 

@@ -114,11 +114,24 @@ void ReadQuery(ObjectReader& reader, std::string_view key, bool external, std::s
   *query = *std::move(parsed);
 }
 
-std::shared_ptr<const Rule> ReadRule(ObjectReader& reader, const std::string& section, size_t index) {
-  auto rule = std::make_shared<Rule>();
-  rule->section = section;
-  rule->index = index;
-  rule->line = reader.line();
+// promql, name.as and resources.overrides: one metric whose query needs no template.
+void ReadPromql(ObjectReader& reader, Rule* rule) {
+  for (const char* key : {"seriesQuery", "seriesFilters", "metricsQuery"}) {
+    if (reader.Has(key)) reader.Error(key, "does not go with promql, which is asked as it is; leave one of them out");
+    reader.Ignore(key);
+  }
+  reader.Optional("promql", &rule->promql);
+  Check(reader, "promql", promql::CheckExpression(rule->promql));
+  rule->resources = ReadResources(reader, &rule->namespaced);
+  if (!rule->external() && rule->resources.overrides().empty()) {
+    reader.Error("resources",
+                 "needs overrides that say which label of the result names what, for instance "
+                 "{namespace: {resource: namespace}, pod: {resource: pod}}");
+  }
+  if (!reader.Object("name", [&](ObjectReader& name) { name.Required("as", &rule->metric); })) reader.Missing("name");
+}
+
+void ReadTemplate(ObjectReader& reader, Rule* rule) {
   if (reader.Required("seriesQuery", &rule->series_query)) {
     base::Result<promql::Matchers> selector = promql::ParseSelector(rule->series_query);
     if (selector.ok()) {
@@ -128,11 +141,10 @@ std::shared_ptr<const Rule> ReadRule(ObjectReader& reader, const std::string& se
                    base::Quoted(rule->series_query) + " is not a series selector: " + selector.status().message());
     }
   }
-  ReadFilters(reader, rule.get());
+  ReadFilters(reader, rule);
   rule->resources = ReadResources(reader, &rule->namespaced);
-  ReadName(reader, rule.get());
-  ReadQuery(reader, "metricsQuery", section == "externalRules", &rule->metrics_query, &rule->query);
-  return rule;
+  ReadName(reader, rule);
+  ReadQuery(reader, "metricsQuery", rule->external(), &rule->metrics_query, &rule->query);
 }
 
 void ReadResourceRule(ObjectReader& reader, std::string_view key, ResourceRule* rule) {
@@ -194,6 +206,19 @@ base::Result<const Node*> ConfigMapMember(const Node& root, const std::string& o
 }
 
 }  // namespace
+
+std::shared_ptr<Rule> ReadRule(ObjectReader& reader, const std::string& section, size_t index) {
+  auto rule = std::make_shared<Rule>();
+  rule->section = section;
+  rule->index = index;
+  rule->line = reader.line();
+  if (reader.Has("promql")) {
+    ReadPromql(reader, rule.get());
+  } else {
+    ReadTemplate(reader, rule.get());
+  }
+  return rule;
+}
 
 base::Result<Config> ParseConfig(std::string_view text, const std::string& origin) {
   TW_ASSIGN_OR_RETURN(Node root, base::ParseYaml(text, origin));

@@ -5,6 +5,9 @@
 #include <string>
 #include <vector>
 
+#include "adapter/diagnosis.h"
+#include "adapter/explanation.h"
+#include "adapter/last_values.h"
 #include "adapter/registry.h"
 #include "apiservice/provider.h"
 #include "base/clock.h"
@@ -15,15 +18,20 @@
 namespace tidewright::adapter {
 
 // Evaluates a metric's query for the objects that are asked for, at the current time. Which objects have the labels of
+// Evaluates a metric's query for the objects that are asked for, at the current time. Which objects have the labels of
 // a request is read from caches: a request costs the API server nothing. Values are truncated to thousandths, as
-// base::Quantity::FromDoubleMilli() says. NaN and infinities are no values: the object counts as one without a value,
-// and the error for a single object says so. The timestamp is the evaluation time; the window is the longest range in
-// the query.
+// base::Quantity::FromDoubleMilli() says. NaN and infinities are no values: the object counts as one without a value.
+// Errors say which rule applied, which PromQL was asked and why it gives nothing; a request for many objects of which
+// none has a value is such an error, too. While a query fails, or an object has no value, the last one stands in for as
+// long as `last` keeps it, with its time and a warning. The timestamp is the evaluation time; the window is the longest
+// range in the query.
 class CustomProvider : public apiservice::CustomMetricsProvider {
  public:
-  CustomProvider(promql::QueryEngine& engine, Registry& registry, kube::ObjectReader& objects, base::Clock& clock);
+  CustomProvider(promql::QueryEngine& engine, Registry& registry, kube::ObjectReader& objects, Diagnoser& diagnoser,
+                 LastValues& last, base::Clock& clock);
 
   std::vector<apiservice::CustomMetricInfo> ListMetrics() override;
+  uint64_t ListVersion() override { return registry_.version(); }
   base::Result<apiservice::CustomMetricValue> GetByName(const GroupResource& resource, const std::string& ns,
                                                         const std::string& name, const std::string& metric,
                                                         const kube::LabelSelector& metric_selector) override;
@@ -31,26 +39,45 @@ class CustomProvider : public apiservice::CustomMetricsProvider {
       const GroupResource& resource, const std::string& ns, const kube::LabelSelector& object_selector,
       const std::string& metric, const kube::LabelSelector& metric_selector) override;
 
+  // What the same request leads to; `name` "*": all objects that match. Asks as a request does; remembers nothing.
+  Explanation Explain(const GroupResource& resource, const std::string& ns, const std::string& name,
+                      const kube::LabelSelector& object_selector, const std::string& metric,
+                      const kube::LabelSelector& metric_selector);
+
  private:
+  // A request whose metric is known, with its query.
+  struct Question {
+    CustomMetric metric;
+    std::string name;  // Of the metric.
+    std::string ns;
+    const kube::LabelSelector& selector;
+    std::string query;
+    promql::Matchers conditions;
+  };
   // What a query gave.
   struct Answer {
-    std::string query;
     int64_t now_ms = 0;
     size_t samples = 0;
     std::map<std::string, double> values;  // By object name.
   };
   base::Result<std::vector<std::string>> Names(const kube::Resource& resource, const std::string& ns,
-                                               const kube::LabelSelector& selector);
-  base::Result<CustomMetric> Find(const GroupResource& resource, const std::string& ns, const std::string& metric);
-  base::Result<Answer> Ask(const CustomMetric& metric, const std::string& ns, const std::vector<std::string>& names,
-                           const kube::LabelSelector& metric_selector);
-  base::Result<apiservice::CustomMetricValue> ToValue(const CustomMetric& metric, const Answer& answer,
-                                                      const std::string& ns, const std::string& name,
-                                                      const std::string& metric_name) const;
+                                               const kube::LabelSelector& selector, const std::string& metric);
+  base::Result<CustomMetric> Find(const GroupResource& resource, const std::string& ns, const std::string& name,
+                                  const std::string& metric);
+  base::Status Render(const std::vector<std::string>& names, bool explain, Question* question) const;
+  base::Result<Answer> Ask(const Question& question);
+  base::Result<apiservice::CustomMetricValue> ToValue(const Question& question, const Answer& answer,
+                                                      const std::string& name) const;
+  // Why `names` have no value in `answer`.
+  std::string Why(const Question& question, const std::vector<std::string>& names, const Answer& answer,
+                  std::string* suggestion);
+  std::string KeyOf(const Question& question, const std::string& name) const;
 
   promql::QueryEngine& engine_;
   Registry& registry_;
   kube::ObjectReader& objects_;
+  Diagnoser& diagnoser_;
+  LastValues& last_;
   base::Clock& clock_;
 };
 

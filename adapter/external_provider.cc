@@ -1,74 +1,164 @@
 #include "adapter/external_provider.h"
 
+#include <algorithm>
+#include <map>
 #include <utility>
 
 #include "adapter/metric_query.h"
 #include "base/document.h"
+#include "base/duration.h"
+#include "base/strings.h"
 
 namespace tidewright::adapter {
+namespace {
 
 using apiservice::ExternalMetricValue;
 
-ExternalProvider::ExternalProvider(promql::QueryEngine& engine, Registry& registry, base::Clock& clock)
-    : engine_(engine), registry_(registry), clock_(clock) {}
+std::string Labels(const std::map<std::string, std::string>& labels) {
+  std::vector<std::string> parts;
+  for (const auto& [name, value] : labels) parts.push_back(name + "=" + base::Quoted(value));
+  return "{" + base::Join(parts, ", ") + "}";
+}
+
+}  // namespace
+
+ExternalProvider::ExternalProvider(promql::QueryEngine& engine, Registry& registry, Diagnoser& diagnoser,
+                                   LastExternalValues& last, base::Clock& clock)
+    : engine_(engine), registry_(registry), diagnoser_(diagnoser), last_(last), clock_(clock) {}
 
 std::vector<std::string> ExternalProvider::ListMetrics() { return registry_.ListExternal(); }
 
-base::Result<std::string> ExternalProvider::Render(const ExternalMetric& metric, const std::string& ns,
-                                                   const kube::LabelSelector& selector) const {
-  MetricQuery query(metric.series);
-  TW_RETURN_IF_ERROR(query.AddSelector(selector));
-  std::string title = metric.rule->Title();
-  if (metric.rule->namespaced && !ns.empty()) {
-    if (metric.namespace_label.empty()) {
-      return base::InternalError(title +
-                                 ": resources maps no label to namespaces; add it to overrides, or set "
-                                 "resources.namespaced to false for a metric that belongs to no namespace");
-    }
-    query.AddEqual(metric.namespace_label, ns);
-  }
-  base::Result<std::string> text = query.Render(metric.rule->query);
-  if (!text.ok()) return base::InternalError(title + ": " + text.status().message());
-  return text;
+base::Result<ExternalMetric> ExternalProvider::Find(const std::string& ns, const std::string& metric) {
+  base::Result<ExternalMetric> found = registry_.FindExternal(metric, ns);
+  if (found.ok() || found.status().code() != base::Code::kNotFound) return found;
+  std::string nearest = registry_.NearestExternal(metric);
+  if (!nearest.empty()) nearest = "did you mean " + nearest + "? ";
+  return base::NotFoundError("the server could not find the external metric " + metric + ": " + nearest +
+                             found.status().message());
 }
 
-base::Result<std::vector<ExternalMetricValue>> ExternalProvider::Get(const std::string& ns, const std::string& metric,
-                                                                     const kube::LabelSelector& selector) {
-  base::Result<ExternalMetric> found = registry_.FindExternal(metric);
-  if (!found.ok()) {
-    if (found.status().code() != base::Code::kNotFound) return found.status();
-    return base::NotFoundError("the server could not find the external metric " + metric + ": " +
-                               found.status().message());
+base::Status ExternalProvider::Render(bool explain, Question* question) const {
+  const ExternalMetric& metric = question->metric;
+  std::string title = metric.rule->Title();
+  bool by_namespace = metric.rule->namespaced && !question->ns.empty();
+  bool own_promql = !metric.rule->promql.empty();
+  // A rule's own PromQL without a label for namespaces is the same for all of them.
+  if (by_namespace && metric.namespace_label.empty() && !own_promql) {
+    return base::InternalError(title +
+                               ": resources maps no label to namespaces; add it to overrides, or set "
+                               "resources.namespaced to false for a metric that belongs to no namespace");
   }
-  TW_ASSIGN_OR_RETURN(std::string query, Render(*found, ns, selector));
+  if (own_promql) {
+    question->query = metric.rule->promql;
+    return base::Status::Ok();
+  }
+  MetricQuery query(metric.series);
+  TW_RETURN_IF_ERROR(query.AddSelector(question->selector));
+  if (by_namespace) query.AddEqual(metric.namespace_label, question->ns);
+  base::Result<std::string> text = query.Render(metric.rule->query);
+  if (!text.ok()) return base::InternalError(title + ": " + text.status().message());
+  question->query = *std::move(text);
+  if (explain) question->conditions = query.Conditions();
+  return base::Status::Ok();
+}
+
+base::Status ExternalProvider::Nothing(const Question& question, size_t samples, std::string* suggestion) {
+  std::string text = "the external metric " + question.name + " has no value: " + question.metric.rule->Title() +
+                     ": the query " + ShownQuery(question.query);
+  if (samples > 0) return base::NotFoundError(text + " gave only NaN or infinite values");
+  Question again = question;
+  Diagnosis diagnosis;
+  if (Render(true, &again).ok()) {
+    diagnosis =
+        diagnoser_.WhyNoValue(question.metric.series, again.conditions, WindowSeconds(question.query).value_or(0));
+  }
+  if (suggestion != nullptr) *suggestion = diagnosis.suggestion;
+  return base::NotFoundError(text + " gave no samples" + (diagnosis.text.empty() ? "" : ": " + diagnosis.text));
+}
+
+base::Result<ExternalProvider::Values> ExternalProvider::Ask(const Question& question, std::string* suggestion) {
+  const ExternalMetric& metric = question.metric;
   int64_t now = clock_.NowMs();
-  TW_ASSIGN_OR_RETURN(promql::Value value, EvaluateQuery(engine_, found->rule->Title(), query, now));
+  TW_ASSIGN_OR_RETURN(promql::Value value, EvaluateQuery(engine_, metric.rule->Title(), question.query, now));
   promql::Vector samples;
   if (auto* vector = std::get_if<promql::Vector>(&value)) {
     samples = std::move(*vector);
   } else if (auto* scalar = std::get_if<promql::Scalar>(&value)) {
     samples.push_back({{}, scalar->point});
   } else {
-    return base::InternalError(found->rule->Title() + ": the query " + base::Quoted(query) +
+    return base::InternalError(metric.rule->Title() + ": the query " + ShownQuery(question.query) +
                                " gives neither an instant vector nor a scalar");
   }
-  std::vector<ExternalMetricValue> values;
+  bool own_promql = !metric.rule->promql.empty();
+  bool by_namespace = own_promql && metric.rule->namespaced && !metric.namespace_label.empty();
+  Values values;
+  size_t candidates = 0;
   for (const promql::VectorSample& sample : samples) {
+    ExternalMetricValue item;
+    for (const auto& label : sample.labels) item.labels[label.name] = label.value;
+    if (by_namespace && item.labels[metric.namespace_label] != question.ns) continue;
+    if (own_promql && !question.selector.Matches(item.labels)) continue;
+    ++candidates;
     base::Result<base::Quantity> quantity = base::Quantity::FromDoubleMilli(sample.point.v);
     if (!quantity.ok()) continue;
-    ExternalMetricValue item;
-    item.metric = metric;
-    for (const auto& label : sample.labels) item.labels[label.name] = label.value;
+    item.metric = question.name;
     item.timestamp_ms = now;
-    item.window_s = WindowSeconds(query);
+    item.window_s = WindowSeconds(question.query);
     item.value = *quantity;
     values.push_back(std::move(item));
   }
-  if (values.empty() && !samples.empty()) {
-    return base::NotFoundError("the external metric " + metric + " has no value: " + found->rule->Title() +
-                               ": the query " + base::Quoted(query) + " gave only NaN or infinite values");
-  }
+  if (values.empty()) return Nothing(question, candidates, suggestion);
   return values;
+}
+
+base::Result<std::vector<ExternalMetricValue>> ExternalProvider::Get(const std::string& ns, const std::string& metric,
+                                                                     const kube::LabelSelector& selector) {
+  TW_ASSIGN_OR_RETURN(ExternalMetric found, Find(ns, metric));
+  Question question{std::move(found), metric, ns, selector, "", {}};
+  TW_RETURN_IF_ERROR(Render(false, &question));
+  base::Result<Values> values = Ask(question, nullptr);
+  if (!last_.enabled()) return values;
+  std::string key = ns + '\0' + metric + '\0' + selector.ToString();
+  int64_t now = clock_.NowMs();
+  if (values.ok()) {
+    last_.Store(key, *values, now);
+    return values;
+  }
+  auto kept = last_.Find(key, now);
+  if (!kept) return values;
+  for (ExternalMetricValue& value : kept->first) {
+    value.warning = "metric " + metric + ": a value of " +
+                    base::FormatDuration({std::max<int64_t>(1, (now - kept->second) / 1000) * 1000}) +
+                    " ago stands in: " + values.status().message();
+  }
+  return kept->first;
+}
+
+Explanation ExternalProvider::Explain(const std::string& ns, const std::string& metric,
+                                      const kube::LabelSelector& selector) {
+  Explanation result;
+  base::Result<ExternalMetric> found = Find(ns, metric);
+  if (!found.ok()) {
+    result.problem = found.status().message();
+    result.suggestions.push_back("`tidewright check adapter-config` shows what each rule gives.");
+    return result;
+  }
+  result.rule = found->rule->Title();
+  result.series_query = found->rule->series_query;
+  result.metrics_query = found->rule->promql.empty() ? found->rule->metrics_query : found->rule->promql;
+  result.series = found->series;
+  Question question{*std::move(found), metric, ns, selector, "", {}};
+  base::Status rendered = Render(false, &question);
+  result.query = question.query;
+  std::string suggestion;
+  base::Result<Values> values = rendered.ok() ? Ask(question, &suggestion) : rendered;
+  if (!values.ok()) result.problem = values.status().message();
+  if (!suggestion.empty()) result.suggestions.push_back(suggestion);
+  if (!values.ok()) return result;
+  for (const ExternalMetricValue& value : *values) {
+    result.values.push_back({Labels(value.labels), value.value.ToString()});
+  }
+  return result;
 }
 
 }  // namespace tidewright::adapter

@@ -21,23 +21,27 @@ std::string EscapeRegex(const std::string& text) {
 
 }  // namespace
 
-void MetricQuery::Add(const std::string& label, const char* op, const std::string& value, const std::string& raw) {
-  matchers_.push_back(label + op + GoQuote(value));
+void MetricQuery::Add(const std::string& label, promql::Matcher::Type type, const std::string& value,
+                      const std::string& raw) {
+  static constexpr const char* kOperators[] = {"=", "!=", "=~", "!~"};
+  matchers_.push_back(label + kOperators[static_cast<int>(type)] + GoQuote(value));
+  conditions_.push_back({type, label, value});
   values_by_name_[label] = raw;
 }
 
 base::Status MetricQuery::AddSelector(const kube::LabelSelector& selector) {
   using Op = kube::Requirement::Op;
+  using Type = promql::Matcher::Type;
   for (const kube::Requirement& requirement : selector.requirements()) {
     std::string joined = base::Join(requirement.values, "|");
     bool many = requirement.values.size() > 1;
     switch (requirement.op) {
-      case Op::kEquals: Add(requirement.key, many ? "=~" : "=", joined, joined); break;
-      case Op::kNotEquals: Add(requirement.key, many ? "!~" : "!=", joined, joined); break;
-      case Op::kIn: Add(requirement.key, "=~", joined, joined); break;
-      case Op::kNotIn: Add(requirement.key, "!~", joined, joined); break;
-      case Op::kExists: Add(requirement.key, "!=", "", ""); break;
-      case Op::kDoesNotExist: Add(requirement.key, "=", "", ""); break;
+      case Op::kEquals: Add(requirement.key, many ? Type::kRegex : Type::kEqual, joined, joined); break;
+      case Op::kNotEquals: Add(requirement.key, many ? Type::kNotRegex : Type::kNotEqual, joined, joined); break;
+      case Op::kIn: Add(requirement.key, Type::kRegex, joined, joined); break;
+      case Op::kNotIn: Add(requirement.key, Type::kNotRegex, joined, joined); break;
+      case Op::kExists: Add(requirement.key, Type::kNotEqual, "", ""); break;
+      case Op::kDoesNotExist: Add(requirement.key, Type::kEqual, "", ""); break;
       case Op::kGreaterThan:
       case Op::kLessThan:
         return base::InvalidArgumentError("the metric selector compares " + base::Quoted(requirement.key) +
@@ -47,13 +51,24 @@ base::Status MetricQuery::AddSelector(const kube::LabelSelector& selector) {
   return base::Status::Ok();
 }
 
-void MetricQuery::AddEqual(const std::string& label, const std::string& value) { Add(label, "=", value, value); }
+void MetricQuery::AddEqual(const std::string& label, const std::string& value) {
+  Add(label, promql::Matcher::Type::kEqual, value, value);
+}
 
 void MetricQuery::AddNames(const std::string& label, const std::vector<std::string>& names) {
   if (names.size() == 1) return AddEqual(label, names[0]);
   std::vector<std::string> escaped;
   for (const std::string& name : names) escaped.push_back(EscapeRegex(name));
-  Add(label, "=~", base::Join(escaped, "|"), base::Join(names, "|"));
+  Add(label, promql::Matcher::Type::kRegex, base::Join(escaped, "|"), base::Join(names, "|"));
+}
+
+promql::Matchers MetricQuery::Conditions() const {
+  promql::Matchers matchers;
+  for (const Condition& condition : conditions_) {
+    auto matcher = promql::Matcher::Create(condition.type, condition.label, condition.value);
+    if (matcher.ok()) matchers.push_back(*std::move(matcher));
+  }
+  return matchers;
 }
 
 base::Result<std::string> MetricQuery::Render(const GoTemplate& query) const {
@@ -67,6 +82,13 @@ base::Result<std::string> MetricQuery::Render(const GoTemplate& query) const {
   TW_ASSIGN_OR_RETURN(std::string text, query.Execute(data));
   if (base::TrimSpace(text).empty()) return base::InvalidArgumentError("metricsQuery renders to nothing");
   return text;
+}
+
+std::string ShownQuery(const std::string& query) {
+  constexpr size_t kHead = 300;
+  constexpr size_t kTail = 100;
+  if (query.size() <= kHead + kTail) return GoQuote(query);
+  return GoQuote(query.substr(0, kHead)) + "..." + GoQuote(query.substr(query.size() - kTail));
 }
 
 std::optional<int64_t> WindowSeconds(const std::string& query) {
@@ -94,7 +116,7 @@ base::Result<promql::Value> EvaluateQuery(promql::QueryEngine& engine, const std
                                           const std::string& query, int64_t now_ms) {
   base::Result<promql::QueryResult> result = engine.Instant(query, now_ms);
   if (result.ok()) return std::move(result->value);
-  base::Status status = result.status().Annotate(title + ": the query " + base::Quoted(query) + " failed");
+  base::Status status = result.status().Annotate(title + ": the query " + ShownQuery(query) + " failed");
   if (status.code() == base::Code::kInvalidArgument || status.code() == base::Code::kNotFound) {
     return base::InternalError(status.message());
   }

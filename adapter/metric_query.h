@@ -28,17 +28,28 @@ class MetricQuery {
   void AddNames(const std::string& label, const std::vector<std::string>& names);
   void GroupBy(std::vector<std::string> labels) { group_by_ = std::move(labels); }
 
+  // What was added, one matcher each, in that order. Compiles expressions, so this is for explanations.
+  promql::Matchers Conditions() const;
+
   // The rendered query. kInvalidArgument when the template fails or gives nothing.
   base::Result<std::string> Render(const GoTemplate& query) const;
 
  private:
-  void Add(const std::string& label, const char* op, const std::string& value, const std::string& raw);
+  struct Condition {
+    promql::Matcher::Type type;
+    std::string label, value;
+  };
+  void Add(const std::string& label, promql::Matcher::Type type, const std::string& value, const std::string& raw);
 
   std::string series_;
+  std::vector<Condition> conditions_;
   std::vector<std::string> matchers_;
   std::map<std::string, std::string> values_by_name_;  // Unescaped, as prometheus-adapter gives them.
   std::vector<std::string> group_by_;
 };
+
+// `query` in double quotes, for messages; the middle of a long one, which names hundreds of pods, is left out.
+std::string ShownQuery(const std::string& query);
 
 // The longest range that `query` selects, in seconds: the 300 of rate(x[5m]). nullopt without a range.
 std::optional<int64_t> WindowSeconds(const std::string& query);

@@ -1,10 +1,12 @@
 #include "adapter/registry.h"
 
 #include <algorithm>
+#include <iterator>
 #include <set>
 #include <unordered_set>
 
 #include "base/document.h"
+#include "base/duration.h"
 #include "base/log.h"
 #include "base/strings.h"
 
@@ -12,7 +14,9 @@ namespace tidewright::adapter {
 namespace {
 
 constexpr int64_t kNamesTtlMs = 5'000;
+constexpr int64_t kNamesShare = 20;  // Looking for what is not listed takes at most this part of the time.
 constexpr int64_t kTemplateRefreshMs = 10 * 60'000;
+constexpr int64_t kLookBackMs = 3'600'000;
 constexpr size_t kMaxNotes = 50;
 constexpr size_t kMaxReasons = 4000;  // Bytes of a message that ends up in a condition of an autoscaler.
 
@@ -29,8 +33,9 @@ RuleStatus StatusOf(const Rule& rule) {
   status.section = rule.section;
   status.index = rule.index;
   status.line = rule.line;
+  status.object = rule.object;
   status.series_query = rule.series_query;
-  status.metrics_query = rule.metrics_query;
+  status.metrics_query = rule.promql.empty() ? rule.metrics_query : rule.promql;
   return status;
 }
 
@@ -112,11 +117,26 @@ Registry::~Registry() { Stop(); }
 
 void Registry::SetRules(std::vector<std::shared_ptr<const Rule>> rules,
                         std::vector<std::shared_ptr<const Rule>> external_rules) {
-  base::Scheduler::TaskId old = 0;
   {
     base::MutexLock lock(mu_);
     rules_ = std::move(rules);
     external_rules_ = std::move(external_rules);
+  }
+  Kick();
+}
+
+void Registry::SetObjectRules(std::vector<std::shared_ptr<const Rule>> rules) {
+  {
+    base::MutexLock lock(mu_);
+    object_rules_ = std::move(rules);
+  }
+  Kick();
+}
+
+void Registry::Kick() {
+  base::Scheduler::TaskId old = 0;
+  {
+    base::MutexLock lock(mu_);
     names_.clear();
     if (!started_) return;
     old = std::exchange(kick_, scheduler_.At(clock_.NowMs(), [this] {
@@ -166,7 +186,19 @@ std::shared_ptr<const Registry::Listing> Registry::listing() const {
 
 Registry::RuleList Registry::RulesOf(bool external) const {
   base::MutexLock lock(mu_);
-  return external ? external_rules_ : rules_;
+  RuleList rules = external ? external_rules_ : rules_;
+  for (const auto& rule : object_rules_) {
+    if (rule->external() == external) rules.push_back(rule);
+  }
+  return rules;
+}
+
+Registry::RuleList Registry::RulesFor(bool external, const std::string& scope) const {
+  RuleList rules = RulesOf(external);
+  std::erase_if(rules, [&](const auto& rule) { return !rule->ns.empty() && rule->ns != scope; });
+  if (options_.last_rule_wins) std::reverse(rules.begin(), rules.end());
+  std::stable_partition(rules.begin(), rules.end(), [](const auto& rule) { return !rule->ns.empty(); });
+  return rules;
 }
 
 void Registry::Relist() {
@@ -179,10 +211,14 @@ void Registry::Relist() {
   std::map<std::string, base::Result<Shapes>> shapes;  // Equal selectors are read once.
   std::map<std::shared_ptr<const Rule>, RuleListing> fresh;
   for (const auto& rule : rules) {
+    RuleListing& own = fresh[rule];
+    if (!rule->promql.empty()) {
+      ListPromql(rule, &own);
+      continue;
+    }
     auto it = shapes.find(rule->series_query);
     if (it == shapes.end()) it = shapes.emplace(rule->series_query, ReadShapes(*rule, now)).first;
     auto previous = by_rule_.find(rule);
-    RuleListing& own = fresh[rule];
     if (previous != by_rule_.end()) own = std::move(previous->second);
     ListRule(rule, it->second, now, &own);
   }
@@ -212,11 +248,24 @@ std::shared_ptr<const Registry::Listing> Registry::Merge(const RuleList& rules) 
     RuleStatus& status = listing->statuses[at];
     status = own.status;
     merge(own.custom, &listing->custom, &status,
-          [](const CustomKey& key) { return key.first.ToString() + "/" + key.second; });
-    merge(own.external, &listing->external, &status, [](const std::string& key) { return key; });
+          [](const CustomKey& key) { return std::get<0>(key).ToString() + "/" + std::get<1>(key); });
+    merge(own.external, &listing->external, &status, [](const ExternalKey& key) { return key.first; });
   }
-  custom_count_.Set(static_cast<double>(listing->custom.size()));
-  external_count_.Set(static_cast<double>(listing->external.size()));
+  for (const auto& [key, metric] : listing->custom) {
+    const auto& [resource, name, ns] = key;
+    auto& list = listing->custom_list;
+    if (!list.empty() && list.back().resource == resource && list.back().metric == name) continue;
+    list.push_back({resource, metric.type.resource.namespaced, name});
+  }
+  for (const auto& [key, metric] : listing->external) {
+    auto& list = listing->external_list;
+    if (list.empty() || list.back() != key.first) list.push_back(key.first);
+  }
+  std::shared_ptr<const Listing> before = this->listing();
+  bool same = before->external_list == listing->external_list && before->custom_list == listing->custom_list;
+  listing->version = before->version + (same && before->version > 0 ? 0 : 1);
+  custom_count_.Set(static_cast<double>(listing->custom_list.size()));
+  external_count_.Set(static_cast<double>(listing->external_list.size()));
   return listing;
 }
 
@@ -271,14 +320,33 @@ void Registry::ListRule(const std::shared_ptr<const Rule>& rule, const base::Res
       it->second.reset();
     }
     if (!it->second) continue;
-    if (rule->section == "externalRules") {
-      own->external.try_emplace(*it->second,
+    if (rule->external()) {
+      own->external.try_emplace(ExternalKey{*it->second, rule->ns},
                                 ExternalMetric{rule, shape.series, NamespaceLabelOf(rule->resources, mapper_)});
     } else {
       AddCustom(rule, shape, *it->second, resolver, own);
     }
   }
   own->status.series = metric_of.size();
+}
+
+void Registry::ListPromql(const std::shared_ptr<const Rule>& rule, RuleListing* own) {
+  own->status = StatusOf(*rule);
+  own->status.listed_at_ms = clock_.NowMs();
+  std::string namespace_label = NamespaceLabelOf(rule->resources, mapper_);
+  if (rule->external()) {
+    own->external.try_emplace(ExternalKey{rule->metric, rule->ns}, ExternalMetric{rule, "", namespace_label});
+    return;
+  }
+  LabelResolver resolver(rule->resources, mapper_);
+  bool only_namespaces = rule->resources.overrides().size() == 1;
+  for (const auto& [label, target] : rule->resources.overrides()) {
+    const ResourceType* type = resolver.Find(label, &own->status);
+    // A label for the namespace next to another tells where that object is.
+    if (type == nullptr || (label == namespace_label && !only_namespaces)) continue;
+    own->custom.try_emplace(CustomKey{type->group_resource(), rule->metric, rule->ns},
+                            CustomMetric{rule, "", *type, label, namespace_label});
+  }
 }
 
 void Registry::AddCustom(const std::shared_ptr<const Rule>& rule, const Shape& shape, const std::string& metric,
@@ -292,7 +360,7 @@ void Registry::AddCustom(const std::shared_ptr<const Rule>& rule, const Shape& s
       const ResourceType* type = resolver.Find(label, &own->status);
       if (type == nullptr) continue;
       any = true;
-      own->custom.try_emplace(CustomKey{type->group_resource(), metric},
+      own->custom.try_emplace(CustomKey{type->group_resource(), metric, rule->ns},
                               CustomMetric{rule, shape.series, *type, label, namespace_label});
     }
   }
@@ -304,55 +372,68 @@ void Registry::AddCustom(const std::shared_ptr<const Rule>& rule, const Shape& s
   }
 }
 
-std::vector<apiservice::CustomMetricInfo> Registry::ListCustom() const {
+std::vector<apiservice::CustomMetricInfo> Registry::ListCustom() const { return listing()->custom_list; }
+
+std::vector<std::string> Registry::ListExternal() const { return listing()->external_list; }
+
+uint64_t Registry::version() const { return listing()->version; }
+
+std::string Registry::NearestCustom(const GroupResource& resource, const std::string& metric) {
+  base::Result<ResourceType> type = mapper_.Resolve(resource.group, resource.resource);
+  if (!type.ok()) return "";
+  std::vector<std::string> names;
   std::shared_ptr<const Listing> current = listing();
-  std::vector<apiservice::CustomMetricInfo> infos;
-  infos.reserve(current->custom.size());
-  for (const auto& [key, metric] : current->custom) {
-    infos.push_back({key.first, metric.type.resource.namespaced, key.second});
+  for (const auto& info : current->custom_list) {
+    if (info.resource == type->group_resource()) names.push_back(info.metric);
   }
-  return infos;
+  return base::NearestName(metric, names);
 }
 
-std::vector<std::string> Registry::ListExternal() const {
-  std::shared_ptr<const Listing> current = listing();
-  std::vector<std::string> names;
-  for (const auto& [name, metric] : current->external) names.push_back(name);
-  return names;
+std::string Registry::NearestExternal(const std::string& metric) const {
+  return base::NearestName(metric, listing()->external_list);
 }
 
 std::vector<RuleStatus> Registry::Status() const { return listing()->statuses; }
 
-base::Result<std::vector<std::string>> Registry::SeriesNames(const Rule& rule) {
+base::Result<std::vector<std::string>> Registry::SeriesNames(const Rule& rule, int64_t max_age_ms) {
   int64_t now = clock_.NowMs();
+  std::string key = std::to_string(max_age_ms) + rule.series_query;
+  uint64_t epoch = options_.series_epoch ? options_.series_epoch() : 0;
   {
     base::MutexLock lock(mu_);
-    auto it = names_.find(rule.series_query);
-    if (it != names_.end() && now - it->second.at_ms < kNamesTtlMs) return it->second.names;
+    auto it = names_.find(key);
+    bool same = it != names_.end() && epoch != 0 && it->second.epoch == epoch;
+    if (it != names_.end() && now - it->second.at_ms < (same ? kNamesTtlMs : it->second.keep_ms)) {
+      return it->second.names;
+    }
   }
-  base::Result<std::vector<std::string>> names =
-      engine_.LabelValues("__name__", rule.selector, now - options_.max_age_ms, now);
+  int64_t begin = base::MonotonicNanos();
+  base::Result<std::vector<std::string>> names = engine_.LabelValues("__name__", rule.selector, now - max_age_ms, now);
+  int64_t took_ms = (base::MonotonicNanos() - begin) / 1'000'000;
   base::MutexLock lock(mu_);
-  names_.insert_or_assign(rule.series_query, Names{now, names});
+  names_.insert_or_assign(key, Names{now, epoch, epoch != 0 ? took_ms * kNamesShare : kNamesTtlMs, names});
   return names;
 }
 
 base::Result<std::vector<std::string>> Registry::SeriesFor(const Rule& rule, const std::string& metric) {
-  base::Result<std::vector<std::string>> names = SeriesNames(rule);
+  base::Result<std::vector<std::string>> names = SeriesNames(rule, options_.max_age_ms);
   if (!names.ok()) return names.status().Annotate(rule.Title() + ": cannot list the series of " + rule.series_query);
-  if (names->empty()) {
-    return base::NotFoundError(rule.Title() + ": no series matches " + rule.series_query);
-  }
+  auto fits = [&](const std::string& name) { return rule.AcceptsSeries(name) && rule.name->Apply(name) == metric; };
   std::vector<std::string> result;
-  for (const std::string& name : *names) {
-    if (rule.AcceptsSeries(name) && rule.name->Apply(name) == metric) result.push_back(name);
+  std::copy_if(names->begin(), names->end(), std::back_inserter(result), fits);
+  if (!result.empty()) return result;
+  base::Result<std::vector<std::string>> older = SeriesNames(rule, kLookBackMs);
+  if (older.ok()) {
+    auto it = std::find_if(older->begin(), older->end(), fits);
+    if (it != older->end()) {
+      return base::NotFoundError(rule.Title() + ": the series " + *it + " has had no sample for " +
+                                 base::FormatDuration({options_.max_age_ms}) + "; is it still scraped?");
+    }
   }
-  if (result.empty()) {
-    return base::NotFoundError(rule.Title() + ": none of the " + std::to_string(names->size()) +
-                               " series names that match " + rule.series_query + " becomes " + metric +
-                               " after seriesFilters and name");
-  }
-  return result;
+  if (names->empty()) return base::NotFoundError(rule.Title() + ": no series matches " + rule.series_query);
+  return base::NotFoundError(rule.Title() + ": none of the " + std::to_string(names->size()) +
+                             " series names that match " + rule.series_query + " becomes " + metric +
+                             " after seriesFilters and name");
 }
 
 base::Result<CustomMetric> Registry::TryRule(const std::shared_ptr<const Rule>& rule, const ResourceType& type,
@@ -375,27 +456,48 @@ base::Result<CustomMetric> Registry::TryRule(const std::shared_ptr<const Rule>& 
                              ", which would name the " + type.group_resource().ToString());
 }
 
-base::Result<CustomMetric> Registry::FindCustom(const GroupResource& resource, const std::string& metric) {
-  TW_ASSIGN_OR_RETURN(ResourceType type, mapper_.Resolve(resource.group, resource.resource));
-  std::shared_ptr<const Listing> current = listing();
-  auto it = current->custom.find({type.group_resource(), metric});
-  if (it != current->custom.end()) return it->second;
-  return TryRules<CustomMetric>(RulesOf(false), [&](const auto& rule) { return TryRule(rule, type, metric); });
+base::Result<CustomMetric> Registry::TryPromql(const std::shared_ptr<const Rule>& rule, const ResourceType& type,
+                                               const std::string& metric) const {
+  if (rule->metric != metric) return base::NotFoundError(rule->Title() + ": gives the metric " + rule->metric);
+  std::string label = LabelOf(rule->resources, type, mapper_);
+  if (label.empty()) {
+    return base::NotFoundError(rule->Title() + ": resources maps no label to " + type.group_resource().ToString());
+  }
+  return CustomMetric{rule, "", type, label, NamespaceLabelOf(rule->resources, mapper_)};
 }
 
-base::Result<ExternalMetric> Registry::FindExternal(const std::string& metric) {
+base::Result<CustomMetric> Registry::FindCustom(const GroupResource& resource, const std::string& metric,
+                                                const std::string& scope) {
+  TW_ASSIGN_OR_RETURN(ResourceType type, mapper_.Resolve(resource.group, resource.resource));
   std::shared_ptr<const Listing> current = listing();
-  auto it = current->external.find(metric);
-  if (it != current->external.end()) return it->second;
-  return TryRules<ExternalMetric>(RulesOf(true), [&](const auto& rule) -> base::Result<ExternalMetric> {
+  for (const std::string& ns : {scope, std::string()}) {
+    auto it = current->custom.find({type.group_resource(), metric, ns});
+    if (it != current->custom.end()) return it->second;
+  }
+  return TryRules<CustomMetric>(RulesFor(false, scope), [&](const auto& rule) {
+    return rule->promql.empty() ? TryRule(rule, type, metric) : TryPromql(rule, type, metric);
+  });
+}
+
+base::Result<ExternalMetric> Registry::FindExternal(const std::string& metric, const std::string& scope) {
+  std::shared_ptr<const Listing> current = listing();
+  for (const std::string& ns : {scope, std::string()}) {
+    auto it = current->external.find({metric, ns});
+    if (it != current->external.end()) return it->second;
+  }
+  return TryRules<ExternalMetric>(RulesFor(true, scope), [&](const auto& rule) -> base::Result<ExternalMetric> {
+    std::string label = NamespaceLabelOf(rule->resources, mapper_);
+    if (!rule->promql.empty()) {
+      if (rule->metric == metric) return ExternalMetric{rule, "", label};
+      return base::NotFoundError(rule->Title() + ": gives the metric " + rule->metric);
+    }
     TW_ASSIGN_OR_RETURN(std::vector<std::string> series, SeriesFor(*rule, metric));
-    return ExternalMetric{rule, series[0], NamespaceLabelOf(rule->resources, mapper_)};
+    return ExternalMetric{rule, series[0], label};
   });
 }
 
 template <typename T, typename Try>
-base::Result<T> Registry::TryRules(RuleList rules, Try attempt) {
-  if (options_.last_rule_wins) std::reverse(rules.begin(), rules.end());
+base::Result<T> Registry::TryRules(const RuleList& rules, Try attempt) {
   std::string reasons;
   bool unknown = false;
   for (const auto& rule : rules) {

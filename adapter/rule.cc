@@ -162,6 +162,7 @@ std::string LabelMapping::ToTemplateLabel(const std::string& group, const std::s
 }
 
 std::string Rule::Title() const {
+  if (!object.empty()) return object;
   std::string title = section + "[" + std::to_string(index) + "]";
   return line > 0 ? title + " (line " + std::to_string(line) + ")" : title;
 }

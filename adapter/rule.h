@@ -88,11 +88,19 @@ class LabelMapping {
   std::map<std::string, GroupResource> overrides_;
 };
 
-// One element of rules or externalRules. Immutable after loading.
+// One element of rules or externalRules, or the rule of a MetricRule object. Immutable after loading.
+//
+// Of two forms: either series_query finds series, whose names become metrics by filters and name, and query makes the
+// PromQL of a request; or promql is the PromQL of one metric, asked as it is, and the labels of its result tell what
+// the values describe.
 struct Rule {
   std::string section;  // "rules" or "externalRules".
   size_t index = 0;
   int line = 0;
+  std::string object;  // "MetricRule shop/orders"; "": of the configuration file.
+  std::string ns;      // Requests about this namespace alone may use it; "": all.
+  std::string promql;
+  std::string metric;  // With promql: its name.
   std::string series_query;
   promql::Matchers selector;  // series_query, parsed.
   std::vector<SeriesFilter> filters;
@@ -102,8 +110,9 @@ struct Rule {
   std::string metrics_query;
   GoTemplate query;
 
-  // `rules[2] (line 14)`, for messages.
+  // `rules[2] (line 14)`, or the object, for messages.
   std::string Title() const;
+  bool external() const { return section == "externalRules"; }
   bool AcceptsSeries(std::string_view series) const;
 };
 

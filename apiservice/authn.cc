@@ -159,6 +159,8 @@ base::Status DelegatedAuthenticator::WaitForConfig(int64_t timeout_ms) {
       informer_.WaitForSync(timeout_ms)
           .Annotate("cannot read the ConfigMap kube-system/extension-apiserver-authentication (the service "
                     "account needs the Role extension-apiserver-authentication-reader in kube-system)"));
+  // The handler runs on a thread of the informer, maybe later.
+  if (auto object = informer_.Get(kNamespace, kConfigMap)) OnConfigMap(kube::EventType::kAdded, *object);
   return base::Status::Ok();
 }
 
@@ -177,7 +179,10 @@ void DelegatedAuthenticator::OnConfigMap(kube::EventType type, const base::Json&
 void DelegatedAuthenticator::SetConfig(AuthenticationConfig config) {
   {
     base::MutexLock lock(mu_);
+    bool same_cas = config_->client_ca_pem == config.client_ca_pem &&
+                    config_->requestheader_ca_pem == config.requestheader_ca_pem;
     config_ = std::make_shared<const AuthenticationConfig>(std::move(config));
+    if (same_cas) return;
   }
   std::vector<std::function<void()>> handlers;
   {

@@ -32,6 +32,9 @@ struct CustomMetricInfo {
   GroupResource resource;
   bool namespaced = true;
   std::string metric;
+  friend bool operator==(const CustomMetricInfo& a, const CustomMetricInfo& b) {
+    return a.resource == b.resource && a.namespaced == b.namespaced && a.metric == b.metric;
+  }
 };
 
 // One value of a custom metric.
@@ -44,6 +47,7 @@ struct CustomMetricValue {
   int64_t timestamp_ms = 0;         // Of the newest sample that went into the value.
   std::optional<int64_t> window_s;  // Length of the rate window, when the query has one.
   base::Quantity value;
+  std::string warning;  // Goes to the client as a warning, "" for none: "2m old, because ...".
 };
 
 // One value of an external metric.
@@ -53,6 +57,7 @@ struct ExternalMetricValue {
   int64_t timestamp_ms = 0;
   std::optional<int64_t> window_s;
   base::Quantity value;
+  std::string warning;
 };
 
 // CPU (cores) and memory (bytes) of one container or node.
@@ -84,6 +89,8 @@ class CustomMetricsProvider {
   virtual ~CustomMetricsProvider() = default;
   // From memory, in constant time per entry: the aggregator polls it.
   virtual std::vector<CustomMetricInfo> ListMetrics() = 0;
+  // Changes whenever the list does, so that documents made from it can be kept; 0: do not keep any.
+  virtual uint64_t ListVersion() { return 0; }
   // The value for one object. `ns` is "" for cluster-wide resources.
   virtual base::Result<CustomMetricValue> GetByName(const GroupResource& resource, const std::string& ns,
                                                     const std::string& name, const std::string& metric,
@@ -100,6 +107,7 @@ class ExternalMetricsProvider {
  public:
   virtual ~ExternalMetricsProvider() = default;
   virtual std::vector<std::string> ListMetrics() = 0;
+  virtual uint64_t ListVersion() { return 0; }  // As above.
   virtual base::Result<std::vector<ExternalMetricValue>> Get(const std::string& ns, const std::string& metric,
                                                              const kube::LabelSelector& selector) = 0;
 };

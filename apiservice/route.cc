@@ -79,6 +79,8 @@ Route::Kind TopLevelKind(const Parts& parts) {
   if (parts.size() == 1 && first == "version") return Route::Kind::kVersion;
   if (parts.size() == 1 && first == "metrics") return Route::Kind::kOwnMetrics;
   if (parts.size() == 1 && first == "apis") return Route::Kind::kGroups;
+  if (parts.size() == 2 && first == "openapi" && parts[1] == "v2") return Route::Kind::kOpenApiV2;
+  if (parts.size() == 2 && first == "openapi" && parts[1] == "v3") return Route::Kind::kOpenApiV3;
   return Route::Kind::kNotFound;
 }
 
@@ -92,6 +94,13 @@ Route ParseRoute(std::string_view path) {
     if (part.empty()) return route;
   }
   route.kind = TopLevelKind(parts);
+  if (parts.size() == 5 && parts[0] == "openapi" && parts[1] == "v3" && parts[2] == "apis") {
+    if (!IsServed(parts[3], parts[4])) return route;
+    route.kind = Route::Kind::kOpenApiV3;
+    route.group = parts[3];
+    route.version = parts[4];
+    return route;
+  }
   if (parts[0] != "apis" || parts.size() < 2) return route;
   route.group = parts[1];
   if (parts.size() == 2) {

@@ -24,6 +24,8 @@ struct Route {
     kGroups,      // /apis
     kGroup,       // /apis/<group>
     kResources,   // /apis/<group>/<version>
+    kOpenApiV2,   // /openapi/v2
+    kOpenApiV3,   // /openapi/v3, and the document of one version below it (group, version).
     kCustom,      // A metric of objects: resource, ns, name ("*" for many), metric.
     kExternal,    // An external metric: ns, metric.
     kNodes,       // All nodes, or `name`.

@@ -22,7 +22,8 @@ struct ApiService::ChangeRelay {
 
 namespace {
 
-constexpr char kDiscoveryV2Type[] = "application/json;g=apidiscovery.k8s.io;v=v2;as=APIGroupDiscoveryList";
+constexpr int kRefusalsLogged = 5;  // A second.
+constexpr size_t kMaxWarning = 400;
 
 bool WantsIndent(const http::ServerRequest& request) {
   std::string pretty = http::QueryValue(request.query, "pretty");
@@ -101,7 +102,9 @@ const char* ApiOf(const Route& route) {
     case Route::Kind::kPods: return "resource";
     case Route::Kind::kGroups:
     case Route::Kind::kGroup:
-    case Route::Kind::kResources: return "discovery";
+    case Route::Kind::kResources:
+    case Route::Kind::kOpenApiV2:
+    case Route::Kind::kOpenApiV3: return "discovery";
     default: return "other";
   }
 }
@@ -132,6 +135,23 @@ std::string VerbLabel(const http::ServerRequest& request, const Route& route) {
   return "other";
 }
 
+// Tells the client once about each value that is not what was asked for. The text is a quoted string of HTTP.
+template <typename Value>
+void AddWarnings(const std::vector<Value>& values, http::Response* response) {
+  constexpr size_t kMostWarnings = 3;
+  size_t added = 0;
+  for (const Value& value : values) {
+    if (value.warning.empty()) continue;
+    if (++added > kMostWarnings) return;
+    std::string text;
+    for (char c : value.warning.substr(0, kMaxWarning)) {
+      if (c == '"' || c == '\\') text += '\\';
+      text += c >= ' ' && c <= '~' ? c : ' ';
+    }
+    response->headers.Add("Warning", "299 - \"" + text + "\"");
+  }
+}
+
 }  // namespace
 
 ApiService::ApiService(ApiServiceOptions options, ProviderSource providers, Authenticator& authenticator,
@@ -142,6 +162,7 @@ ApiService::ApiService(ApiServiceOptions options, ProviderSource providers, Auth
       authorizer_(authorizer),
       clock_(clock),
       metrics_(metrics),
+      documents_(options_.max_listed_metrics),
       relay_(std::make_shared<ChangeRelay>()) {}
 
 ApiService::~ApiService() { Stop(); }
@@ -244,26 +265,64 @@ http::Response ApiService::Admit(const http::ServerRequest& request, const Route
   base::Result<UserInfo> user = authenticator_.Authenticate(request);
   bool nobody = user.status().code() == base::Code::kUnauthenticated;
   CountAttempt("authentication_attempts", kAuthentications, user.ok() ? "success" : nobody ? "failure" : "error");
-  if (!user.ok()) return StatusReply(user.status());
+  if (!user.ok()) {
+    LogRefusal(request, "", user.status());
+    return StatusReply(user.status());
+  }
   constexpr const char* kAuthorizations = "Requests of known users, by whether they were allowed.";
   base::Status allowed = authorizer_.Authorize(*user, AttributesOf(request.method, request.path));
   bool denied = allowed.code() == base::Code::kPermissionDenied;
   CountAttempt("authorization_attempts_total", kAuthorizations, allowed.ok() ? "allowed" : denied ? "denied" : "error");
-  if (!allowed.ok()) return StatusReply(allowed);
+  if (!allowed.ok()) {
+    LogRefusal(request, user->name, allowed);
+    return StatusReply(allowed);
+  }
   return Dispatch(request, route);
+}
+
+void ApiService::LogRefusal(const http::ServerRequest& request, const std::string& user, const base::Status& status) {
+  int64_t second = clock_.NowMs() / 1000;
+  {
+    base::MutexLock lock(refusals_mu_);
+    if (second != refusals_second_) refusals_ = 0;
+    refusals_second_ = second;
+    if (++refusals_ > kRefusalsLogged) return;
+  }
+  base::LogWarn("apiservice", "request refused",
+                {{"user", user},
+                 {"peer", request.peer.address},
+                 {"certificate", request.peer.common_name},
+                 {"verb", request.method},
+                 {"path", request.path.substr(0, 200)},
+                 {"reason", status.message()}});
 }
 
 http::Response ApiService::Health(const http::ServerRequest& request) {
   if (request.method != "GET" && request.method != "HEAD") return MethodNotAllowedReply(request.method);
-  if (request.path.rfind("/readyz", 0) == 0 && options_.ready) {
-    base::Status status = options_.ready();
-    if (!status.ok()) {
-      http::Response response = TextReply("not ready: " + status.message() + "\n");
-      response.status = 503;
-      return response;
-    }
+  std::string path = request.path.substr(1);
+  size_t slash = path.find('/');
+  std::string part = slash == std::string::npos ? "" : path.substr(slash + 1);
+  if (!part.empty() && part.back() == '/') part.pop_back();
+  std::vector<HealthCheck> checks = {{"ping", nullptr}};
+  if (path.rfind("readyz", 0) == 0) checks.insert(checks.end(), options_.ready.begin(), options_.ready.end());
+  bool known = part.empty();
+  bool well = true;
+  std::string report;
+  for (const HealthCheck& one : checks) {
+    if (!part.empty() && part != one.name) continue;
+    known = true;
+    base::Status status = one.check ? one.check() : base::Status::Ok();
+    well = well && status.ok();
+    report +=
+        (status.ok() ? "[+]" : "[-]") + one.name + (status.ok() ? " ok\n" : " failed: " + status.message() + "\n");
   }
-  return TextReply("ok");
+  if (!known) return StatusReply(base::NotFoundError("there is no health check " + base::Quoted(part)));
+  bool verbose = http::HasQuery(request.query, "verbose");
+  std::string name = path.substr(0, slash);
+  if (well) return TextReply(verbose ? report + name + " check passed\n" : "ok");
+  http::Response response = TextReply(report + name + " check failed\n");
+  response.status = 503;
+  return response;
 }
 
 http::Response ApiService::Dispatch(const http::ServerRequest& request, const Route& route) {
@@ -280,18 +339,14 @@ http::Response ApiService::Dispatch(const http::ServerRequest& request, const Ro
     return MethodNotAllowedReply(watch ? "WATCH" : request.method);
   }
   if (route.kind == Route::Kind::kOwnMetrics) return TextReply(metrics_.Render());
-  if (route.kind == Route::Kind::kGroups) return Groups(request, providers);
+  bool document = route.kind == Route::Kind::kGroups || route.kind == Route::Kind::kGroup ||
+                  route.kind == Route::Kind::kResources || route.kind == Route::Kind::kOpenApiV2 ||
+                  route.kind == Route::Kind::kOpenApiV3;
+  if (document) return Document(request, route, providers);
   std::optional<Form> special;
   if (IsResourceMetrics(route)) special = Form::kTable;
   if (!Negotiate(AcceptOf(request), special)) return NotAcceptableReply();
   switch (route.kind) {
-    case Route::Kind::kGroup:
-      for (const ServedGroup& group : ServedGroups(providers)) {
-        if (group.group == route.group) return JsonReply(request, GroupJson(group));
-      }
-      break;
-    case Route::Kind::kResources:
-      return JsonReply(request, ResourceListJson(route.group, route.version, providers, options_.max_listed_metrics));
     case Route::Kind::kCustom: return Custom(request, route, *providers.custom);
     case Route::Kind::kExternal: return External(request, route, *providers.external);
     case Route::Kind::kPods: return Pods(request, route, *providers.resource);
@@ -301,25 +356,30 @@ http::Response ApiService::Dispatch(const http::ServerRequest& request, const Ro
   return JsonReply(request, {{"gitVersion", options_.version}, {"major", ""}, {"minor", ""}, {"platform", "linux"}});
 }
 
-http::Response ApiService::Groups(const http::ServerRequest& request, const Providers& providers) {
-  std::optional<Form> form = Negotiate(AcceptOf(request), Form::kDiscoveryV2);
+http::Response ApiService::Document(const http::ServerRequest& request, const Route& route,
+                                    const Providers& providers) {
+  std::optional<Form> special;
+  if (route.kind == Route::Kind::kGroups) special = Form::kDiscoveryV2;
+  // OpenAPI is JSON whatever a client prefers; kube-apiserver asks for protobuf first and reads either.
+  bool openapi = route.kind == Route::Kind::kOpenApiV2 || route.kind == Route::Kind::kOpenApiV3;
+  std::optional<Form> form = openapi ? Form::kObject : Negotiate(AcceptOf(request), special);
   if (!form) return NotAcceptableReply();
+  bool aggregated = *form == Form::kDiscoveryV2;
+  std::shared_ptr<const DiscoveryDocument> found = documents_.Get(route, aggregated, providers);
+  if (found == nullptr) return StatusReply(base::NotFoundError("the server could not find the requested resource"));
   http::Response response;
-  if (*form == Form::kObject) {
-    response = JsonReply(request, GroupListJson(ServedGroups(providers)));
-    response.headers.Set("Vary", "Accept");
+  response.headers.Set("Content-Type", found->content_type);
+  response.headers.Set("Vary", "Accept");
+  response.headers.Set("ETag", found->tag);
+  for (const std::string& known : base::Split(request.headers.Get("If-None-Match"), ',')) {
+    if (base::TrimSpace(known) != found->tag) continue;
+    response.status = 304;
     return response;
   }
-  response = JsonReply(request, AggregatedDiscoveryJson(providers, options_.max_listed_metrics));
-  std::string tag = EntityTag(response.body);
-  response.headers.Set("Content-Type", kDiscoveryV2Type);
-  response.headers.Set("Vary", "Accept");
-  response.headers.Set("ETag", tag);
-  for (const std::string& known : base::Split(request.headers.Get("If-None-Match"), ',')) {
-    if (base::TrimSpace(known) != tag) continue;
-    response.status = 304;
-    response.body.clear();
-  }
+  response.body = found->body;
+  if (!WantsIndent(request)) return response;
+  base::Result<base::Json> json = base::ParseJson(found->body);
+  if (json.ok()) response.body = base::DumpJson(*json, 2) + "\n";
   return response;
 }
 
@@ -342,7 +402,9 @@ http::Response ApiService::Custom(const http::ServerRequest& request, const Rout
     if (!one.ok()) return StatusReply(one.status());
     values.push_back(*std::move(one));
   }
-  return JsonReply(request, CustomMetricsJson(route.version, values, *metric));
+  http::Response response = JsonReply(request, CustomMetricsJson(route.version, values, *metric));
+  AddWarnings(values, &response);
+  return response;
 }
 
 http::Response ApiService::External(const http::ServerRequest& request, const Route& route,
@@ -351,7 +413,9 @@ http::Response ApiService::External(const http::ServerRequest& request, const Ro
   if (!selector.ok()) return StatusReply(selector.status());
   auto values = provider.Get(route.ns, route.metric, *selector);
   if (!values.ok()) return StatusReply(values.status());
-  return JsonReply(request, ExternalMetricsJson(*values));
+  http::Response response = JsonReply(request, ExternalMetricsJson(*values));
+  AddWarnings(*values, &response);
+  return response;
 }
 
 http::Response ApiService::Pods(const http::ServerRequest& request, const Route& route,

@@ -5,9 +5,11 @@
 #include <functional>
 #include <memory>
 #include <string>
+#include <vector>
 
 #include "apiservice/authn.h"
 #include "apiservice/authz.h"
+#include "apiservice/discovery_documents.h"
 #include "apiservice/negotiation.h"
 #include "apiservice/provider.h"
 #include "apiservice/route.h"
@@ -20,6 +22,12 @@
 
 namespace tidewright::apiservice {
 
+// A part of the program that can be well or not.
+struct HealthCheck {
+  std::string name;
+  std::function<base::Status()> check;
+};
+
 struct ApiServiceOptions {
   std::string address = "0.0.0.0";
   uint16_t port = 6443;  // 0 picks a free one.
@@ -27,15 +35,17 @@ struct ApiServiceOptions {
   ServingCertificateOptions certificate;
   std::string version = "v0.1.0";      // Of the program, for /version.
   size_t max_listed_metrics = 10'000;  // Per discovery list; requests are not limited by it.
-  // Asked by /readyz; empty is always ready. Must be quick.
-  std::function<base::Status()> ready;
+  // The parts of /readyz, in order; /readyz/<name> asks one of them. They must be quick.
+  std::vector<HealthCheck> ready;
 };
 
 // Which providers to serve from; asked for each request, so that a reload of the rules can add and remove APIs.
 using ProviderSource = std::function<Providers()>;
 
-// Serves over TLS. Every request but health checks is authenticated and authorized. Discovery is answered from memory,
-// whatever the state of the store. Thread-safe. Borrows everything it is given. Counts as k8s.io/apiserver does:
+// Serves over TLS. Every request but health checks is authenticated and authorized; who is refused is logged, a few
+// lines a second at most. Discovery and OpenAPI documents are made once and answered from memory, whatever the state of
+// the store. A value that stands in for a missing one is announced in a Warning header, which kubectl prints.
+// Thread-safe. Borrows everything it is given. Counts as k8s.io/apiserver does:
 //   authentication_attempts {result}         success, failure (nobody that we know), error (could not be found out)
 //   authorization_attempts_total {result}    allowed, denied, error
 //   apiserver_request_total {code, group, resource, verb, version}; every request, refused ones included. `resource` is
@@ -69,7 +79,8 @@ class ApiService {
   http::Response Admit(const http::ServerRequest& request, const Route& route);
   http::Response Health(const http::ServerRequest& request);
   http::Response Dispatch(const http::ServerRequest& request, const Route& route);
-  http::Response Groups(const http::ServerRequest& request, const Providers& providers);
+  http::Response Document(const http::ServerRequest& request, const Route& route, const Providers& providers);
+  void LogRefusal(const http::ServerRequest& request, const std::string& user, const base::Status& status);
   http::Response Custom(const http::ServerRequest& request, const Route& route, CustomMetricsProvider& provider);
   http::Response External(const http::ServerRequest& request, const Route& route, ExternalMetricsProvider& provider);
   http::Response Pods(const http::ServerRequest& request, const Route& route, ResourceMetricsProvider& provider);
@@ -85,6 +96,11 @@ class ApiService {
   base::Clock& clock_;
   base::MetricRegistry& metrics_;
   uint16_t port_ = 0;
+
+  DiscoveryDocuments documents_;
+  base::Mutex refusals_mu_;
+  int64_t refusals_second_ GUARDED_BY(refusals_mu_) = 0;
+  int refusals_ GUARDED_BY(refusals_mu_) = 0;  // Logged in that second.
 
   base::Mutex tls_mu_;                               // One SetTls at a time.
   std::unique_ptr<ServingCertificate> certificate_;  // Written by Start() only.

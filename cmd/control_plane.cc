@@ -133,6 +133,7 @@ class ControlPlane::Impl {
   // In the order in which Start() makes them.
   std::unique_ptr<tsdb::Db> db_;
   std::unique_ptr<promql::QueryEngine> engine_;
+  std::unique_ptr<promql::QueryEngine> remote_engine_;  // Of the metrics APIs, if they have another.
   std::unique_ptr<web::WebServer> web_;
   std::unique_ptr<scrape::Manager> scrape_;
   std::unique_ptr<scrape::OperatorSource> monitoring_;
@@ -189,8 +190,16 @@ base::Status ControlPlane::Impl::StartData() {
   if (client_ != nullptr) {
     adapter::AdapterOptions adapter_options;
     adapter_options.registry.relist_interval_ms = options_.relist_interval_ms;
-    adapter_ = std::make_unique<adapter::Adapter>(*engine_, *client_, *objects_, clock_, data_scheduler_, metrics_,
-                                                  adapter_options);
+    bool remote = !options_.query_servers.urls.empty();
+    if (remote) {
+      TW_ASSIGN_OR_RETURN(remote_engine_, adapter::NewRemoteEngine(options_.query_servers, clock_, metrics_));
+    } else {
+      adapter_options.registry.series_epoch = [this] { return db_->SeriesEpoch(); };
+    }
+    adapter_options.lookback_ms = options_.query.lookback_ms;
+    adapter_options.last_value_ms = options_.last_value_ms;
+    adapter_ = std::make_unique<adapter::Adapter>(remote ? *remote_engine_ : *engine_, *client_, *objects_, clock_,
+                                                  data_scheduler_, metrics_, adapter_options);
   }
   // The web port opens first, because the scrape configuration may name it.
   TW_RETURN_IF_ERROR(StartWeb());
@@ -274,7 +283,7 @@ base::Status ControlPlane::Impl::StartAdapter() {
     TW_ASSIGN_OR_RETURN(api.certificate.ca,
                         apiservice::LoadOrCreateCa(*client_, options_.service_ns, options_.ca_secret, clock_.NowMs()));
   }
-  api.ready = [this] { return Ready(); };
+  api.ready = {{"started", [this] { return Ready(); }}};
   api_service_ = std::make_unique<apiservice::ApiService>(
       api, [this] { return adapter_->providers(); }, *authenticator_, *authorizer_, clock_, metrics_);
   return api_service_->Start();

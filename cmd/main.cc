@@ -5,6 +5,7 @@
 #include <vector>
 
 #include "cmd/check.h"
+#include "cmd/explain_command.h"
 #include "cmd/promql_command.h"
 #include "cmd/run_command.h"
 #include "cmd/sandbox_command.h"
@@ -53,6 +54,22 @@ void AddQueryFlags(CLI::App& command, RunFlags& flags) {
       ->capture_default_str();
 }
 
+void AddQueryServerFlags(CLI::App& command, RunFlags& flags) {
+  auto& servers = flags.options.query_servers;
+  command.add_option("--query-url", servers.urls,
+                     "Prometheus-compatible server that answers the metrics APIs instead of our own store; several "
+                     "(repeat it) stand in for one another");
+  command.add_option("--query-url.header", flags.query_headers, "name=value, sent with each request; may be repeated");
+  command.add_option("--query-url.token-file", servers.token_file, "Bearer token; read again each minute");
+  command.add_option("--query-url.ca-file", flags.query_ca_file, "CA of the servers; default: the system's");
+  command.add_option("--query-url.cert-file", flags.query_cert_file, "Client certificate");
+  command.add_option("--query-url.key-file", flags.query_key_file, "Its private key");
+  command.add_flag("--query-url.insecure-skip-verify", servers.tls.insecure_skip_verify,
+                   "Do not verify the servers' certificates");
+  command.add_option("--query-url.timeout", flags.query_timeout_per_server, "Of one request to one server")
+      ->capture_default_str();
+}
+
 void AddMonitoringFlags(CLI::App& command, tidewright::cmd::ControlPlaneOptions& options) {
   command
       .add_option("--monitoring-objects", options.monitoring_objects,
@@ -78,6 +95,10 @@ void AddRunFlags(CLI::App& command, RunFlags& flags) {
   command.add_option("--adapter.relist-interval", options.relist_interval_ms, "How often metrics are listed, in ms")
       ->check(CLI::PositiveNumber)
       ->capture_default_str();
+  command
+      .add_option("--adapter.keep-last-value", flags.keep_last_value,
+                  "How long a metric's last value stands in, with a warning, when there is none; 0s: not at all")
+      ->capture_default_str();
   command.add_option("--storage.tsdb.path", options.data_dir, "Folder of the samples; default: memory only");
   command
       .add_option("--storage.tsdb.retention.size", flags.retention_size,
@@ -92,6 +113,7 @@ void AddRunFlags(CLI::App& command, RunFlags& flags) {
   command.add_option("--enable-feature", flags.enable_features,
                      "Switches of Prometheus, separated by commas; what has no effect is named in a warning");
   AddQueryFlags(command, flags);
+  AddQueryServerFlags(command, flags);
   command.add_option("--web.address", options.web_address, "Address of the web port")->capture_default_str();
   command.add_option("--web.port", options.web_port, "Web port: page, Prometheus API, metrics")->capture_default_str();
   command.add_flag("--web.enable-remote-write-receiver", options.remote_write_receiver,
@@ -167,6 +189,9 @@ int main(int argc, char** argv) {
   check_config->add_option("FILE", files, "Files to check");
   check_config->add_flag("--print-default", print_default, "Print what holds in a cluster without --config.file");
 
+  std::function<int()> explain_command;
+  tidewright::cmd::AddExplainCommands(app, *check, &explain_command);
+
   std::vector<std::string> scripts;
   CLI::App* promql = app.add_subcommand("promql", "Tools around queries")->require_subcommand(1);
   CLI::App* promql_test = promql->add_subcommand("test", "Run PromQL acceptance scripts (load, clear, eval)");
@@ -176,6 +201,7 @@ int main(int argc, char** argv) {
   CLI::App* tsdb = tidewright::cmd::AddTsdbCommand(app, &tsdb_command);
 
   CLI11_PARSE(app, argc, argv);
+  if (explain_command) return explain_command();
   if (run->parsed()) return tidewright::cmd::RunControlPlane(run_flags);
   if (check_config->parsed() && print_default) return tidewright::cmd::PrintDefaultConfig();
   if (check_config->parsed()) return tidewright::cmd::RunCheckConfig(files);

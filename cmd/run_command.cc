@@ -12,6 +12,7 @@
 #include <utility>
 
 #include "base/duration.h"
+#include "base/file.h"
 #include "base/log.h"
 #include "cmd/features.h"
 #include "cmd/signals.h"
@@ -79,11 +80,36 @@ base::Status ReadStorage(const RunFlags& flags, ControlPlaneOptions* options) {
   auto size = scrape::ParseByteSize(flags.retention_size);
   if (!size.ok()) return size.status().Annotate("--storage.tsdb.retention.size");
   if (*size < 0) return base::InvalidArgumentError("--storage.tsdb.retention.size is negative; use 0 for no limit");
+  auto keep = base::ParseDuration(flags.keep_last_value);
+  if (!keep.ok()) return keep.status().Annotate("--adapter.keep-last-value");
+  options->last_value_ms = keep->ms;
   auto fsync = base::ParseDuration(flags.fsync_interval);
   if (!fsync.ok()) return fsync.status().Annotate("--storage.tsdb.fsync-interval");
   options->retention_ms = retention->ms;
   options->retention_bytes = static_cast<uint64_t>(*size);
   options->fsync_interval_ms = fsync->ms;
+  return base::Status::Ok();
+}
+
+base::Status ReadQueryServers(const RunFlags& flags, adapter::RemoteEngineOptions* options) {
+  for (auto [path, pem] : {std::pair(&flags.query_ca_file, &options->tls.ca_pem),
+                           std::pair(&flags.query_cert_file, &options->tls.certificate_pem),
+                           std::pair(&flags.query_key_file, &options->tls.private_key_pem)}) {
+    if (path->empty()) continue;
+    TW_ASSIGN_OR_RETURN(*pem, base::ReadFile(*path));
+  }
+  if (flags.query_cert_file.empty() != flags.query_key_file.empty()) {
+    return base::InvalidArgumentError("--query-url.cert-file and --query-url.key-file go together");
+  }
+  for (const std::string& header : flags.query_headers) {
+    size_t equals = header.find('=');
+    if (equals == 0) return base::InvalidArgumentError("--query-url.header: write it as name=value");
+    options->headers.Add(header.substr(0, equals), equals == std::string::npos ? "" : header.substr(equals + 1));
+  }
+  auto timeout = base::ParseDuration(flags.query_timeout_per_server);
+  if (!timeout.ok()) return timeout.status().Annotate("--query-url.timeout");
+  if (timeout->ms <= 0) return base::InvalidArgumentError("--query-url.timeout: must be greater than 0");
+  options->timeout_ms = timeout->ms;
   return base::Status::Ok();
 }
 
@@ -149,6 +175,8 @@ int RunControlPlane(RunFlags flags) {
   for (const std::string& warning : warnings) base::LogWarn("cmd", warning);
   base::Status query = ReadQueryLimits(flags, &flags.options.query);
   if (!query.ok()) return Fail(query);
+  base::Status servers = ReadQueryServers(flags, &flags.options.query_servers);
+  if (!servers.ok()) return Fail(servers);
   base::MetricRegistry metrics;
   std::unique_ptr<kube::Client> client;
   if (flags.kubernetes) {

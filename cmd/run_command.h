@@ -15,6 +15,11 @@ struct RunFlags {
   std::string kubeconfig;  // "": the service account of the pod.
   std::string context;
   std::string retention = "24h";
+  std::string keep_last_value = "0s";
+  // Of --query-url.
+  std::vector<std::string> query_headers;  // name=value
+  std::string query_timeout_per_server = "10s";
+  std::string query_ca_file, query_cert_file, query_key_file;
   std::string retention_size = "0";
   std::string fsync_interval = "5s";
   std::vector<std::string> enable_features;

@@ -5,6 +5,7 @@
 #include "base/json.h"
 #include "web/api_error.h"
 #include "web/autoscaling_api.h"
+#include "web/metric_explanations.h"
 #include "web/page.h"
 #include "web/status_api.h"
 
@@ -14,6 +15,7 @@ namespace {
 
 constexpr std::string_view kApiPrefix = "/api/v1/";
 constexpr std::string_view kWritePath = "/api/v1/write";
+constexpr std::string_view kCheckRulesPath = "/api/v1/autoscaling/check-adapter-config";
 constexpr size_t kMaxWriteBytes = 32 << 20;  // Of a body; as many as it may have decompressed.
 
 http::Response Text(int status, std::string body) {
@@ -94,6 +96,9 @@ http::Response WebServer::Handle(const http::ServerRequest& request) {
   if (request.path == kWritePath && remote_write_ != nullptr) return remote_write_->Handle(request);
   if (AdminApi::Handles(request.path)) return admin_api_.Handle(request);
   if (request.path.rfind("/-/", 0) == 0) return Control(request);
+  if (request.path == kCheckRulesPath && sources_.adapter != nullptr && request.method == "POST") {
+    return CheckAdapterConfig(*sources_.adapter, request);
+  }
   if (!Reads(request.method)) return Text(405, "only GET is possible here\n");
   if (targets_api_ && TargetsApi::Handles(request.path)) return targets_api_->Handle(request);
   if (request.path.rfind(kApiPrefix, 0) == 0) return Api(request);
@@ -130,6 +135,7 @@ http::Response WebServer::Api(const http::ServerRequest& request) {
     }
     return JsonDocument(report);
   }
+  if (name == "autoscaling/explain" && sources_.adapter != nullptr) return ExplainMetric(*sources_.adapter, request);
   base::Json data;
   if (name == "autoscaling/metric-rules" && sources_.adapter != nullptr) {
     data = MetricRulesJson(sources_.adapter->Rules());

@@ -90,6 +90,7 @@ Json MetricRulesJson(const std::vector<adapter::RuleStatus>& rules) {
     json.push_back({{"section", rule.section},
                     {"index", rule.index},
                     {"line", rule.line},
+                    {"object", rule.object},
                     {"seriesQuery", rule.series_query},
                     {"metricsQuery", rule.metrics_query},
                     {"error", rule.error.message()},

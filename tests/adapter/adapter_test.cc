@@ -378,7 +378,8 @@ TEST_F(AdapterTest, TheFirstRuleKeepsAMetricUnlessToldOtherwise) {
   Load(two);
   adapter_.registry().Relist();
   (void)custom()->GetByName({"", "nodes"}, "", "n", "node_gigawatts", {});
-  EXPECT_EQ(engine_.asked().back(), "first");
+  EXPECT_EQ(engine_.asked().front(), "first");
+  size_t before = engine_.asked().size();
   EXPECT_THAT(adapter_.Rules()[1].notes, ElementsAre(HasSubstr("also defined by rules[0]")));
   AdapterOptions options;
   options.registry.last_rule_wins = true;
@@ -386,7 +387,7 @@ TEST_F(AdapterTest, TheFirstRuleKeepsAMetricUnlessToldOtherwise) {
   ASSERT_TRUE(last.LoadConfig(two, "x").ok());
   last.registry().Relist();
   (void)last.providers().custom->GetByName({"", "nodes"}, "", "n", "node_gigawatts", {});
-  EXPECT_EQ(engine_.asked().back(), "second");
+  EXPECT_EQ(engine_.asked()[before], "second");
 }
 
 TEST_F(AdapterTest, LearnsCustomResourcesFromDiscovery) {

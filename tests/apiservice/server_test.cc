@@ -2,6 +2,8 @@
 
 #include <gtest/gtest.h>
 
+#include <set>
+
 #include "base/json.h"
 
 namespace tidewright::apiservice {
@@ -17,7 +19,14 @@ class FakeCustom : public CustomMetricsProvider {
                                            {{"", "namespaces"}, false, "http_requests"},
                                            {{"apps", "deployments"}, true, "lag"}};
   std::string asked;
-  std::vector<CustomMetricInfo> ListMetrics() override { return metrics; }
+  std::string warning;
+  uint64_t version = 0;
+  int listed = 0;
+  std::vector<CustomMetricInfo> ListMetrics() override {
+    ++listed;
+    return metrics;
+  }
+  uint64_t ListVersion() override { return version; }
   base::Result<CustomMetricValue> GetByName(const GroupResource& resource, const std::string& ns,
                                             const std::string& name, const std::string& metric,
                                             const kube::LabelSelector& selector) override {
@@ -33,21 +42,23 @@ class FakeCustom : public CustomMetricsProvider {
     asked = resource.ToString() + "|" + ns + "|" + objects.ToString() + "|" + metric + "|" + selector.ToString();
     return std::vector<CustomMetricValue>{Value(ns, "a"), Value(ns, "b")};
   }
-  static CustomMetricValue Value(const std::string& ns, const std::string& name) {
-    return {"Pod", "/v1", ns, name, "http_requests", kNow, 60, base::Quantity::FromMilli(850)};
+  CustomMetricValue Value(const std::string& ns, const std::string& name) const {
+    return {"Pod", "/v1", ns, name, "http_requests", kNow, 60, base::Quantity::FromMilli(850), warning};
   }
 };
 
 class FakeExternal : public ExternalMetricsProvider {
  public:
   std::vector<std::string> metrics = {"queue_depth"};
+  uint64_t version = 0;
   std::vector<std::string> ListMetrics() override { return metrics; }
+  uint64_t ListVersion() override { return version; }
   base::Result<std::vector<ExternalMetricValue>> Get(const std::string&, const std::string& metric,
                                                      const kube::LabelSelector& selector) override {
     if (metric != "queue_depth") return base::NotFoundError("no metric " + metric);
     std::vector<ExternalMetricValue> values = {
-        {metric, {{"queue", "jobs"}}, kNow, std::nullopt, base::Quantity::FromValue(7)},
-        {metric, {}, kNow, 300, base::Quantity::FromMilli(1500)}};
+        {metric, {{"queue", "jobs"}}, kNow, std::nullopt, base::Quantity::FromValue(7), ""},
+        {metric, {}, kNow, 300, base::Quantity::FromMilli(1500), ""}};
     if (!selector.empty()) values.pop_back();
     return values;
   }
@@ -176,8 +187,19 @@ TEST_F(ApiServiceTest, AnswersEveryPathWithItsCodeAndKind) {
       {std::string(kR) + "/namespaces/shop/pods/a", "", 200, "PodMetrics"},
       {std::string(kR) + "/namespaces/shop/pods/z", "", 404, "Status"},
       {std::string(kR) + "/pods", "watch=true", 405, "Status"},
-      {"/openapi/v2", "", 404, "Status"},
-      {"/openapi/v3", "", 404, "Status"},
+      {"/openapi/v2", "", 200, ""},
+      {"/openapi/v3", "", 200, ""},
+      {"/openapi/v3/apis/custom.metrics.k8s.io/v1beta2", "hash=0", 200, ""},
+      {"/openapi/v3/apis/custom.metrics.k8s.io/v1", "", 404, "Status"},
+      {"/openapi/v3/apis/apps/v1", "", 404, "Status"},
+      {"/openapi/v1", "", 404, "Status"},
+      {"/readyz/made-up", "", 404, "Status"},
+      {std::string(kC2) + "/namespaces/shop/pods/a/" + std::string(5000, 'x'), "", 404, "Status"},
+      {std::string(kC2) + "/namespaces/shop/pods/*/http_requests", "labelSelector=" + std::string(5000, 'x'), 200,
+       "MetricValueList"},
+      {std::string(kC2) + "/namespaces//pods/a/http_requests", "", 404, "Status"},
+      {std::string(kC2) + "/a/b/c/d/e/f", "", 404, "Status"},
+      {"/apis/CUSTOM.metrics.k8s.io/v1beta2", "", 404, "Status"},
       {"/", "", 404, "Status"},
   };
   for (const Row& row : rows) {
@@ -188,6 +210,93 @@ TEST_F(ApiServiceTest, AnswersEveryPathWithItsCodeAndKind) {
     EXPECT_EQ(base::FindString(*json, {"kind"}), row.kind) << row.path;
     if (row.kind == "Status") EXPECT_EQ(base::FindInt(*json, {"code"}), row.code) << row.path;
   }
+}
+
+TEST_F(ApiServiceTest, RefusesEveryVerbButReading) {
+  for (const char* path : {"/apis", kC2, "/openapi/v2", "/apis/metrics.k8s.io/v1beta1/nodes",
+                           "/apis/external.metrics.k8s.io/v1beta1/namespaces/shop/queue_depth", "/healthz"}) {
+    for (const char* method : {"POST", "PUT", "PATCH", "DELETE", "OPTIONS", "BREW"}) {
+      http::ServerRequest request;
+      request.method = method;
+      request.path = path;
+      http::Response response = service_.Handle(request);
+      EXPECT_EQ(response.status, 405) << method << " " << path;
+      EXPECT_EQ(base::FindString(*base::ParseJson(response.body), {"reason"}), "MethodNotAllowed");
+      EXPECT_EQ(response.headers.Get("Allow"), "GET, HEAD");
+    }
+  }
+}
+
+TEST_F(ApiServiceTest, DocumentsAreMadeAgainOnlyWhenAListHasChanged) {
+  custom_.version = external_.version = 1;
+  http::Response first = Get(kC2);
+  EXPECT_EQ(Get(kC2, "", "", {{"If-None-Match", first.headers.Get("ETag")}}).status, 304);
+  int listed = custom_.listed;
+  for (int i = 0; i < 5; ++i) EXPECT_EQ(Get(kC2).body, first.body);
+  EXPECT_EQ(custom_.listed, listed);
+  custom_.metrics.push_back({{"", "pods"}, true, "newcomer"});
+  custom_.version = 2;
+  EXPECT_NE(Get(kC2).body.find("pods/newcomer"), std::string::npos);
+  providers_.custom = nullptr;
+  EXPECT_EQ(GetJson("/apis")["groups"].size(), 2u) << "what is served counts, too";
+  EXPECT_EQ(GetJson(kE)["resources"][0]["name"], "queue_depth");
+}
+
+TEST_F(ApiServiceTest, OpenApiDescribesWhatIsServed) {
+  Json v2 = GetJson("/openapi/v2", "", "application/com.github.proto-openapi.spec.v2@v1.0+protobuf,*/*");
+  EXPECT_EQ(v2["swagger"], "2.0");
+  EXPECT_TRUE(v2["paths"].contains(std::string(kR) + "/nodes/{name}"));
+  // Every reference leads somewhere, and operations have names of their own.
+  std::set<std::string> ids;
+  for (const auto& [path, item] : v2["paths"].items()) {
+    const Json& get = item["get"];
+    std::string reference = get["responses"]["200"]["schema"]["$ref"];
+    EXPECT_TRUE(v2["definitions"].contains(reference.substr(sizeof("#/definitions/") - 1))) << reference;
+    EXPECT_TRUE(ids.insert(get["operationId"].get<std::string>()).second) << path;
+  }
+  Json index = GetJson("/openapi/v3");
+  ASSERT_EQ(index["paths"].size(), 5u);
+  for (const auto& [path, item] : index["paths"].items()) {
+    std::string url = item["serverRelativeURL"];
+    Json document = GetJson(url.substr(0, url.find('?')));
+    EXPECT_EQ(document["openapi"], "3.0.0") << path;
+    EXPECT_FALSE(document["components"]["schemas"].empty()) << path;
+  }
+  providers_.external = nullptr;
+  EXPECT_EQ(GetJson("/openapi/v3")["paths"].size(), 4u);
+  EXPECT_EQ(Get("/openapi/v3/apis/external.metrics.k8s.io/v1beta1").status, 404);
+}
+
+TEST_F(ApiServiceTest, HealthHasParts) {
+  base::Status store;
+  ApiServiceOptions options;
+  options.ready = {{"started", [] { return base::Status::Ok(); }}, {"store", [&] { return store; }}};
+  ApiService service(
+      options, [this] { return providers_; }, authenticator_, authorizer_, clock_, metrics_);
+  auto get = [&](const std::string& path, bool verbose) {
+    http::ServerRequest request;
+    request.method = "GET";
+    request.path = path;
+    if (verbose) request.query = {{"verbose", ""}};
+    return service.Handle(request);
+  };
+  EXPECT_EQ(get("/readyz", false).body, "ok");
+  EXPECT_EQ(get("/readyz", true).body, "[+]ping ok\n[+]started ok\n[+]store ok\nreadyz check passed\n");
+  store = base::UnavailableError("disk full");
+  EXPECT_EQ(get("/readyz", false).status, 503);
+  EXPECT_EQ(get("/readyz", false).body, "[+]ping ok\n[+]started ok\n[-]store failed: disk full\nreadyz check failed\n");
+  EXPECT_EQ(get("/readyz/store", false).status, 503);
+  EXPECT_EQ(get("/readyz/started", false).status, 200);
+  EXPECT_EQ(get("/livez", false).status, 200) << "being alive does not depend on being ready";
+  EXPECT_EQ(get("/livez/store", false).status, 404);
+}
+
+TEST_F(ApiServiceTest, ValuesThatStandInAreAnnounced) {
+  custom_.warning = "metric \"x\": a value of 1m ago stands in";
+  http::Response response = Get(std::string(kC2) + "/namespaces/shop/pods/a/http_requests");
+  EXPECT_EQ(response.headers.Get("Warning"), R"(299 - "metric \"x\": a value of 1m ago stands in")");
+  custom_.warning.clear();
+  EXPECT_FALSE(Get(std::string(kC2) + "/namespaces/shop/pods/a/http_requests").headers.Has("Warning"));
 }
 
 TEST_F(ApiServiceTest, WritesBothVersionsOfCustomMetrics) {

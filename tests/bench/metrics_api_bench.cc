@@ -1,0 +1,359 @@
+// What the metrics APIs cost under load: a server with a store, rules and caches in one process, and in another a
+// client that does what kube-apiserver does, over HTTPS with a front-proxy certificate and identity headers.
+//
+//   metrics_api_bench [SECONDS]    how long each load lasts, by default 10
+#include <sys/resource.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+#include <algorithm>
+#include <cstdio>
+#include <cstdlib>
+#include <memory>
+#include <string>
+#include <thread>
+#include <vector>
+
+#include "adapter/adapter.h"
+#include "apiservice/server.h"
+#include "base/json.h"
+#include "base/log.h"
+#include "http/client.h"
+#include "http/tls.h"
+#include "kube/object_reader.h"
+#include "kube/shared_caches.h"
+#include "promql/engine.h"
+#include "tests/apiservice/fake_kube_client.h"
+#include "tsdb/db.h"
+
+namespace tidewright {
+namespace {
+
+constexpr int kPods = 1500;
+constexpr int kMetrics = 50'000;
+constexpr int kHpas = 5000;
+constexpr int kPodsPerHpa = 3;
+constexpr int64_t kHistoryMs = 300'000;
+constexpr int64_t kIntervalMs = 15'000;
+
+constexpr char kRules[] = R"yaml(
+rules:
+- seriesQuery: '{namespace!="",pod!=""}'
+  resources: {template: <<.Resource>>}
+  name: {matches: "^(.*)_total$", as: "${1}_per_second"}
+  metricsQuery: sum(rate(<<.Series>>{<<.LabelMatchers>>}[2m])) by (<<.GroupBy>>)
+- seriesQuery: '{namespace!="",pod!=""}'
+  seriesFilters: [{isNot: _total$}]
+  resources: {template: <<.Resource>>}
+  metricsQuery: sum(<<.Series>>{<<.LabelMatchers>>}) by (<<.GroupBy>>)
+externalRules:
+- seriesQuery: queue_depth
+  resources: {template: <<.Resource>>}
+  metricsQuery: sum(<<.Series>>{<<.LabelMatchers>>}) by (queue)
+)yaml";
+
+std::string Number(const char* prefix, int number) { return prefix + std::to_string(number); }
+
+double CpuSeconds() {
+  rusage usage{};
+  getrusage(RUSAGE_SELF, &usage);
+  return static_cast<double>(usage.ru_utime.tv_sec + usage.ru_stime.tv_sec) +
+         static_cast<double>(usage.ru_utime.tv_usec + usage.ru_stime.tv_usec) / 1e6;
+}
+
+// One kind of load; the client asks for the paths in turn.
+struct Load {
+  const char* name;
+  double rate;  // Requests per second.
+  const char* accept;
+  std::vector<std::string> paths;
+};
+
+std::vector<Load> Loads() {
+  const std::string custom = "/apis/custom.metrics.k8s.io/v1beta2";
+  const char* json = "application/vnd.kubernetes.protobuf, */*";
+  std::vector<Load> loads = {
+      {"one metric of 1,500 pods",
+       100,
+       json,
+       {custom + "/namespaces/big/pods/%2A/http_requests_per_second?labelSelector=app%3Dbig"}},
+      {"discovery of 50,000 metrics", 20, json, {custom}},
+      {"aggregated discovery", 20, "application/json;g=apidiscovery.k8s.io;v=v2;as=APIGroupDiscoveryList", {"/apis"}},
+      {"5,000 HPAs with 2 metrics", 2.0 * kHpas / 15, json, {}}};
+  for (int i = 0; i < kHpas; ++i) {
+    std::string ns = Number("team-", i % 100);
+    loads.back().paths.push_back(custom + "/namespaces/" + ns +
+                                 "/pods/%2A/http_requests_per_second?labelSelector=app%3D" + Number("app-", i));
+    loads.back().paths.push_back("/apis/external.metrics.k8s.io/v1beta1/namespaces/" + ns +
+                                 "/queue_depth?labelSelector=queue%3D" + Number("q-", i));
+  }
+  return loads;
+}
+
+// ---- The server's side.
+
+struct Target {
+  std::string ns, pod, app;
+};
+
+std::vector<Target> Targets() {
+  std::vector<Target> targets;
+  for (int i = 0; i < kPods; ++i) targets.push_back({"big", Number("big-7d4b9c6f5d-", 10'000 + i), "big"});
+  for (int i = 0; i < kHpas * kPodsPerHpa; ++i) {
+    int hpa = i / kPodsPerHpa;
+    targets.push_back({Number("team-", hpa % 100), Number("app-5f6d8c9b7-", 10'000 + i), Number("app-", hpa)});
+  }
+  return targets;
+}
+
+void Store(tsdb::Db& db, const std::vector<Target>& targets, int64_t now) {
+  std::vector<std::pair<tsdb::Labels, bool>> series;  // And whether it has a history.
+  for (const Target& target : targets) {
+    series.emplace_back(
+        tsdb::Labels::Of({{"__name__", "http_requests_total"}, {"namespace", target.ns}, {"pod", target.pod}}), true);
+  }
+  for (int i = 0; i < kHpas; ++i) {
+    series.emplace_back(
+        tsdb::Labels::Of(
+            {{"__name__", "queue_depth"}, {"namespace", Number("team-", i % 100)}, {"queue", Number("q-", i)}}),
+        true);
+  }
+  for (int i = 0; i < kMetrics; ++i) {
+    series.emplace_back(
+        tsdb::Labels::Of({{"__name__", Number("metric_", i)}, {"namespace", "big"}, {"pod", targets[i % kPods].pod}}),
+        false);
+  }
+  for (int64_t t = now - kHistoryMs; t <= now; t += kIntervalMs) {
+    auto appender = db.NewAppender();
+    for (const auto& [labels, history] : series) {
+      if (history || t > now - kIntervalMs)
+        (void)appender->Append(0, labels, t, static_cast<double>(t - now + kHistoryMs));
+    }
+    if (!appender->Commit().ok()) std::abort();
+  }
+}
+
+struct Server {
+  base::SystemClock& clock = base::SystemClock::Get();
+  base::MetricRegistry metrics;
+  base::ThreadPool pool{"bench", 2};
+  base::Scheduler scheduler{clock, pool};
+  testing::FakeKubeClient cluster;
+  http::KeyPair front_ca;
+  std::unique_ptr<kube::SharedCaches> caches;
+  std::unique_ptr<kube::ObjectReader> objects;
+  std::unique_ptr<tsdb::Db> db;
+  std::unique_ptr<promql::QueryEngine> engine;
+  std::unique_ptr<adapter::Adapter> rules;
+  std::unique_ptr<apiservice::DelegatedAuthenticator> authenticator;
+  std::unique_ptr<apiservice::DelegatedAuthorizer> authorizer;
+  std::unique_ptr<apiservice::ApiService> service;
+
+  void Start() {
+    int64_t now = clock.NowMs();
+    std::vector<Target> targets = Targets();
+    front_ca = *http::GenerateCa("front-proxy-ca", now);
+    PrepareCluster(targets);
+    caches = std::make_unique<kube::SharedCaches>(cluster, clock);
+    objects = kube::NewCachedReader(*caches, 60'000);
+    db = *tsdb::Db::Open("", {}, clock, nullptr);
+    Store(*db, targets, now);
+    engine = promql::NewEmbeddedEngine(*db, {}, nullptr);
+    adapter::AdapterOptions options;
+    options.registry.series_epoch = [this] { return db->SeriesEpoch(); };
+    rules = std::make_unique<adapter::Adapter>(*engine, cluster, *objects, clock, scheduler, metrics, options);
+    if (!rules->LoadConfig(kRules, "bench").ok()) std::abort();
+    rules->registry().Relist();
+    authenticator = std::make_unique<apiservice::DelegatedAuthenticator>(cluster, clock);
+    authenticator->Start();
+    if (!authenticator->WaitForConfig(30'000).ok()) std::abort();
+    authorizer = std::make_unique<apiservice::DelegatedAuthorizer>(cluster, clock);
+    apiservice::ApiServiceOptions api;
+    api.address = "127.0.0.1";
+    api.port = 0;
+    api.certificate.service = "tidewright";
+    api.certificate.ns = "tidewright";
+    service = std::make_unique<apiservice::ApiService>(
+        api, [this] { return rules->providers(); }, *authenticator, *authorizer, clock, metrics);
+    if (!service->Start().ok()) std::abort();
+  }
+
+  void PrepareCluster(const std::vector<Target>& targets) {
+    cluster.Put(kube::resources::kConfigMaps,
+                {{"metadata", {{"name", "extension-apiserver-authentication"}, {"namespace", "kube-system"}}},
+                 {"data",
+                  {{"requestheader-client-ca-file", front_ca.certificate_pem},
+                   {"requestheader-allowed-names", "[\"front-proxy-client\"]"},
+                   {"requestheader-username-headers", "[\"X-Remote-User\"]"},
+                   {"requestheader-group-headers", "[\"X-Remote-Group\"]"}}}});
+    cluster.on_create["SubjectAccessReview"] = [](const base::Json&) -> base::Result<base::Json> {
+      return base::Json{{"status", {{"allowed", true}}}};
+    };
+    for (const Target& target : targets) {
+      cluster.Put(kube::resources::kPods,
+                  {{"metadata", {{"name", target.pod}, {"namespace", target.ns}, {"labels", {{"app", target.app}}}}},
+                   {"status", {{"phase", "Running"}}}});
+    }
+  }
+
+  // Everything that the client has to know, as one line of JSON.
+  std::string Invitation() {
+    http::CertificateRequest request;
+    request.common_name = "front-proxy-client";
+    request.client = true;
+    http::KeyPair pair = *http::IssueCertificate(front_ca, request, clock.NowMs());
+    return base::DumpJson({{"port", service->port()},
+                           {"ca", service->ca_bundle()},
+                           {"certificate", pair.certificate_pem},
+                           {"key", pair.private_key_pem}});
+  }
+};
+
+// ---- The client's side.
+
+struct Outcome {
+  std::vector<double> ms;
+  size_t failures = 0;
+  size_t bytes = 0;
+};
+
+Outcome Drive(http::Client& client, const std::string& server, const Load& load, double seconds) {
+  constexpr int kThreads = 4;
+  std::vector<Outcome> outcomes(kThreads);
+  std::vector<std::thread> threads;
+  int64_t begin = base::MonotonicNanos();
+  for (int k = 0; k < kThreads; ++k) {
+    threads.emplace_back([&, k] {
+      base::StopSignal stop;
+      Outcome& own = outcomes[k];
+      for (size_t i = k;; i += kThreads) {
+        int64_t due = begin + static_cast<int64_t>(static_cast<double>(i) / load.rate * 1e9);
+        if (static_cast<double>(due - begin) > seconds * 1e9) return;
+        int64_t wait_ms = (due - base::MonotonicNanos()) / 1'000'000;
+        if (wait_ms > 0) base::SystemClock::Get().SleepFor(wait_ms, stop);
+        http::ClientRequest request;
+        request.url = server + load.paths[i % load.paths.size()];
+        request.headers = {{"Accept", load.accept},
+                           {"X-Remote-User", "system:serviceaccount:kube-system:horizontal-pod-autoscaler"},
+                           {"X-Remote-Group", "system:serviceaccounts"}};
+        int64_t sent = base::MonotonicNanos();
+        base::Result<http::Response> reply = client.Send(request);
+        own.ms.push_back(static_cast<double>(base::MonotonicNanos() - sent) / 1e6);
+        if (!reply.ok() || reply->status != 200) {
+          if (own.failures++ == 0) {
+            std::fprintf(stderr, "%s: %s\n", request.url.c_str(),
+                         reply.ok() ? reply->body.substr(0, 400).c_str() : reply.status().message().c_str());
+          }
+        } else {
+          own.bytes += reply->body.size();
+        }
+      }
+    });
+  }
+  for (std::thread& thread : threads) thread.join();
+  Outcome all;
+  for (Outcome& own : outcomes) {
+    all.ms.insert(all.ms.end(), own.ms.begin(), own.ms.end());
+    all.failures += own.failures;
+    all.bytes += own.bytes;
+  }
+  std::sort(all.ms.begin(), all.ms.end());
+  return all;
+}
+
+std::string ReadLine(int fd) {
+  std::string line;
+  char c = 0;
+  while (read(fd, &c, 1) == 1 && c != '\n') line += c;
+  return line;
+}
+
+void WriteLine(int fd, const std::string& line) {
+  std::string text = line + "\n";
+  for (size_t done = 0; done < text.size();) {
+    ssize_t count = write(fd, text.data() + done, text.size() - done);
+    if (count <= 0) std::abort();
+    done += static_cast<size_t>(count);
+  }
+}
+
+// For each line from the server, the load that it names, with the figures as the answer.
+int RunClient(int in, int out, double seconds) {
+  base::Json invitation = *base::ParseJson(ReadLine(in));
+  http::ClientOptions options;
+  options.tls.ca_pem = invitation["ca"];
+  options.tls.certificate_pem = invitation["certificate"];
+  options.tls.private_key_pem = invitation["key"];
+  options.tls.server_name = "tidewright.tidewright.svc";
+  std::unique_ptr<http::Client> client = *http::NewCurlClient(options);
+  std::string server = "https://127.0.0.1:" + std::to_string(invitation["port"].get<int>());
+  std::vector<Load> loads = Loads();
+  for (std::string line = ReadLine(in); !line.empty(); line = ReadLine(in)) {
+    const Load& load = loads[std::stoul(line.substr(1))];
+    // Every path once before, so that caches are as they are in the second round of an HPA controller.
+    double warm_up = line[0] == 'w' ? static_cast<double>(load.paths.size()) / load.rate : seconds;
+    Outcome outcome = Drive(*client, server, load, warm_up);
+    auto at = [&](double q) { return outcome.ms[static_cast<size_t>(q * static_cast<double>(outcome.ms.size() - 1))]; };
+    WriteLine(out, base::DumpJson({{"requests", outcome.ms.size()},
+                                   {"failures", outcome.failures},
+                                   {"p50", at(0.5)},
+                                   {"p99", at(0.99)},
+                                   {"bytes", outcome.bytes / outcome.ms.size()}}));
+  }
+  return 0;
+}
+
+int RunServer(int in, int out) {
+  Server server;
+  server.Start();
+  WriteLine(out, server.Invitation());
+  std::vector<Load> loads = Loads();
+  std::printf("%-30s %9s %9s %9s %12s %9s %10s\n", "load", "requests", "p50 ms", "p99 ms", "CPU ms/req", "cores",
+              "bytes/req");
+  int failures = 0;
+  for (size_t i = 0; i < loads.size(); ++i) {
+    WriteLine(out, "w" + std::to_string(i));
+    (void)ReadLine(in);
+    double cpu = CpuSeconds();
+    int64_t begin = base::MonotonicNanos();
+    WriteLine(out, "m" + std::to_string(i));
+    base::Json figures = *base::ParseJson(ReadLine(in));
+    double elapsed = static_cast<double>(base::MonotonicNanos() - begin) / 1e9;
+    cpu = CpuSeconds() - cpu;
+    double requests = figures["requests"];
+    std::printf("%-30s %9.0f %9.2f %9.2f %12.3f %9.3f %10.0f\n", loads[i].name, requests, figures["p50"].get<double>(),
+                figures["p99"].get<double>(), 1000 * cpu / requests, cpu / elapsed, figures["bytes"].get<double>());
+    std::fflush(stdout);
+    failures += figures["failures"].get<int>();
+  }
+  close(out);
+  server.service->Stop();
+  server.rules->Stop();
+  server.authenticator->Stop();
+  server.caches->Stop();
+  if (failures > 0) std::printf("%d requests failed\n", failures);
+  return failures > 0 ? 1 : 0;
+}
+
+int Main(int argc, char** argv) {
+  double seconds = argc > 1 ? std::atof(argv[1]) : 10;
+  int to_client[2], to_server[2];
+  if (seconds <= 0 || pipe(to_client) != 0 || pipe(to_server) != 0) return 1;
+  base::SetLogLevel(base::LogLevel::kError);
+  pid_t client = fork();  // Before there are threads.
+  if (client == 0) {
+    close(to_client[1]);
+    close(to_server[0]);
+    _exit(RunClient(to_client[0], to_server[1], seconds));
+  }
+  close(to_client[0]);
+  close(to_server[1]);
+  int result = RunServer(to_server[0], to_client[1]);
+  waitpid(client, nullptr, 0);
+  return result;
+}
+
+}  // namespace
+}  // namespace tidewright
+
+int main(int argc, char** argv) { return tidewright::Main(argc, argv); }
