@@ -61,8 +61,13 @@ Scheduler::TaskId Scheduler::At(int64_t when_ms, std::function<void()> task) {
   TaskId id = next_id_++;
   if (stopped_) return id;
   bool earliest = due_.empty() || when_ms < due_.begin()->first;
-  due_.emplace(when_ms, id);
   tasks_.emplace(id, std::make_pair(when_ms, std::move(task)));
+  if (earliest && when_ms <= clock_.NowMs()) {  // Waking the thread for it would only cost time.
+    running_.insert(id);
+    Dispatch(id);
+    return id;
+  }
+  due_.emplace(when_ms, id);
   if (earliest && sleeping_ != nullptr) sleeping_->Stop();
   return id;
 }

@@ -83,6 +83,27 @@ bool KeepsSeriesCache(const ScrapeConfig& before, const ScrapeConfig& after) {
   return alike == before;
 }
 
+void Ingester::KnownSamples::Reserve(size_t count) {
+  refs.reserve(count);
+  values.reserve(count);
+  lines.reserve(count);
+  indices.reserve(count);
+}
+
+void Ingester::KnownSamples::Add(tsdb::SeriesRef ref, double value, const SeriesLine& line, uint32_t index) {
+  refs.push_back(ref);
+  values.push_back(value);
+  lines.push_back(line);
+  indices.push_back(index);
+}
+
+void Ingester::KnownSamples::Clear() {
+  refs.clear();
+  values.clear();
+  lines.clear();
+  indices.clear();
+}
+
 Ingester::Ingester(std::shared_ptr<const ScrapeConfig> config, const Target& target, tsdb::Appendable& appendable,
                    MetadataTable& metadata)
     : appendable_(appendable), metadata_(metadata) {
@@ -175,7 +196,9 @@ base::Status Ingester::AppendBody(std::string_view body, std::string_view conten
   auto format = ChooseFormat(content_type, ProtocolMediaType(config_->fallback_protocol));
   TW_RETURN_IF_ERROR(format.status());
   std::unique_ptr<ExpositionParser> parser = NewExpositionParser(body, *format, ParserOptions());
+  sink.known.Reserve(cache_.size());
   for (;;) {
+    TakePlainLines(*parser, sink, outcome);
     std::string_view guess = parser->GuessSeries();
     uint32_t predicted = guess.empty() ? SeriesCache::kNone : cache_.Predicted(cache_.Hash(guess));
     if (predicted != SeriesCache::kNone && parser->NextIfSeries(guess)) {
@@ -192,6 +215,22 @@ base::Status Ingester::AppendBody(std::string_view body, std::string_view conten
       if (parser->family() != family_) FlushMetadata(*sink.appender);
       NoteMetadata(entry, *parser);
     }
+  }
+}
+
+// Nearly all of a scrape: a run of lines that are known, expected, and nothing but a number. What is not so is left to
+// the general way, with the errors and refusals that it has.
+void Ingester::TakePlainLines(ExpositionParser& parser, ScrapeSink& sink, ScrapeOutcome* outcome) {
+  if (config_->features.start_timestamp_zero_samples || sink.t_ms > latest_ms_) return;
+  for (const SeriesCache::Entry* entry = cache_.Expected(); entry != nullptr; entry = cache_.Expected()) {
+    if (entry->ref == 0 || entry->seen != 0 || Over(outcome->post_relabel + 1)) return;
+    if (!parser.NextIfPlain(entry->hash)) return;
+    const uint32_t index = cache_.expected_index();
+    cache_.Visit(index);
+    cache_[index].tracked = 1;
+    ++outcome->scraped;
+    ++outcome->post_relabel;
+    sink.known.Add(entry->ref, parser.value(), parser.series_line(), index);
   }
 }
 
@@ -344,10 +383,7 @@ bool Ingester::TakeKnown(const ExpositionParser& parser, uint32_t index, const S
   if (!number || sample.explicit_time || sample.start_ms != 0 || !exemplars_.empty()) return false;
   const SeriesLine line = parser.series_line();
   if (line.text.empty() || sample.t > latest_ms_) return false;
-  sink.known.refs.push_back(cache_[index].ref);
-  sink.known.values.push_back(sample.value);
-  sink.known.lines.push_back(line);
-  sink.known.indices.push_back(index);
+  sink.known.Add(cache_[index].ref, sample.value, line, index);
   return true;
 }
 
@@ -370,10 +406,7 @@ base::Status Ingester::FlushKnown(const ExpositionParser& parser, ScrapeSink& si
     TW_RETURN_IF_ERROR(Judge(ref.status(), outcome, &stored));
     if (stored) cache_[known.indices[one.index]].ref = *ref;
   }
-  known.refs.clear();
-  known.values.clear();
-  known.lines.clear();
-  known.indices.clear();
+  known.Clear();
   return base::Status::Ok();
 }
 

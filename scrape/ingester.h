@@ -80,6 +80,10 @@ class Ingester {
     std::vector<double> values;
     std::vector<SeriesLine> lines;
     std::vector<uint32_t> indices;  // In the cache.
+
+    void Reserve(size_t count);
+    void Add(tsdb::SeriesRef ref, double value, const SeriesLine& line, uint32_t index);
+    void Clear();
   };
   // Where the samples of one scrape go.
   struct ScrapeSink {
@@ -91,6 +95,7 @@ class Ingester {
 
   base::Status AppendBody(std::string_view body, std::string_view content_type, int64_t now_ms, ScrapeSink& sink,
                           ScrapeOutcome* outcome);
+  void TakePlainLines(ExpositionParser& parser, ScrapeSink& sink, ScrapeOutcome* outcome);
   base::Status AppendSeries(ExpositionParser& parser, Entry entry, uint32_t index, ScrapeSink& sink,
                             ScrapeOutcome* outcome);
   base::Status AppendNew(const ExpositionParser& parser, const Sample& sample, ScrapeSink& sink,

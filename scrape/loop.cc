@@ -68,6 +68,7 @@ void ScrapeLoop::Update(std::shared_ptr<const ScrapeConfig> config, std::shared_
   config_ = std::move(config);
   transport_ = std::move(transport);
   target_ = std::move(target);
+  reconfigured_ = true;
 }
 
 void ScrapeLoop::SetForcedError(base::Status error) {
@@ -187,7 +188,7 @@ void ScrapeLoop::Ingest() {
     reply.swap(reply_);
     t_ms = SampleTimeMs(start_ms_, planned_ms_, target_.interval);
     duration_seconds = duration_seconds_;
-    ingester_.SetConfig(config_, target_);
+    if (std::exchange(reconfigured_, false)) ingester_.SetConfig(config_, target_);
   }
   last_sample_ms_ = t_ms;
   ScrapeOutcome outcome = IngestReply(*reply, t_ms, duration_seconds);

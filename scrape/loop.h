@@ -111,6 +111,7 @@ class ScrapeLoop : public std::enable_shared_from_this<ScrapeLoop> {
   tsdb::Labels discovered_ GUARDED_BY(mu_);
   std::shared_ptr<const ScrapeConfig> config_ GUARDED_BY(mu_);
   std::shared_ptr<HttpTransport> transport_ GUARDED_BY(mu_);
+  bool reconfigured_ GUARDED_BY(mu_) = false;  // Since the ingester was told of configuration and target.
   base::Status forced_error_ GUARDED_BY(mu_);
   bool started_ GUARDED_BY(mu_) = false;
   bool stopped_ GUARDED_BY(mu_) = false;

@@ -40,6 +40,9 @@ class SeriesCache {
 
   // The entry that is expected next if it has this hash, else kNone.
   uint32_t Predicted(uint64_t hash) const { return next_ < base_size_ && entries_[next_].hash == hash ? next_ : kNone; }
+  // The same entry; null at the end of what the last scrape had.
+  const Entry* Expected() const { return next_ < base_size_ ? &entries_[next_] : nullptr; }
+  uint32_t expected_index() const { return next_; }
   uint32_t Find(uint64_t hash);
   // Adds an entry for a text that Find() does not know.
   uint32_t Add(uint64_t hash, tsdb::SeriesRef ref);

@@ -6,6 +6,7 @@
 #include <limits>
 
 #include "base/document.h"
+#include "base/secret_hash.h"
 #include "base/strings.h"
 #include "scrape/float_text.h"
 
@@ -177,6 +178,26 @@ bool TextParser::NextIfSeries(std::string_view text) {
   done_ = false;
   status_ = base::Status::Ok();
   return false;
+}
+
+// A series that ends with its brace or with its name, one blank, a value, the end of the line.
+bool TextParser::NextIfPlain(uint64_t hash) {
+  if (done_ || AtEnd() || body_[pos_] == '#') return false;
+  const std::string_view rest = body_.substr(pos_);
+  const auto* line_end = static_cast<const char*>(std::memchr(rest.data(), '\n', rest.size()));
+  if (line_end == nullptr) return false;
+  const std::string_view line = rest.substr(0, static_cast<size_t>(line_end - rest.data()));
+  const auto* blank = static_cast<const char*>(memrchr(line.data(), ' ', line.size()));
+  if (blank == nullptr) return false;
+  const std::string_view series = line.substr(0, static_cast<size_t>(blank - line.data()));
+  // With a timestamp, or a value of another kind after it, this is no text that a series has had.
+  if (base::SecretHash(series) != hash || !ParseValueToken(line.substr(series.size() + 1), &value_)) return false;
+  pos_ += line.size() + 1;
+  series_ = series;
+  name_ = std::string_view();
+  has_timestamp_ = false;
+  exemplar_ = std::string_view();
+  return true;
 }
 
 Entry TextParser::ParsePrometheusComment() {

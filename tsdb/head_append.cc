@@ -284,6 +284,11 @@ std::vector<Head::Group> Head::MakeGroups(HeadBatch* batch, std::vector<IndexedS
       if (groups.empty() || groups.back().t != entry.t) {
         groups.emplace_back();
         groups.back().t = entry.t;
+        // All that is left, usually, as the batch is sorted by time.
+        const size_t left = entries.back().t == entry.t ? entries.size() - i : 0;
+        groups.back().refs.reserve(left);
+        groups.back().values.reserve(left);
+        groups.back().previous.reserve(left);
       }
       groups.back().refs.push_back(entry.ref);
       groups.back().values.push_back(entry.v);

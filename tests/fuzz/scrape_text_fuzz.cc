@@ -1,6 +1,7 @@
 // The text parsers: no crash, no hang, and the fast path agrees with the full parser.
 #include <cstdlib>
 
+#include "base/secret_hash.h"
 #include "scrape/text_parser.h"
 
 extern "C" int LLVMFuzzerTestOneInput(const uint8_t* data, size_t size) {
@@ -20,12 +21,13 @@ extern "C" int LLVMFuzzerTestOneInput(const uint8_t* data, size_t size) {
   }
   TextParser parser(body, format);
   TextParser fast(body, format);
+  TextParser plain(body, format);
   std::vector<tidewright::tsdb::Label> labels;
   for (;;) {
     Entry entry = parser.Next();
     if (entry == Entry::kEnd || entry == Entry::kError) break;
     if (entry != Entry::kSeries) {
-      if (fast.Next() != entry) std::abort();
+      if (fast.Next() != entry || plain.Next() != entry) std::abort();
       continue;
     }
     labels.clear();
@@ -33,6 +35,9 @@ extern "C" int LLVMFuzzerTestOneInput(const uint8_t* data, size_t size) {
     if (fast.GuessSeries().size() > body.size()) std::abort();
     if (!fast.NextIfSeries(parser.series()) && fast.Next() != Entry::kSeries) std::abort();
     if (fast.series() != parser.series() || fast.has_timestamp() != parser.has_timestamp()) std::abort();
+    const uint64_t hash = tidewright::base::SecretHash(parser.series());
+    if (!plain.NextIfPlain(hash) && plain.Next() != Entry::kSeries) std::abort();
+    if (plain.series() != parser.series() || plain.has_timestamp() != parser.has_timestamp()) std::abort();
   }
   return 0;
 }

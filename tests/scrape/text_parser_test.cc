@@ -3,6 +3,7 @@
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
+#include "base/secret_hash.h"
 #include "scrape/md5.h"
 #include "scrape/series_cache.h"
 
@@ -42,6 +43,48 @@ INSTANTIATE_TEST_SUITE_P(
                       FastRow{"OtherValue", "m{a=\"c\"} 1", "m{a=\"b\"}", false},
                       FastRow{"NoBlankAfterBrace", "m{a=\"b\"}1", "m{a=\"b\"}", true},
                       FastRow{"BadValue", "m x", "m", false}, FastRow{"Truncated", "m", "m", false}),
+    [](const auto& test) { return test.param.name; });
+
+struct PlainRow {
+  const char* name;
+  const char* line;
+  const char* series;
+  bool taken;
+};
+class PlainLine : public ::testing::TestWithParam<PlainRow> {};
+
+// Either takes the whole line and says what the full parser says, or leaves everything as it was.
+TEST_P(PlainLine, IsTakenWholeOrNotAtAll) {
+  for (TextFormat format : {TextFormat::kPrometheus, TextFormat::kOpenMetrics}) {
+    const std::string body = std::string(GetParam().line) + "\nnext 7\n# EOF\n";
+    TextParser parser(body, format), full(body, format);
+    ASSERT_EQ(parser.NextIfPlain(base::SecretHash(GetParam().series)), GetParam().taken);
+    if (GetParam().taken) {
+      ASSERT_EQ(full.Next(), Entry::kSeries);
+      EXPECT_EQ(parser.series(), full.series());
+      EXPECT_EQ(parser.value(), full.value());
+      EXPECT_FALSE(parser.has_timestamp());
+      std::vector<tsdb::Label> labels, full_labels;
+      parser.AppendLabels(&labels);
+      full.AppendLabels(&full_labels);
+      EXPECT_EQ(labels, full_labels);
+    }
+    EXPECT_EQ(parser.Next(), full.Next());
+    EXPECT_EQ(parser.series(), full.series());
+  }
+}
+
+INSTANTIATE_TEST_SUITE_P(
+    Table, PlainLine,
+    ::testing::Values(PlainRow{"Labels", "m{a=\"b\"} 1.5e3", "m{a=\"b\"}", true}, PlainRow{"Bare", "m 1", "m", true},
+                      PlainRow{"BlankInAValue", "m{a=\"b c\"} 1", "m{a=\"b c\"}", true},
+                      PlainRow{"BraceInAValue", "m{a=\"}\"} 1", "m{a=\"}\"}", true},
+                      PlainRow{"Timestamp", "m 1 5", "m", false}, PlainRow{"OtherSeries", "m_total 1", "m", false},
+                      PlainRow{"LabelsUnexpected", "m{a=\"b\"} 1", "m", false},
+                      PlainRow{"Exemplar", "m_total 1 # {a=\"b\"} 2", "m_total", false},
+                      PlainRow{"TwoBlanks", "m  1", "m", false}, PlainRow{"BlankAtTheEnd", "m 1 ", "m", false},
+                      PlainRow{"NoBlank", "m{a=\"b\"}1", "m{a=\"b\"}", false}, PlainRow{"BadValue", "m x", "m", false},
+                      PlainRow{"Comment", "# TYPE m counter", "m", false}, PlainRow{"Empty", "", "m", false}),
     [](const auto& test) { return test.param.name; });
 
 TEST(TextParser, ErrorsNameTheLine) {
