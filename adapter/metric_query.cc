@@ -5,6 +5,7 @@
 
 #include "base/document.h"
 #include "base/duration.h"
+#include "base/go_text.h"
 #include "base/strings.h"
 
 namespace tidewright::adapter {
@@ -22,7 +23,7 @@ std::string EscapeRegex(const std::string& text) {
 }  // namespace
 
 void MetricQuery::Add(const std::string& label, const char* op, const std::string& value, const std::string& raw) {
-  matchers_.push_back(label + op + GoQuote(value));
+  matchers_.push_back(label + op + base::GoQuote(value));
   values_by_name_[label] = raw;
 }
 
@@ -56,14 +57,15 @@ void MetricQuery::AddNames(const std::string& label, const std::vector<std::stri
   Add(label, "=~", base::Join(escaped, "|"), base::Join(names, "|"));
 }
 
-base::Result<std::string> MetricQuery::Render(const GoTemplate& query) const {
-  TemplateValue::Map values;
-  for (const auto& [label, value] : values_by_name_) values[label] = TemplateValue::String(value);
-  TemplateValue data = TemplateValue::Record({{"Series", TemplateValue::String(series_)},
-                                              {"LabelMatchers", TemplateValue::String(base::Join(matchers_, ","))},
-                                              {"LabelValuesByName", TemplateValue::FromMap(std::move(values))},
-                                              {"GroupBy", TemplateValue::String(base::Join(group_by_, ","))},
-                                              {"GroupBySlice", TemplateValue::Strings(group_by_)}});
+base::Result<std::string> MetricQuery::Render(const base::GoTemplate& query) const {
+  base::TemplateValue::Map values;
+  for (const auto& [label, value] : values_by_name_) values[label] = base::TemplateValue::String(value);
+  base::TemplateValue data =
+      base::TemplateValue::Record({{"Series", base::TemplateValue::String(series_)},
+                                   {"LabelMatchers", base::TemplateValue::String(base::Join(matchers_, ","))},
+                                   {"LabelValuesByName", base::TemplateValue::FromMap(std::move(values))},
+                                   {"GroupBy", base::TemplateValue::String(base::Join(group_by_, ","))},
+                                   {"GroupBySlice", base::TemplateValue::Strings(group_by_)}});
   TW_ASSIGN_OR_RETURN(std::string text, query.Execute(data));
   if (base::TrimSpace(text).empty()) return base::InvalidArgumentError("metricsQuery renders to nothing");
   return text;

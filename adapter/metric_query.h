@@ -7,7 +7,7 @@
 #include <string>
 #include <vector>
 
-#include "adapter/go_template.h"
+#include "base/go_template.h"
 #include "base/status.h"
 #include "kube/meta.h"
 #include "promql/engine.h"
@@ -29,7 +29,7 @@ class MetricQuery {
   void GroupBy(std::vector<std::string> labels) { group_by_ = std::move(labels); }
 
   // The rendered query. kInvalidArgument when the template fails or gives nothing.
-  base::Result<std::string> Render(const GoTemplate& query) const;
+  base::Result<std::string> Render(const base::GoTemplate& query) const;
 
  private:
   void Add(const std::string& label, const char* op, const std::string& value, const std::string& raw);
