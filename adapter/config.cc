@@ -76,8 +76,8 @@ void ReadName(ObjectReader& reader, Rule* rule) {
   rule->name = *NameMapping::Create(*Pattern::Compile(".*"), "");
 }
 
-TemplateValue ExampleData(bool external) {
-  using V = TemplateValue;
+base::TemplateValue ExampleData(bool external) {
+  using V = base::TemplateValue;
   std::vector<std::string> group_by;
   if (!external) group_by.push_back("pod");
   return V::Record(
@@ -89,9 +89,9 @@ TemplateValue ExampleData(bool external) {
 }
 
 // Reads a query template, and checks what it renders to.
-void ReadQuery(ObjectReader& reader, std::string_view key, bool external, std::string* text, GoTemplate* query) {
+void ReadQuery(ObjectReader& reader, std::string_view key, bool external, std::string* text, base::GoTemplate* query) {
   if (!reader.Required(key, text)) return;
-  base::Result<GoTemplate> parsed = GoTemplate::Parse(*text);
+  base::Result<base::GoTemplate> parsed = base::GoTemplate::Parse(*text);
   if (!parsed.ok()) {
     reader.Error(key, base::Quoted(*text) + " is not a template: " + parsed.status().message());
     return;

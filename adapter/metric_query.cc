@@ -5,6 +5,7 @@
 
 #include "base/document.h"
 #include "base/duration.h"
+#include "base/go_text.h"
 #include "base/strings.h"
 
 namespace tidewright::adapter {
@@ -24,7 +25,7 @@ std::string EscapeRegex(const std::string& text) {
 void MetricQuery::Add(const std::string& label, promql::Matcher::Type type, const std::string& value,
                       const std::string& raw) {
   static constexpr const char* kOperators[] = {"=", "!=", "=~", "!~"};
-  matchers_.push_back(label + kOperators[static_cast<int>(type)] + GoQuote(value));
+  matchers_.push_back(label + kOperators[static_cast<int>(type)] + base::GoQuote(value));
   conditions_.push_back({type, label, value});
   values_by_name_[label] = raw;
 }
@@ -71,14 +72,15 @@ promql::Matchers MetricQuery::Conditions() const {
   return matchers;
 }
 
-base::Result<std::string> MetricQuery::Render(const GoTemplate& query) const {
-  TemplateValue::Map values;
-  for (const auto& [label, value] : values_by_name_) values[label] = TemplateValue::String(value);
-  TemplateValue data = TemplateValue::Record({{"Series", TemplateValue::String(series_)},
-                                              {"LabelMatchers", TemplateValue::String(base::Join(matchers_, ","))},
-                                              {"LabelValuesByName", TemplateValue::FromMap(std::move(values))},
-                                              {"GroupBy", TemplateValue::String(base::Join(group_by_, ","))},
-                                              {"GroupBySlice", TemplateValue::Strings(group_by_)}});
+base::Result<std::string> MetricQuery::Render(const base::GoTemplate& query) const {
+  base::TemplateValue::Map values;
+  for (const auto& [label, value] : values_by_name_) values[label] = base::TemplateValue::String(value);
+  base::TemplateValue data =
+      base::TemplateValue::Record({{"Series", base::TemplateValue::String(series_)},
+                                   {"LabelMatchers", base::TemplateValue::String(base::Join(matchers_, ","))},
+                                   {"LabelValuesByName", base::TemplateValue::FromMap(std::move(values))},
+                                   {"GroupBy", base::TemplateValue::String(base::Join(group_by_, ","))},
+                                   {"GroupBySlice", base::TemplateValue::Strings(group_by_)}});
   TW_ASSIGN_OR_RETURN(std::string text, query.Execute(data));
   if (base::TrimSpace(text).empty()) return base::InvalidArgumentError("metricsQuery renders to nothing");
   return text;
@@ -87,8 +89,8 @@ base::Result<std::string> MetricQuery::Render(const GoTemplate& query) const {
 std::string ShownQuery(const std::string& query) {
   constexpr size_t kHead = 300;
   constexpr size_t kTail = 100;
-  if (query.size() <= kHead + kTail) return GoQuote(query);
-  return GoQuote(query.substr(0, kHead)) + "..." + GoQuote(query.substr(query.size() - kTail));
+  if (query.size() <= kHead + kTail) return base::GoQuote(query);
+  return base::GoQuote(query.substr(0, kHead)) + "..." + base::GoQuote(query.substr(query.size() - kTail));
 }
 
 std::optional<int64_t> WindowSeconds(const std::string& query) {

@@ -7,7 +7,7 @@
 #include <string>
 #include <vector>
 
-#include "adapter/go_template.h"
+#include "base/go_template.h"
 #include "base/status.h"
 #include "kube/meta.h"
 #include "promql/engine.h"
@@ -32,7 +32,7 @@ class MetricQuery {
   promql::Matchers Conditions() const;
 
   // The rendered query. kInvalidArgument when the template fails or gives nothing.
-  base::Result<std::string> Render(const GoTemplate& query) const;
+  base::Result<std::string> Render(const base::GoTemplate& query) const;
 
  private:
   struct Condition {

@@ -19,9 +19,9 @@ bool IsNamePart(char c) {
 constexpr std::string_view kGroupMark = "TWGROUPMARKTW";
 constexpr std::string_view kResourceMark = "TWRESOURCEMARKTW";
 
-TemplateValue LabelTemplateData(std::string_view group, std::string_view resource) {
-  return TemplateValue::Record({{"Group", TemplateValue::String(std::string(group))},
-                                {"Resource", TemplateValue::String(std::string(resource))}});
+base::TemplateValue LabelTemplateData(std::string_view group, std::string_view resource) {
+  return base::TemplateValue::Record({{"Group", base::TemplateValue::String(std::string(group))},
+                                      {"Resource", base::TemplateValue::String(std::string(resource))}});
 }
 
 void ReplaceFirst(std::string* text, std::string_view what, std::string_view with) {
@@ -132,7 +132,7 @@ base::Result<LabelMapping> LabelMapping::Create(const std::string& label_templat
   LabelMapping mapping;
   mapping.overrides_ = std::move(overrides);
   if (label_template.empty()) return mapping;
-  TW_ASSIGN_OR_RETURN(mapping.template_, GoTemplate::Parse(label_template));
+  TW_ASSIGN_OR_RETURN(mapping.template_, base::GoTemplate::Parse(label_template));
   TW_ASSIGN_OR_RETURN(std::string marked, mapping.template_->Execute(LabelTemplateData(kGroupMark, kResourceMark)));
   if (marked.find(kResourceMark) == std::string::npos) {
     return base::InvalidArgumentError(base::Quoted(label_template) +

@@ -9,8 +9,8 @@
 #include <string_view>
 #include <vector>
 
-#include "adapter/go_template.h"
 #include "apiservice/provider.h"
+#include "base/go_template.h"
 #include "base/status.h"
 #include "promql/value.h"
 
@@ -83,7 +83,7 @@ class LabelMapping {
   bool has_template() const { return template_.has_value(); }
 
  private:
-  std::optional<GoTemplate> template_;
+  std::optional<base::GoTemplate> template_;
   std::optional<Pattern> pattern_;
   std::map<std::string, GroupResource> overrides_;
 };
@@ -108,7 +108,7 @@ struct Rule {
   bool namespaced = true;  // External rules: whether a request's namespace becomes a matcher.
   std::optional<NameMapping> name;
   std::string metrics_query;
-  GoTemplate query;
+  base::GoTemplate query;
 
   // `rules[2] (line 14)`, or the object, for messages.
   std::string Title() const;
@@ -119,8 +119,8 @@ struct Rule {
 // One of cpu and memory in resourceRules.
 struct ResourceRule {
   std::string path;  // "resourceRules.cpu"
-  GoTemplate container_query;
-  GoTemplate node_query;
+  base::GoTemplate container_query;
+  base::GoTemplate node_query;
   LabelMapping resources;
   std::string container_label;
 };

@@ -1,6 +1,7 @@
 #include "rules/group.h"
 
 #include <algorithm>
+#include <utility>
 
 #include "base/clock.h"
 #include "base/log.h"
@@ -32,8 +33,9 @@ Group::Group(const GroupSpec& spec, const ManagerOptions& options, promql::Query
   status_.file = spec.file;
   status_.interval_ms = interval_ms();
   status_.limit = spec.limit;
+  status_.query_offset_ms = QueryOffsetMs();
   for (const RuleSpec& rule : spec.rules) {
-    rules_.push_back(NewRule(rule, {.rule_file = spec.file, .rule_group = spec.name}));
+    rules_.push_back(NewRule(rule, {.rule_file = spec.file, .rule_group = spec.name}, options_));
     RuleStatus status;
     status.spec = rule;
     status_.rules.push_back(std::move(status));
@@ -61,6 +63,7 @@ void Group::EvaluateRule(size_t index, int64_t t) {
   Rule& rule = *rules_[index];
   instruments_.evaluations.Add();
   auto samples = rule.Evaluate(engine_, t, QueryOffsetMs(), spec_.limit);
+  if (samples.ok()) Notify(rule, t);
   base::Status error = samples.ok() ? Store(rule, *samples, t) : samples.status();
   if (!error.ok()) {
     instruments_.failures.Add();
@@ -74,6 +77,13 @@ void Group::EvaluateRule(size_t index, int64_t t) {
   status.last_evaluation_ms = t;
   status.evaluation_seconds = SecondsSince(start);
   status.alerts = rule.Alerts();
+}
+
+void Group::Notify(Rule& rule, int64_t t) {
+  auto* alerting = dynamic_cast<AlertingRule*>(&rule);
+  if (alerting == nullptr || options_.notify == nullptr) return;
+  std::vector<AlertNotice> due = alerting->TakeDue(t, interval_ms());
+  if (!due.empty()) options_.notify(std::move(due));
 }
 
 bool Group::Append(tsdb::Appender& appender, int64_t t, const RuleSample& sample) {

@@ -2,7 +2,9 @@
 #pragma once
 
 #include <cstdint>
+#include <map>
 #include <memory>
+#include <string>
 #include <vector>
 
 #include "base/metrics.h"
@@ -30,6 +32,10 @@ class Group {
         Instruments& instruments);
 
   const GroupSpec& spec() const { return spec_; }
+  // Whether a group made of these would do the same.
+  bool Is(const GroupSpec& spec, const std::map<std::string, std::string>& external_labels) const {
+    return spec_ == spec && options_.external_labels == external_labels;
+  }
   int64_t interval_ms() const { return spec_.interval_ms > 0 ? spec_.interval_ms : options_.default_interval_ms; }
   // Where in each interval the group is evaluated: 0 <= offset < interval.
   int64_t OffsetMs() const;
@@ -50,6 +56,7 @@ class Group {
 
  private:
   void EvaluateRule(size_t index, int64_t t);
+  void Notify(Rule& rule, int64_t t);
   base::Status Store(Rule& rule, const std::vector<RuleSample>& samples, int64_t t);
   base::Status MarkStale(const std::vector<tsdb::Labels>& series, int64_t t);
   bool Append(tsdb::Appender& appender, int64_t t, const RuleSample& sample);

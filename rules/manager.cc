@@ -102,7 +102,8 @@ Manager::Manager(promql::QueryEngine& engine, tsdb::Appendable& storage, base::C
                  base::MetricRegistry* metrics, const ManagerOptions& options)
     : environment_(std::make_unique<Environment>(engine, storage, clock, scheduler, metrics, options)),
       default_interval_ms_(options.default_interval_ms),
-      default_query_offset_ms_(options.default_query_offset_ms) {}
+      default_query_offset_ms_(options.default_query_offset_ms),
+      external_labels_(options.external_labels) {}
 
 Manager::~Manager() { Stop(); }
 
@@ -148,13 +149,15 @@ base::Status Manager::Load(const std::vector<std::string>& files) {
     old[{spec.file, spec.name}] = std::move(runner);
   }
   std::vector<std::shared_ptr<GroupRunner>> runners, fresh;
+  ManagerOptions options = env.options;
+  options.external_labels = external_labels_;
   for (const GroupSpec& spec : specs) {
     auto before = old.extract({spec.file, spec.name});
-    if (!before.empty() && before.mapped()->group().spec() == spec) {
+    if (!before.empty() && before.mapped()->group().Is(spec, external_labels_)) {
       runners.push_back(std::move(before.mapped()));
       continue;
     }
-    auto group = std::make_unique<Group>(spec, env.options, env.engine, env.storage, env.instruments);
+    auto group = std::make_unique<Group>(spec, options, env.engine, env.storage, env.instruments);
     if (!before.empty()) {
       before.mapped()->Stop();
       group->CopyState(before.mapped()->group());
@@ -181,6 +184,11 @@ void Manager::SetDefaults(int64_t interval_ms, int64_t query_offset_ms) {
   base::MutexLock load(load_mu_);
   default_interval_ms_ = interval_ms;
   default_query_offset_ms_ = query_offset_ms;
+}
+
+void Manager::SetExternalLabels(const std::map<std::string, std::string>& labels) {
+  base::MutexLock load(load_mu_);
+  external_labels_ = labels;
 }
 
 void Manager::Start() {

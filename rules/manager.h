@@ -1,12 +1,12 @@
-// Manager: evaluates recording and alerting rules on schedule and writes what they produce back into the store.
+// Manager: evaluates recording and alerting rules on schedule, writes what they produce back into the store and hands
+// alerts to whoever sends them.
 //
-// Alerts are tracked and recorded (ALERTS, ALERTS_FOR_STATE) but not sent: there is no client of Alertmanager yet.
-// Templates in alert labels and annotations are kept as the text that they are; nothing expands them yet. Differences
-// from Prometheus beyond that: a rule that a reload did not change is left running, and the series of a removed group
-// are marked stale at once rather than two intervals later.
+// Differences from Prometheus: a rule that a reload did not change is left running, so its ALERTS series have no gap,
+// and the series of a removed group are marked stale at once rather than two intervals later.
 #pragma once
 
 #include <cstdint>
+#include <functional>
 #include <map>
 #include <memory>
 #include <string>
@@ -24,12 +24,27 @@
 
 namespace tidewright::rules {
 
+// An alert as it is sent. While it fires, ends_at_ms is when the receiver may take it for resolved unless it hears
+// more.
+struct AlertNotice {
+  tsdb::Labels labels;
+  std::map<std::string, std::string> annotations;
+  int64_t starts_at_ms = 0;
+  int64_t ends_at_ms = 0;
+  std::string generator_url;
+};
+
 struct ManagerOptions {
   int64_t default_interval_ms = 60 * 1000;  // Of groups that name none.
   int64_t default_query_offset_ms = 0;
   int64_t outage_tolerance_ms = 3600 * 1000;     // How far back a restart looks for the age of alerts.
   int64_t for_grace_period_ms = 10 * 60 * 1000;  // Least time between a restart and an alert that was pending.
   bool legacy_names = false;
+  int64_t resend_delay_ms = 60 * 1000;                 // A firing alert is not sent again before this time has passed.
+  std::map<std::string, std::string> external_labels;  // As templates see them.
+  std::string external_url;                            // Of this server, without a slash at the end.
+  // Takes the alerts of one rule that are due. Called by several threads; must not block. May be null.
+  std::function<void(std::vector<AlertNotice> alerts)> notify;
 };
 
 enum class AlertState { kInactive, kPending, kFiring };
@@ -45,7 +60,9 @@ struct Alert {
   int64_t active_at_ms = 0;
   int64_t fired_at_ms = 0;
   int64_t keep_firing_since_ms = 0;
-  int64_t resolved_at_ms = 0;  // An inactive alert is remembered for 15 minutes.
+  int64_t resolved_at_ms = 0;    // An inactive alert is remembered for 15 minutes.
+  int64_t last_sent_at_ms = -1;  // -1: never.
+  int64_t valid_until_ms = 0;    // As of when it was last sent.
 };
 
 struct RuleStatus {
@@ -64,6 +81,7 @@ struct GroupStatus {
   std::string file;
   int64_t interval_ms = 0;
   int64_t limit = 0;
+  int64_t query_offset_ms = 0;
   int64_t last_evaluation_ms = 0;
   double evaluation_seconds = 0;
   std::vector<RuleStatus> rules;
@@ -90,6 +108,8 @@ class Manager {
   base::Status Load(const std::vector<std::string>& files);
   // Replaces the defaults that the options gave, for the next Load(): groups that it changes begin anew.
   void SetDefaults(int64_t interval_ms, int64_t query_offset_ms);
+  // Replaces the external labels, for the next Load(): alerting groups take them over and keep their state.
+  void SetExternalLabels(const std::map<std::string, std::string>& labels);
 
   // Begins evaluating. Load() may come before or after.
   void Start();
@@ -111,6 +131,7 @@ class Manager {
   bool running_ GUARDED_BY(load_mu_) = false;
   int64_t default_interval_ms_ GUARDED_BY(load_mu_);
   int64_t default_query_offset_ms_ GUARDED_BY(load_mu_);
+  std::map<std::string, std::string> external_labels_ GUARDED_BY(load_mu_);
 
   mutable base::Mutex mu_;
   std::vector<std::shared_ptr<GroupRunner>> runners_ GUARDED_BY(mu_);

@@ -4,6 +4,9 @@
 #include <utility>
 #include <variant>
 
+#include "promql/histogram.h"
+#include "rules/template_text.h"
+
 namespace tidewright::rules {
 
 namespace {
@@ -14,6 +17,8 @@ using tsdb::LabelsBuilder;
 constexpr int64_t kResolvedRetentionMs = 15 * 60 * 1000;
 // Below the engine's usual lookback of five minutes.
 constexpr int64_t kMarkerWindowMs = 4 * 60 * 1000;
+// Lets two sendings fail before the receiver takes a firing alert for resolved.
+constexpr int64_t kIntervalsOfValidity = 4;
 constexpr std::string_view kAlertName = "alertname";
 constexpr std::string_view kAlertState = "alertstate";
 constexpr std::string_view kAlerts = "ALERTS";
@@ -48,9 +53,9 @@ void Override(LabelsBuilder* builder, const std::map<std::string, std::string>& 
 
 }  // namespace
 
-std::unique_ptr<Rule> NewRule(const RuleSpec& spec, promql::QueryOrigin origin) {
+std::unique_ptr<Rule> NewRule(const RuleSpec& spec, promql::QueryOrigin origin, const ManagerOptions& options) {
   if (spec.kind == RuleKind::kRecording) return std::make_unique<RecordingRule>(spec, std::move(origin));
-  return std::make_unique<AlertingRule>(spec, std::move(origin));
+  return std::make_unique<AlertingRule>(spec, std::move(origin), options);
 }
 
 base::Result<std::vector<RuleSample>> RecordingRule::Evaluate(promql::QueryEngine& engine, int64_t t, int64_t offset_ms,
@@ -69,21 +74,56 @@ base::Result<std::vector<RuleSample>> RecordingRule::Evaluate(promql::QueryEngin
   return samples;
 }
 
+AlertingRule::AlertingRule(const RuleSpec& spec, promql::QueryOrigin origin, const ManagerOptions& options)
+    : Rule(spec, std::move(origin)),
+      label_templates_(ParseTemplates(spec.labels)),
+      annotation_templates_(ParseTemplates(spec.annotations)),
+      external_labels_(options.external_labels),
+      external_url_(options.external_url),
+      resend_delay_ms_(options.resend_delay_ms) {}
+
+AlertingRule::Templates AlertingRule::ParseTemplates(const std::map<std::string, std::string>& texts) {
+  Templates templates;
+  for (const auto& [name, text] : texts) templates.emplace_back(name, AlertTemplate::Parse(text));
+  return templates;
+}
+
+// The alert of one element of the result, as if it had just begun.
+Alert AlertingRule::NewAlert(const promql::VectorSample& sample, int64_t t,
+                             const TemplateEnvironment& environment) const {
+  std::map<std::string, std::string> labels;
+  for (const tsdb::Label& label : sample.labels) labels.emplace(label.name, label.value);
+  const bool histogram = sample.histogram != nullptr;
+  const auto value = histogram ? base::TemplateValue::String(promql::ToText(*sample.histogram))
+                               : base::TemplateValue::Float(sample.point.v);
+  auto expand = [&](const base::Result<AlertTemplate>& text) {
+    auto expanded = text.ok() ? text->Expand(labels, value, environment) : base::Result<std::string>(text.status());
+    return expanded.ok() ? *expanded : "<error expanding template: " + expanded.status().message() + ">";
+  };
+  Alert alert;
+  LabelsBuilder builder(sample.labels);
+  builder.Remove(tsdb::kMetricName);
+  for (const auto& [name, text] : label_templates_) builder.Set(name, expand(text));
+  builder.Set(kAlertName, spec().name);
+  alert.labels = builder.Build();
+  for (const auto& [name, text] : annotation_templates_) alert.annotations[name] = expand(text);
+  alert.state = AlertState::kPending;
+  alert.value = histogram ? 0 : sample.point.v;  // What Prometheus shows of a histogram.
+  alert.active_at_ms = t;
+  return alert;
+}
+
 base::Result<std::map<Labels, Alert>> AlertingRule::Query(promql::QueryEngine& engine, int64_t t,
                                                           int64_t offset_ms) const {
   TW_ASSIGN_OR_RETURN(promql::Vector vector, QueryVector(engine, spec().expr, t - offset_ms, origin()));
+  const TemplateEnvironment environment{
+      .query = [&](const std::string& expr) { return QueryVector(engine, expr, t, origin()); },
+      .external_labels = external_labels_,
+      .external_url = external_url_,
+      .now_ms = t};
   std::map<Labels, Alert> found;
   for (const promql::VectorSample& sample : vector) {
-    LabelsBuilder builder(sample.labels);
-    builder.Remove(tsdb::kMetricName);
-    Override(&builder, spec().labels);
-    builder.Set(kAlertName, spec().name);
-    Alert alert;
-    alert.labels = builder.Build();
-    alert.annotations = spec().annotations;
-    alert.state = AlertState::kPending;
-    alert.value = sample.histogram == nullptr ? sample.point.v : 0;  // What Prometheus shows of a histogram.
-    alert.active_at_ms = t;
+    Alert alert = NewAlert(sample, t, environment);
     Labels labels = alert.labels;
     if (!found.emplace(labels, std::move(alert)).second) return RepeatedLabels(labels);
   }
@@ -157,6 +197,24 @@ base::Result<std::vector<RuleSample>> AlertingRule::Evaluate(promql::QueryEngine
     return within;
   }
   return samples;
+}
+
+std::vector<AlertNotice> AlertingRule::TakeDue(int64_t t, int64_t interval_ms) {
+  std::vector<AlertNotice> due;
+  for (auto& [labels, alert] : alerts_) {
+    const bool resolved = alert.resolved_at_ms != 0;
+    if (!resolved && alert.state != AlertState::kFiring) continue;
+    const bool news = alert.last_sent_at_ms < 0 || (resolved && alert.resolved_at_ms > alert.last_sent_at_ms);
+    if (!news && alert.last_sent_at_ms + resend_delay_ms_ >= t) continue;
+    alert.last_sent_at_ms = t;
+    alert.valid_until_ms = t + kIntervalsOfValidity * std::max(resend_delay_ms_, interval_ms);
+    due.push_back({.labels = labels,
+                   .annotations = alert.annotations,
+                   .starts_at_ms = alert.fired_at_ms,
+                   .ends_at_ms = resolved ? alert.resolved_at_ms : alert.valid_until_ms,
+                   .generator_url = external_url_ + TableLink(spec().expr)});
+  }
+  return due;
 }
 
 std::vector<Alert> AlertingRule::Alerts() const {

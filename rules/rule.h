@@ -6,10 +6,12 @@
 #include <memory>
 #include <set>
 #include <string>
+#include <utility>
 #include <vector>
 
 #include "base/status.h"
 #include "promql/engine.h"
+#include "rules/alert_template.h"
 #include "rules/manager.h"
 #include "rules/rule_file.h"
 #include "tsdb/labels.h"
@@ -61,12 +63,17 @@ class RecordingRule : public Rule {
 // after it ended, then inactive and remembered for 15 minutes.
 class AlertingRule : public Rule {
  public:
-  using Rule::Rule;
+  // Of the options, those about alerts count. A template that does not parse expands to its error.
+  AlertingRule(const RuleSpec& spec, promql::QueryOrigin origin, const ManagerOptions& options);
   // The samples are those of ALERTS and ALERTS_FOR_STATE, which begin once Restore() was called.
   base::Result<std::vector<RuleSample>> Evaluate(promql::QueryEngine& engine, int64_t t, int64_t offset_ms,
                                                  int64_t limit) override;
   std::vector<Alert> Alerts() const override;
   void CopyState(const Rule& old) override;
+
+  // The alerts that are to be sent at `t`: firing ones that have not been sent for the resend delay, and resolved ones
+  // until they are forgotten. Notes that they were sent.
+  std::vector<AlertNotice> TakeDue(int64_t t, int64_t interval_ms);
 
   bool restored() const { return restored_; }
   // After a restart: gives pending alerts the age that ALERTS_FOR_STATE recorded, less the outage. Alerts with a `for`
@@ -74,17 +81,25 @@ class AlertingRule : public Rule {
   base::Status Restore(promql::QueryEngine& engine, int64_t t, const ManagerOptions& options);
 
  private:
+  using Templates = std::vector<std::pair<std::string, base::Result<AlertTemplate>>>;
+  static Templates ParseTemplates(const std::map<std::string, std::string>& texts);
   base::Result<std::map<tsdb::Labels, Alert>> Query(promql::QueryEngine& engine, int64_t t, int64_t offset_ms) const;
+  Alert NewAlert(const promql::VectorSample& sample, int64_t t, const TemplateEnvironment& environment) const;
   void Advance(const std::map<tsdb::Labels, Alert>& found, int64_t t);
   bool KeepsFiring(Alert* alert, int64_t t) const;
   base::Result<std::map<tsdb::Labels, promql::Point>> Recorded(promql::QueryEngine& engine, int64_t t,
                                                                int64_t window_ms) const;
   void RestoreOne(Alert* alert, const promql::Point& recorded, int64_t t, int64_t grace_ms) const;
 
+  const Templates label_templates_;
+  const Templates annotation_templates_;
+  const std::map<std::string, std::string> external_labels_;
+  const std::string external_url_;
+  const int64_t resend_delay_ms_;
   std::map<tsdb::Labels, Alert> alerts_;
   bool restored_ = false;
 };
 
-std::unique_ptr<Rule> NewRule(const RuleSpec& spec, promql::QueryOrigin origin);
+std::unique_ptr<Rule> NewRule(const RuleSpec& spec, promql::QueryOrigin origin, const ManagerOptions& options);
 
 }  // namespace tidewright::rules

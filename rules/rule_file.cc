@@ -6,6 +6,7 @@
 #include "base/document.h"
 #include "base/strings.h"
 #include "promql/engine.h"
+#include "rules/alert_template.h"
 
 namespace tidewright::rules {
 
@@ -111,6 +112,16 @@ class RuleFileReader {
     rule->keep_firing_for_ms = ReadDuration(in, "keep_firing_for").value_or(0);
     in.Optional("annotations", &rule->annotations);
     for (const auto& [name, text] : rule->annotations) CheckName(in, "annotations", name, /*colon=*/false);
+    CheckTemplates(in, "labels", rule->labels);
+    CheckTemplates(in, "annotations", rule->annotations);
+  }
+
+  static void CheckTemplates(ObjectReader& in, std::string_view key, const std::map<std::string, std::string>& texts) {
+    for (const auto& [name, text] : texts) {
+      auto parsed = AlertTemplate::Parse(text);
+      if (parsed.ok()) continue;
+      in.Error(key, Quoted(name) + " is not a template: " + parsed.status().message() + "; see Go's text/template");
+    }
   }
 
   void ReadRecord(ObjectReader& in, const RuleSpec& rule) {

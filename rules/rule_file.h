@@ -43,7 +43,7 @@ struct RuleFileOptions {
 
 // Parses a rule file. Strict: an unknown field, a wrong value or an invalid expression is an error, and all errors of
 // the file are reported together, each with file, line, field, value and remedy. `file` is used in errors and in the
-// result. Templates in labels and annotations are not parsed.
+// result.
 base::Result<std::vector<GroupSpec>> ParseRuleFile(std::string_view text, const std::string& file,
                                                    const RuleFileOptions& options = {});
 

@@ -187,7 +187,7 @@ TEST(MetricQueryTest, TranslatesSelectors) {
       {"!a", R"(a="")"},
       {"b=1,a=2", R"(a="2",b="1")"},
   };
-  GoTemplate text = *GoTemplate::Parse("<<.LabelMatchers>>");
+  base::GoTemplate text = *base::GoTemplate::Parse("<<.LabelMatchers>>");
   for (const Row& row : rows) {
     MetricQuery query("s");
     ASSERT_TRUE(query.AddSelector(Selector(row.selector)).ok()) << row.selector;
@@ -202,8 +202,8 @@ TEST(MetricQueryTest, EscapesNamesAndShowsTheVariables) {
   query.AddEqual("ns", "a\"b");
   query.AddNames("pod", {"web.1", "web.2"});
   query.GroupBy({"pod", "le"});
-  EXPECT_EQ(*query.Render(*GoTemplate::Parse("<<.LabelMatchers>>")), R"(ns="a\"b",pod=~"web\\.1|web\\.2")");
-  EXPECT_EQ(*query.Render(*GoTemplate::Parse("<<index .LabelValuesByName \"pod\">> <<.GroupBy>> <<.GroupBySlice>>")),
+  EXPECT_EQ(*query.Render(*base::GoTemplate::Parse("<<.LabelMatchers>>")), R"(ns="a\"b",pod=~"web\\.1|web\\.2")");
+  EXPECT_EQ(*query.Render(*base::GoTemplate::Parse("<<index .LabelValuesByName \"pod\">> <<.GroupBy>> <<.GroupBySlice>>")),
             "web.1|web.2 pod,le [pod le]");
 }
 

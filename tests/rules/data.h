@@ -24,13 +24,18 @@ inline std::string ConformanceDirectory() {
   return std::string(configured != nullptr ? configured : TIDEWRIGHT_SOURCE_DIR "/../shared/conformance") + "/rules";
 }
 
-// The cases of a file; null when there is no conformance data.
-inline base::Json LoadCases(const std::string& file) {
+// A file, or its cases; null when there is no conformance data.
+inline base::Json LoadFile(const std::string& file) {
   auto text = base::ReadFile(ConformanceDirectory() + "/" + file);
   if (!text.ok()) return nullptr;
   auto json = base::ParseJson(*text);
   EXPECT_TRUE(json.ok()) << json.status().ToString();
-  return json.ok() ? (*json)["cases"] : base::Json();
+  return json.ok() ? *json : base::Json();
+}
+
+inline base::Json LoadCases(const std::string& file) {
+  base::Json json = LoadFile(file);
+  return json.is_null() ? json : json["cases"];
 }
 
 // A native histogram with its counter reset hint, as far as a head tells: that there was no reset, readers find out.

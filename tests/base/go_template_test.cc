@@ -1,8 +1,10 @@
-#include "adapter/go_template.h"
+#include "base/go_template.h"
 
 #include <gtest/gtest.h>
 
-namespace tidewright::adapter {
+#include "base/go_text.h"
+
+namespace tidewright::base {
 namespace {
 
 using V = TemplateValue;
@@ -60,6 +62,11 @@ TEST(GoTemplateTest, RendersAsGoDoes) {
       {"<<\n.N\n>>", "3"},
       {"<<(index .GroupBySlice 0)>>", "pod"},
       {"<<(.LabelValuesByName).pod>>", "a|b"},
+      {"<<range .N>><<.>><<end>>", "012"},
+      {"<<define \"x\">>[<<.>><<$x := 1>><<$x>>]<<end>><<$x := 2>><<template \"x\" .N>><<template \"x\" \"a\">><<$x>>",
+       "[31][a1]2"},
+      {"<<block \"y\" .Series>>(<<.>>)<<end>>", "(http_requests_total)"},
+      {"<<html \"<a>\">> <<js \"it's\">> <<urlquery \"a b/c\">>", "&lt;a&gt; it\\'s a+b%2Fc"},
   };
   for (const Row& row : rows) {
     base::Result<GoTemplate> parsed = GoTemplate::Parse(row.text);
@@ -75,7 +82,7 @@ TEST(GoTemplateTest, RendersAsGoDoes) {
 }
 
 TEST(GoTemplateTest, TakesOtherDelimiters) {
-  EXPECT_EQ(*GoTemplate::Parse("{{.N}} << {{- 1 }}", "{{", "}}")->Execute(Data()), "3 <<1");
+  EXPECT_EQ(*GoTemplate::Parse("{{.N}} << {{- 1 }}", {.left = "{{", .right = "}}"})->Execute(Data()), "3 <<1");
 }
 
 TEST(GoTemplateTest, ErrorsNameThePlace) {
@@ -92,7 +99,10 @@ TEST(GoTemplateTest, ErrorsNameThePlace) {
       {"<<upper .Series>>", "\"upper\" is not a function here"},
       {"<<$x>>", "the variable \"$x\" is not declared"},
       {"<<range .GroupBySlice>><<$i := .>><<end>><<$i>>", "is not declared"},
-      {"<<template \"x\">>", "not supported"},
+      {"<<template \"x\">>", "\"x\" is not defined"},
+      {"<<define \"x\">><<template \"x\">><<end>><<template \"x\">>", "use each other too deeply"},
+      {"<<define x>><<end>>", "the name of a template in quotes"},
+      {"<<if .N>><<define \"x\">><<end>><<end>>", "move it out"},
       {"<<>>", "the action is empty"},
       {"<<.N .N>>", "only a function takes arguments"},
       {"<<\"abc>>", "the string is not closed"},
@@ -101,7 +111,7 @@ TEST(GoTemplateTest, ErrorsNameThePlace) {
       {"<<eq .N \"3\">>", "eq cannot compare"},
       {"<<printf \"%d\" .Series>>", "%d does not fit a string"},
       {"<<printf \"%s\">>", "wants more arguments"},
-      {"<<range .N>>x<<end>>", "range cannot iterate over a int"},
+      {"<<range .Yes>>x<<end>>", "range cannot iterate over a bool"},
       {"<<break>>", "break outside of a range"},
       {"<<(.N>>", "the parenthesis is not closed"},
       {"<<.N | .N>>", "only a function can follow"},
@@ -126,10 +136,50 @@ TEST(GoTemplateTest, BoundsWhatATemplateCanCost) {
   EXPECT_EQ(square->Execute(data).status().code(), base::Code::kResourceExhausted);
 }
 
+TEST(GoTemplateTest, LenientTemplatesShowWhatDoesNotFit) {
+  TemplateOptions options{.left = "{{", .right = "}}", .variables = {{"$n", "N"}}, .lenient = true};
+  const std::pair<std::string, std::string> rows[] = {
+      {R"({{ printf "%s %d" $n "a" }})", "%!s(int=3) %!d(string=a)"},
+      {R"({{ printf "%d" }} {{ printf "x" 1 2.5 }})", "%!d(MISSING) x%!(EXTRA int=1, float64=2.5)"},
+      {R"({{ .Labels.absent }}|{{ .Labels.a }})", "|b"},
+  };
+  V data = V::Record({{"N", V::Int(3)}, {"Labels", V::FromStrings({{"a", "b"}})}});
+  for (const auto& [text, expected] : rows) {
+    auto parsed = GoTemplate::Parse(text, options);
+    ASSERT_TRUE(parsed.ok()) << text << ": " << parsed.status().ToString();
+    EXPECT_EQ(*parsed->Execute(data), expected) << text;
+  }
+}
+
+TEST(GoTemplateTest, CallsTheFunctionsOfItsCaller) {
+  TemplateOptions options{.functions = {"twice", "fails", "tmpl"}};
+  TemplateCaller caller = [](const std::string& name, const std::vector<V>& args) -> Result<V> {
+    if (name == "fails") return InvalidArgumentError("no luck");
+    return V::String(args[0].text() + args[0].text());
+  };
+  auto parsed = GoTemplate::Parse(R"(<<define "x">>(<<.>>)<<end>><<tmpl "x" "a" | twice>>)", options);
+  ASSERT_TRUE(parsed.ok()) << parsed.status().ToString();
+  EXPECT_EQ(*parsed->Execute(V(), caller), "(a)(a)");
+  EXPECT_EQ(GoTemplate::Parse("a <<fails>>", options)->Execute(V(), caller).status().message(), "1:5: no luck");
+}
+
+TEST(GoTemplateTest, TimesAndDurationsHaveMethods) {
+  V data = V::Record({{"T", V::Time(1'435'065'584'128'000'000)}, {"D", V::Duration(3'661'500'000'000)}});
+  const std::pair<std::string, std::string> rows[] = {
+      {"<<.T>>", "2015-06-23 13:19:44.128 +0000 UTC"},
+      {"<<.T.Unix>> <<.T.Year>> <<.T.Month>> <<.T.Weekday>>", "1435065584 2015 June Tuesday"},
+      {R"(<<.T.Format "Mon, 02 Jan 06 3:04:05.000 PM MST">>)", "Tue, 23 Jun 15 1:19:44.128 PM UTC"},
+      {R"(<<(.T).Format "2006-01-02T15:04:05Z07:00">>)", "2015-06-23T13:19:44Z"},
+      {"<<.D>> <<.D.Minutes>>", "1h1m1.5s 61.025"},
+  };
+  for (const auto& [text, expected] : rows) EXPECT_EQ(*GoTemplate::Parse(text)->Execute(data), expected) << text;
+  EXPECT_FALSE(GoTemplate::Parse("<<.T.Nope>>")->Execute(data).ok());
+}
+
 TEST(GoQuoteTest, EscapesAsGoDoes) {
   EXPECT_EQ(GoQuote("a\"b\\c\n\t\x01\xff"), R"("a\"b\\c\n\t\x01\xff")");
   EXPECT_EQ(GoQuote("caf\xc3\xa9"), "\"caf\xc3\xa9\"");
 }
 
 }  // namespace
-}  // namespace tidewright::adapter
+}  // namespace tidewright::base

@@ -1,13 +1,13 @@
-#include "adapter/go_template.h"
+#include "base/go_template.h"
 
 #include <optional>
 #include <utility>
 
-#include "adapter/template_tree.h"
 #include "base/document.h"
-#include "base/metrics.h"
+#include "base/go_text.h"
+#include "base/template_tree.h"
 
-namespace tidewright::adapter {
+namespace tidewright::base {
 
 using internal::TemplateCommand;
 using internal::TemplateError;
@@ -15,6 +15,7 @@ using internal::TemplateNode;
 using internal::TemplateOperand;
 using internal::TemplatePipeline;
 using internal::TemplatePosition;
+using internal::TemplateSet;
 
 TemplateValue TemplateValue::Bool(bool value) {
   TemplateValue v;
@@ -64,6 +65,26 @@ TemplateValue TemplateValue::FromMap(Map members) {
   return v;
 }
 
+TemplateValue TemplateValue::FromStrings(const std::map<std::string, std::string>& members) {
+  Map values;
+  for (const auto& [key, text] : members) values.emplace(key, String(text));
+  TemplateValue v = FromMap(std::move(values));
+  v.of_strings_ = true;
+  return v;
+}
+
+TemplateValue TemplateValue::Time(int64_t unix_nanos) {
+  TemplateValue v = Int(unix_nanos);
+  v.kind_ = Kind::kTime;
+  return v;
+}
+
+TemplateValue TemplateValue::Duration(int64_t nanos) {
+  TemplateValue v = Int(nanos);
+  v.kind_ = Kind::kDuration;
+  return v;
+}
+
 TemplateValue TemplateValue::Record(Map fields) {
   TemplateValue v = FromMap(std::move(fields));
   v.kind_ = Kind::kRecord;
@@ -89,7 +110,9 @@ bool TemplateValue::IsTrue() const {
   switch (kind_) {
     case Kind::kNil: return false;
     case Kind::kBool:
-    case Kind::kInt: return int_ != 0;
+    case Kind::kInt:
+    case Kind::kDuration: return int_ != 0;
+    case Kind::kTime: return true;
     case Kind::kFloat: return float_ != 0;
     case Kind::kString: return !text().empty();
     case Kind::kList: return !items().empty();
@@ -104,7 +127,9 @@ std::string TemplateValue::ToString() const {
     case Kind::kNil: return "<no value>";
     case Kind::kBool: return int_ != 0 ? "true" : "false";
     case Kind::kInt: return std::to_string(int_);
-    case Kind::kFloat: return base::FormatDouble(float_);
+    case Kind::kFloat: return GoFloat(float_);
+    case Kind::kTime: return internal::TemplateTimeText(int_);
+    case Kind::kDuration: return GoDurationOfNanos(int_);
     case Kind::kString: return text();
     case Kind::kList: {
       std::string out = "[";
@@ -134,6 +159,8 @@ std::string_view TemplateValue::KindName() const {
     case Kind::kList: return "list";
     case Kind::kMap: return "map";
     case Kind::kRecord: return "record";
+    case Kind::kTime: return "time";
+    case Kind::kDuration: return "duration";
   }
   return "";
 }
@@ -142,6 +169,7 @@ namespace {
 
 constexpr int kMaxSteps = 1'000'000;
 constexpr size_t kMaxOutput = 16u << 20;
+constexpr int kMaxTemplateDepth = 100;  // Of templates that use themselves.
 
 // How a list of nodes ended.
 enum class Flow { kNext, kBreak, kContinue };
@@ -149,9 +177,16 @@ enum class Flow { kNext, kBreak, kContinue };
 // Runs one template. Single use.
 class Evaluator {
  public:
-  explicit Evaluator(const TemplateValue& data) { variables_.emplace_back("$", data); }
+  Evaluator(const TemplateSet& set, const TemplateValue& data, const TemplateCaller& caller)
+      : set_(set), caller_(caller) {
+    variables_.emplace_back("$", data);
+    for (const auto& [name, field] : set.variables) {
+      auto it = data.members().find(field);
+      variables_.emplace_back(name, it == data.members().end() ? TemplateValue() : it->second);
+    }
+  }
 
-  base::Result<Flow> Run(const std::vector<TemplateNode>& nodes, const TemplateValue& dot) {
+  Result<Flow> Run(const std::vector<TemplateNode>& nodes, const TemplateValue& dot) {
     size_t scope = variables_.size();
     Flow flow = Flow::kNext;
     for (const TemplateNode& node : nodes) {
@@ -166,25 +201,33 @@ class Evaluator {
   std::string TakeOutput() { return std::move(out_); }
 
  private:
-  base::Status Step(TemplatePosition at) {
-    if (++steps_ <= kMaxSteps) return base::Status::Ok();
-    return base::ResourceExhaustedError(TemplateError(at, "the template takes too many steps").message());
+  Status Step(TemplatePosition at) {
+    if (++steps_ <= kMaxSteps) return Status::Ok();
+    return ResourceExhaustedError(TemplateError(at, "the template takes too many steps").message());
   }
 
-  base::Status Write(TemplatePosition at, std::string_view text) {
+  Status Write(TemplatePosition at, std::string_view text) {
     if (out_.size() + text.size() > kMaxOutput) {
-      return base::ResourceExhaustedError(TemplateError(at, "the template's output is too long").message());
+      return ResourceExhaustedError(TemplateError(at, "the template's output is too long").message());
     }
     out_ += text;
-    return base::Status::Ok();
+    return Status::Ok();
   }
 
-  base::Result<Flow> RunNode(const TemplateNode& node, const TemplateValue& dot) {
+  Result<Flow> RunNode(const TemplateNode& node, const TemplateValue& dot) {
     switch (node.kind) {
       case TemplateNode::Kind::kText: TW_RETURN_IF_ERROR(Write(node.at, node.text)); return Flow::kNext;
       case TemplateNode::Kind::kBreak: return Flow::kBreak;
       case TemplateNode::Kind::kContinue: return Flow::kContinue;
       case TemplateNode::Kind::kRange: return RunRange(node, dot);
+      case TemplateNode::Kind::kTemplate: {
+        TemplateValue data;
+        if (!node.pipeline.commands.empty()) {
+          TW_ASSIGN_OR_RETURN(data, PipelineValue(node.pipeline, dot));
+        }
+        TW_RETURN_IF_ERROR(RunDefinition(node.at, node.text, data));
+        return Flow::kNext;
+      }
       case TemplateNode::Kind::kAction: {
         TW_ASSIGN_OR_RETURN(TemplateValue value, Pipeline(node.pipeline, dot));
         if (node.pipeline.variables.empty()) TW_RETURN_IF_ERROR(Write(node.at, value.ToString()));
@@ -196,12 +239,38 @@ class Evaluator {
     size_t scope = variables_.size();
     TW_ASSIGN_OR_RETURN(TemplateValue value, Pipeline(node.pipeline, dot));
     bool with = node.kind == TemplateNode::Kind::kWith;
-    base::Result<Flow> flow = value.IsTrue() ? Run(node.body, with ? value : dot) : Run(node.otherwise, dot);
+    Result<Flow> flow = value.IsTrue() ? Run(node.body, with ? value : dot) : Run(node.otherwise, dot);
     variables_.resize(scope);
     return flow;
   }
 
-  base::Result<Flow> RunRange(const TemplateNode& node, const TemplateValue& dot) {
+  // Runs a defined template, which sees none of the variables around its use.
+  Status RunDefinition(TemplatePosition at, const std::string& name, const TemplateValue& data) {
+    auto definition = set_.definitions.find(name);
+    if (definition == set_.definitions.end()) return TemplateError(at, "template " + Quoted(name) + " is not defined");
+    if (++depth_ > kMaxTemplateDepth) return TemplateError(at, "templates use each other too deeply");
+    std::vector<std::pair<std::string, TemplateValue>> outer;
+    outer.emplace_back("$", data);
+    std::swap(outer, variables_);
+    Result<Flow> flow = Run(definition->second, data);
+    std::swap(outer, variables_);
+    --depth_;
+    return flow.status();
+  }
+
+  // The function tmpl: a defined template as a string.
+  Result<TemplateValue> Rendered(TemplatePosition at, const std::vector<TemplateValue>& args) {
+    if (args.size() != 2 || args[0].kind() != TemplateValue::Kind::kString) {
+      return TemplateError(at, "tmpl wants the name of a template and its data");
+    }
+    const size_t before = out_.size();
+    TW_RETURN_IF_ERROR(RunDefinition(at, args[0].text(), args[1]));
+    TemplateValue text = TemplateValue::String(out_.substr(before));
+    out_.resize(before);
+    return text;
+  }
+
+  Result<Flow> RunRange(const TemplateNode& node, const TemplateValue& dot) {
     size_t scope = variables_.size();
     TW_ASSIGN_OR_RETURN(TemplateValue value, PipelineValue(node.pipeline, dot));
     std::vector<std::pair<TemplateValue, TemplateValue>> pairs;
@@ -209,6 +278,11 @@ class Evaluator {
       for (const TemplateValue& item : value.items()) pairs.emplace_back(TemplateValue::Int(pairs.size()), item);
     } else if (value.kind() == TemplateValue::Kind::kMap) {
       for (const auto& [key, item] : value.members()) pairs.emplace_back(TemplateValue::String(key), item);
+    } else if (value.kind() == TemplateValue::Kind::kInt) {
+      if (value.integer() > kMaxSteps) return TemplateError(node.at, "range over " + value.ToString() + " is too long");
+      for (int64_t i = 0; i < value.integer(); ++i) {
+        pairs.emplace_back(TemplateValue::Int(i), TemplateValue::Int(i));
+      }
     } else if (value.kind() != TemplateValue::Kind::kNil) {
       return TemplateError(node.at, "range cannot iterate over a " + std::string(value.KindName()));
     }
@@ -244,7 +318,7 @@ class Evaluator {
   }
 
   // The value, after binding the pipeline's variable.
-  base::Result<TemplateValue> Pipeline(const TemplatePipeline& pipeline, const TemplateValue& dot) {
+  Result<TemplateValue> Pipeline(const TemplatePipeline& pipeline, const TemplateValue& dot) {
     TW_ASSIGN_OR_RETURN(TemplateValue value, PipelineValue(pipeline, dot));
     for (const std::string& name : pipeline.variables) {
       if (pipeline.assign) {
@@ -256,7 +330,7 @@ class Evaluator {
     return value;
   }
 
-  base::Result<TemplateValue> PipelineValue(const TemplatePipeline& pipeline, const TemplateValue& dot) {
+  Result<TemplateValue> PipelineValue(const TemplatePipeline& pipeline, const TemplateValue& dot) {
     std::optional<TemplateValue> piped;
     for (const TemplateCommand& command : pipeline.commands) {
       TW_RETURN_IF_ERROR(Step(command.at));
@@ -265,24 +339,23 @@ class Evaluator {
     return *piped;
   }
 
-  base::Result<TemplateValue> Command(const TemplateCommand& command, const TemplateValue& dot,
-                                      const std::optional<TemplateValue>& piped) {
+  Result<TemplateValue> Command(const TemplateCommand& command, const TemplateValue& dot,
+                                const std::optional<TemplateValue>& piped) {
     const TemplateOperand& head = command.operands[0];
-    if (head.base != TemplateOperand::Base::kFunction) return Operand(head, dot);
-    if (head.name == "and" || head.name == "or") return AndOr(command, dot, piped);
+    const bool function = head.base == TemplateOperand::Base::kFunction;
+    if (!function && command.operands.size() == 1) return Operand(head, dot);
+    if (function && (head.name == "and" || head.name == "or")) return AndOr(command, dot, piped);
     std::vector<TemplateValue> args;
     for (size_t i = 1; i < command.operands.size(); ++i) {
       TW_ASSIGN_OR_RETURN(TemplateValue arg, Operand(command.operands[i], dot));
       args.push_back(std::move(arg));
     }
     if (piped) args.push_back(*piped);
-    base::Result<TemplateValue> result = internal::CallTemplateFunction(head.name, args);
-    if (!result.ok()) return TemplateError(head.at, result.status().message());
-    return result;
+    return function ? Call(head, args) : CallMethod(command, dot, args);
   }
 
-  base::Result<TemplateValue> AndOr(const TemplateCommand& command, const TemplateValue& dot,
-                                    const std::optional<TemplateValue>& piped) {
+  Result<TemplateValue> AndOr(const TemplateCommand& command, const TemplateValue& dot,
+                              const std::optional<TemplateValue>& piped) {
     bool stop_at = command.operands[0].name == "or";
     TemplateValue value;
     size_t given = command.operands.size() - 1;
@@ -294,7 +367,36 @@ class Evaluator {
     return piped ? *piped : value;
   }
 
-  base::Result<TemplateValue> Operand(const TemplateOperand& operand, const TemplateValue& dot) {
+  Result<TemplateValue> Call(const TemplateOperand& head, const std::vector<TemplateValue>& args) {
+    if (head.name == "tmpl") return Rendered(head.at, args);
+    const bool own = internal::IsTemplateFunction(head.name);
+    if (!own && !caller_) return TemplateError(head.at, "nobody provides the function " + Quoted(head.name));
+    Result<TemplateValue> result =
+        own ? internal::CallTemplateFunction(head.name, args, set_.lenient) : caller_(head.name, args);
+    if (result.ok()) return result;
+    return Status(result.status().code(), TemplateError(head.at, result.status().message()).message());
+  }
+
+  // A field with arguments: the last of the head's fields is a method of what is before it.
+  Result<TemplateValue> CallMethod(const TemplateCommand& command, const TemplateValue& dot,
+                                   const std::vector<TemplateValue>& args) {
+    TemplateOperand receiver = command.operands[0];
+    Status not_callable = TemplateError(command.operands[1].at, "only a function takes arguments");
+    if (receiver.fields.empty()) return not_callable;
+    const std::string method = receiver.fields.back();
+    receiver.fields.pop_back();
+    TW_ASSIGN_OR_RETURN(TemplateValue value, Operand(receiver, dot));
+    if (!HasMethods(value)) return not_callable;
+    Result<TemplateValue> result = internal::CallTemplateMethod(value, method, args);
+    if (!result.ok()) return TemplateError(receiver.at, result.status().message());
+    return result;
+  }
+
+  static bool HasMethods(const TemplateValue& value) {
+    return value.kind() == TemplateValue::Kind::kTime || value.kind() == TemplateValue::Kind::kDuration;
+  }
+
+  Result<TemplateValue> Operand(const TemplateOperand& operand, const TemplateValue& dot) {
     TemplateValue value;
     switch (operand.base) {
       case TemplateOperand::Base::kLiteral: return operand.literal;
@@ -305,9 +407,8 @@ class Evaluator {
         break;
       }
       case TemplateOperand::Base::kFunction: {
-        base::Result<TemplateValue> result = internal::CallTemplateFunction(operand.name, {});
-        if (!result.ok()) return TemplateError(operand.at, result.status().message());
-        return result;
+        TW_ASSIGN_OR_RETURN(value, Call(operand, {}));
+        break;
       }
     }
     for (const std::string& field : operand.fields) {
@@ -323,40 +424,48 @@ class Evaluator {
     return TemplateValue();
   }
 
-  static base::Result<TemplateValue> Field(TemplatePosition at, const TemplateValue& value, const std::string& field) {
+  Result<TemplateValue> Field(TemplatePosition at, const TemplateValue& value, const std::string& field) const {
+    if (HasMethods(value)) {
+      Result<TemplateValue> result = internal::CallTemplateMethod(value, field, {});
+      if (!result.ok()) return TemplateError(at, result.status().message());
+      return result;
+    }
     bool record = value.kind() == TemplateValue::Kind::kRecord;
     if (!record && value.kind() != TemplateValue::Kind::kMap) {
-      return TemplateError(at, "a " + std::string(value.KindName()) + " has no field " + base::Quoted(field));
+      return TemplateError(at, "a " + std::string(value.KindName()) + " has no field " + Quoted(field));
     }
     auto it = value.members().find(field);
     if (it != value.members().end()) return it->second;
-    if (!record) return TemplateValue();
+    if (!record) return set_.lenient && value.of_strings() ? TemplateValue::String("") : TemplateValue();
     std::vector<std::string> known;
     for (const auto& [name, unused] : value.members()) known.push_back(name);
-    std::string text = "there is no field " + base::Quoted("." + field) + "; known are";
+    std::string text = "there is no field " + Quoted("." + field) + "; known are";
     for (const std::string& name : known) text += " ." + name;
     return TemplateError(at, text);
   }
 
+  const TemplateSet& set_;
+  const TemplateCaller& caller_;
   std::vector<std::pair<std::string, TemplateValue>> variables_;
   std::string out_;
   int steps_ = 0;
+  int depth_ = 0;
 };
 
 }  // namespace
 
-base::Result<GoTemplate> GoTemplate::Parse(std::string_view text, std::string_view left, std::string_view right) {
-  TW_ASSIGN_OR_RETURN(std::vector<TemplateNode> nodes, internal::ParseTemplate(text, left, right));
+Result<GoTemplate> GoTemplate::Parse(std::string_view text, const TemplateOptions& options) {
+  TW_ASSIGN_OR_RETURN(TemplateSet set, internal::ParseTemplate(text, options));
   GoTemplate result;
-  result.nodes_ = std::make_shared<const std::vector<TemplateNode>>(std::move(nodes));
+  result.set_ = std::make_shared<const TemplateSet>(std::move(set));
   return result;
 }
 
-base::Result<std::string> GoTemplate::Execute(const TemplateValue& data) const {
-  if (nodes_ == nullptr) return std::string();
-  Evaluator evaluator(data);
-  TW_RETURN_IF_ERROR(evaluator.Run(*nodes_, data).status());
+Result<std::string> GoTemplate::Execute(const TemplateValue& data, const TemplateCaller& caller) const {
+  if (set_ == nullptr) return std::string();
+  Evaluator evaluator(*set_, data, caller);
+  TW_RETURN_IF_ERROR(evaluator.Run(set_->nodes, data).status());
   return evaluator.TakeOutput();
 }
 
-}  // namespace tidewright::adapter
+}  // namespace tidewright::base

@@ -3,23 +3,24 @@
 #include <optional>
 #include <utility>
 
-#include "adapter/go_template.h"
-#include "adapter/template_tree.h"
 #include "base/document.h"
+#include "base/go_template.h"
+#include "base/go_text.h"
 #include "base/strings.h"
+#include "base/template_tree.h"
 
-namespace tidewright::adapter {
+namespace tidewright::base {
 namespace {
 
 using Kind = TemplateValue::Kind;
 using Args = std::vector<TemplateValue>;
 
-base::Status Bad(const std::string& message) { return base::InvalidArgumentError(message); }
+Status Bad(const std::string& message) { return InvalidArgumentError(message); }
 
 bool IsNumber(const TemplateValue& v) { return v.kind() == Kind::kInt || v.kind() == Kind::kFloat; }
 
 // -1, 0 or 1; values of different kinds do not compare, as in Go.
-base::Result<int> Compare(const std::string& function, const TemplateValue& a, const TemplateValue& b, bool ordered) {
+Result<int> Compare(const std::string& function, const TemplateValue& a, const TemplateValue& b, bool ordered) {
   if (a.kind() != b.kind()) {
     return Bad(function + " cannot compare a " + std::string(a.KindName()) + " with a " + std::string(b.KindName()));
   }
@@ -33,7 +34,7 @@ base::Result<int> Compare(const std::string& function, const TemplateValue& a, c
   return Bad(function + " cannot compare values of kind " + std::string(a.KindName()));
 }
 
-base::Result<TemplateValue> Comparison(const std::string& name, const Args& args) {
+Result<TemplateValue> Comparison(const std::string& name, const Args& args) {
   bool equality = name == "eq";
   if (args.size() < 2 || (!equality && args.size() != 2)) return Bad(name + " wants two values to compare");
   if (!equality) {
@@ -52,7 +53,7 @@ base::Result<TemplateValue> Comparison(const std::string& name, const Args& args
   return TemplateValue::Bool(false);
 }
 
-base::Result<size_t> Position(const std::string& name, const TemplateValue& v, size_t limit) {
+Result<size_t> Position(const std::string& name, const TemplateValue& v, size_t limit) {
   if (v.kind() != Kind::kInt) return Bad(name + " wants a whole number, not a " + std::string(v.KindName()));
   if (v.integer() < 0 || static_cast<uint64_t>(v.integer()) > limit) {
     return Bad(name + ": " + v.ToString() + " is out of range");
@@ -60,7 +61,7 @@ base::Result<size_t> Position(const std::string& name, const TemplateValue& v, s
   return static_cast<size_t>(v.integer());
 }
 
-base::Result<TemplateValue> Index(const Args& args) {
+Result<TemplateValue> Index(const Args& args) {
   if (args.empty()) return Bad("index wants a list or map and a key");
   TemplateValue value = args[0];
   for (size_t i = 1; i < args.size(); ++i) {
@@ -85,7 +86,7 @@ base::Result<TemplateValue> Index(const Args& args) {
   return value;
 }
 
-base::Result<TemplateValue> Length(const Args& args) {
+Result<TemplateValue> Length(const Args& args) {
   if (args.size() != 1) return Bad("len wants one value");
   switch (args[0].kind()) {
     case Kind::kString: return TemplateValue::Int(static_cast<int64_t>(args[0].text().size()));
@@ -95,7 +96,7 @@ base::Result<TemplateValue> Length(const Args& args) {
   }
 }
 
-base::Result<TemplateValue> Slice(const Args& args) {
+Result<TemplateValue> Slice(const Args& args) {
   if (args.empty() || args.size() > 3) return Bad("slice wants a list or string and at most two positions");
   bool text = args[0].kind() == Kind::kString;
   if (!text && args[0].kind() != Kind::kList) return Bad("slice cannot cut a " + std::string(args[0].KindName()));
@@ -114,7 +115,7 @@ base::Result<TemplateValue> Slice(const Args& args) {
 }
 
 // print puts a space between two operands when neither is a string; println always.
-base::Result<TemplateValue> Print(const std::string& name, const Args& args) {
+Result<TemplateValue> Print(const std::string& name, const Args& args) {
   std::string out;
   for (size_t i = 0; i < args.size(); ++i) {
     bool strings = i > 0 && (args[i].kind() == Kind::kString || args[i - 1].kind() == Kind::kString);
@@ -172,8 +173,23 @@ std::string Pad(const Verb& verb, std::string text) {
   return left ? text + padding : padding + text;
 }
 
-base::Result<std::string> FormatArgument(const Verb& verb, const TemplateValue& arg) {
-  auto mismatch = [&] {
+std::string_view GoTypeName(const TemplateValue& value) {
+  switch (value.kind()) {
+    case Kind::kFloat: return "float64";
+    case Kind::kList: return "[]interface {}";
+    case Kind::kMap: return value.of_strings() ? "map[string]string" : "map[string]interface {}";
+    case Kind::kNil: return "<nil>";
+    case Kind::kDuration: return "time.Duration";
+    case Kind::kTime: return "*time.Time";
+    default: return value.KindName();
+  }
+}
+
+Result<std::string> FormatArgument(const Verb& verb, const TemplateValue& arg, bool lenient) {
+  auto mismatch = [&]() -> Result<std::string> {
+    if (lenient) {
+      return "%!" + std::string(1, verb.letter) + "(" + std::string(GoTypeName(arg)) + "=" + arg.ToString() + ")";
+    }
     return Bad("printf: %" + std::string(1, verb.letter) + " does not fit a " + std::string(arg.KindName()));
   };
   switch (verb.letter) {
@@ -184,7 +200,7 @@ base::Result<std::string> FormatArgument(const Verb& verb, const TemplateValue& 
     case 'q':
       if (arg.kind() != Kind::kString) return mismatch();
       return Pad(verb, GoQuote(arg.text()));
-    case 't': return arg.kind() == Kind::kBool ? base::Result<std::string>(Pad(verb, arg.ToString())) : mismatch();
+    case 't': return arg.kind() == Kind::kBool ? Pad(verb, arg.ToString()) : mismatch();
     case 'd':
       if (arg.kind() != Kind::kInt) return mismatch();
       return CFormat(verb, "lld", static_cast<long long>(arg.integer()));
@@ -207,11 +223,13 @@ base::Result<std::string> FormatArgument(const Verb& verb, const TemplateValue& 
       if (arg.kind() != Kind::kFloat) return mismatch();
       if (verb.letter == 'g' && verb.precision < 0) return Pad(verb, arg.ToString());
       return CFormat(verb, verb.letter == 'e' ? "e" : verb.letter == 'g' ? "g" : "f", arg.number());
-    default: return Bad("printf: the verb %" + std::string(1, verb.letter) + " is not supported");
+    default:
+      if (lenient) return mismatch();
+      return Bad("printf: the verb %" + std::string(1, verb.letter) + " is not supported");
   }
 }
 
-base::Result<TemplateValue> Printf(const Args& args) {
+Result<TemplateValue> Printf(const Args& args, bool lenient) {
   if (args.empty() || args[0].kind() != Kind::kString) return Bad("printf wants a format string first");
   const std::string& format = args[0].text();
   std::string out;
@@ -223,60 +241,77 @@ base::Result<TemplateValue> Printf(const Args& args) {
     }
     Verb verb;
     ++p;
-    if (!ParseVerb(format, &p, &verb)) return Bad("printf: bad format " + base::Quoted(format));
+    if (!ParseVerb(format, &p, &verb)) {
+      if (!lenient) return Bad("printf: bad format " + Quoted(format));
+      out += "%!(NOVERB)";
+      break;
+    }
     if (verb.letter == '%') {
       out += '%';
       continue;
     }
-    if (used >= args.size()) return Bad("printf: " + base::Quoted(format) + " wants more arguments");
-    TW_ASSIGN_OR_RETURN(std::string text, FormatArgument(verb, args[used++]));
+    if (used >= args.size()) {
+      if (!lenient) return Bad("printf: " + Quoted(format) + " wants more arguments");
+      out += "%!" + std::string(1, verb.letter) + "(MISSING)";
+      continue;
+    }
+    TW_ASSIGN_OR_RETURN(std::string text, FormatArgument(verb, args[used++], lenient));
     out += text;
   }
-  if (used < args.size()) return Bad("printf: " + base::Quoted(format) + " leaves arguments unused");
+  if (used < args.size()) {
+    if (!lenient) return Bad("printf: " + Quoted(format) + " leaves arguments unused");
+    out += "%!(EXTRA ";
+    for (size_t i = used; i < args.size(); ++i) {
+      out += (i > used ? ", " : "") + std::string(GoTypeName(args[i])) + "=" + args[i].ToString();
+    }
+    out += ")";
+  }
   return TemplateValue::String(std::move(out));
 }
 
-constexpr std::string_view kFunctions[] = {"and", "eq",  "ge", "gt",    "index",  "le",      "len",  "lt",
-                                           "ne",  "not", "or", "print", "printf", "println", "slice"};
-
-// The length of the well-formed UTF-8 sequence at `pos`, 0 if there is none.
-size_t Utf8Length(std::string_view text, size_t pos) {
-  unsigned char c = static_cast<unsigned char>(text[pos]);
-  size_t length = c < 0x80 ? 1 : c < 0xC2 ? 0 : c < 0xE0 ? 2 : c < 0xF0 ? 3 : c < 0xF5 ? 4 : 0;
-  if (length == 0 || pos + length > text.size() || !base::IsValidUtf8(text.substr(pos, length))) return 0;
-  return length;
-}
-
-void AppendHex(unsigned char c, std::string* out) {
-  constexpr char kHex[] = "0123456789abcdef";
-  *out += "\\x";
-  *out += kHex[c >> 4];
-  *out += kHex[c & 15];
-}
-
-}  // namespace
-
-std::string GoQuote(std::string_view text) {
-  constexpr std::string_view kSpecial = "\a\b\f\n\r\t\v\\\"";
-  constexpr std::string_view kNames = "abfnrtv\\\"";
-  std::string out = "\"";
-  for (size_t pos = 0; pos < text.size();) {
-    unsigned char c = static_cast<unsigned char>(text[pos]);
-    size_t length = Utf8Length(text, pos);
-    if (size_t i = kSpecial.find(text[pos]); i != std::string_view::npos) {
-      out += '\\';
-      out += kNames[i];
-      ++pos;
-    } else if (length == 0 || c < 0x20 || c == 0x7F) {
-      AppendHex(c, &out);
-      ++pos;
-    } else {
-      out += text.substr(pos, length);
-      pos += length;
+std::string EscapeHtml(std::string_view text) {
+  std::string out;
+  for (char c : text) {
+    switch (c) {
+      case '<': out += "&lt;"; break;
+      case '>': out += "&gt;"; break;
+      case '&': out += "&amp;"; break;
+      case '"': out += "&#34;"; break;
+      case '\'': out += "&#39;"; break;
+      case '\0': out += "\xEF\xBF\xBD"; break;
+      default: out += c;
     }
   }
-  return out + "\"";
+  return out;
 }
+
+std::string EscapeJavaScript(std::string_view text) {
+  std::string out;
+  for (char c : text) {
+    if (c == '\'' || c == '"' || c == '\\') {
+      out += '\\';
+      out += c;
+    } else if (std::string_view("<>&=").find(c) != std::string_view::npos || (c >= 0 && c < 0x20)) {
+      char escaped[8];
+      std::snprintf(escaped, sizeof escaped, "\\u%04X", static_cast<unsigned>(c));
+      out += escaped;
+    } else {
+      out += c;
+    }
+  }
+  return out;
+}
+
+// html, js and urlquery: the arguments as print joins them, escaped.
+std::string Escaped(const std::string& name, const Args& args) {
+  const std::string text = args.size() == 1 ? args[0].ToString() : Print("print", args)->text();
+  return name == "html" ? EscapeHtml(text) : name == "js" ? EscapeJavaScript(text) : QueryEscape(text);
+}
+
+constexpr std::string_view kFunctions[] = {"and", "eq", "ge",  "gt", "html",  "index",  "js",      "le",    "len",
+                                           "lt",  "ne", "not", "or", "print", "printf", "println", "slice", "urlquery"};
+
+}  // namespace
 
 namespace internal {
 
@@ -284,12 +319,14 @@ bool IsTemplateFunction(std::string_view name) {
   return std::find(std::begin(kFunctions), std::end(kFunctions), name) != std::end(kFunctions);
 }
 
-base::Result<TemplateValue> CallTemplateFunction(const std::string& name, const std::vector<TemplateValue>& args) {
+Result<TemplateValue> CallTemplateFunction(const std::string& name, const std::vector<TemplateValue>& args,
+                                           bool lenient) {
   if (name == "index") return Index(args);
   if (name == "len") return Length(args);
   if (name == "slice") return Slice(args);
-  if (name == "printf") return Printf(args);
+  if (name == "printf") return Printf(args, lenient);
   if (name == "print" || name == "println") return Print(name, args);
+  if (name == "html" || name == "js" || name == "urlquery") return TemplateValue::String(Escaped(name, args));
   if (name == "not") {
     if (args.size() != 1) return Bad("not wants one value");
     return TemplateValue::Bool(!args[0].IsTrue());
@@ -299,4 +336,4 @@ base::Result<TemplateValue> CallTemplateFunction(const std::string& name, const 
 }
 
 }  // namespace internal
-}  // namespace tidewright::adapter
+}  // namespace tidewright::base

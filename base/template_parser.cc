@@ -5,11 +5,11 @@
 #include <set>
 #include <utility>
 
-#include "adapter/template_tree.h"
 #include "base/document.h"
 #include "base/strings.h"
+#include "base/template_tree.h"
 
-namespace tidewright::adapter::internal {
+namespace tidewright::base::internal {
 namespace {
 
 constexpr int kMaxDepth = 100;
@@ -74,7 +74,7 @@ class Lexer {
   }
 
   // The tokens of the action that starts here. Empty for a comment.
-  base::Result<std::vector<Token>> NextAction() {
+  Result<std::vector<Token>> NextAction() {
     TemplatePosition start = at_;
     bool trim = HasLeftTrim(pos_);
     MoveTo(pos_ + left_.size() + (trim ? 1 : 0));
@@ -138,7 +138,7 @@ class Lexer {
     return true;
   }
 
-  base::Result<bool> SkipComment() {
+  Result<bool> SkipComment() {
     size_t start = pos_;
     while (start < text_.size() && IsSpace(text_[start])) ++start;
     if (!StartsWith(start, "/*")) return false;
@@ -159,7 +159,7 @@ class Lexer {
     return text_.substr(begin, end - begin);
   }
 
-  base::Result<Token> NextToken() {
+  Result<Token> NextToken() {
     Token token;
     token.at = at_;
     char c = text_[pos_];
@@ -190,7 +190,7 @@ class Lexer {
     return PunctuationToken(token, c, next);
   }
 
-  base::Result<Token> PunctuationToken(Token token, char c, char next) {
+  Result<Token> PunctuationToken(Token token, char c, char next) {
     size_t length = 1;
     switch (c) {
       case '(': token.kind = Token::Kind::kOpen; break;
@@ -203,15 +203,14 @@ class Lexer {
         token.kind = Token::Kind::kDeclare;
         length = 2;
         break;
-      default:
-        return TemplateError(at_, "unexpected character " + base::Quoted(std::string_view(&c, 1)) + " in an action");
+      default: return TemplateError(at_, "unexpected character " + Quoted(std::string_view(&c, 1)) + " in an action");
     }
     token.text = text_.substr(pos_, length);
     MoveTo(pos_ + length);
     return token;
   }
 
-  base::Result<Token> StringToken() {
+  Result<Token> StringToken() {
     Token token;
     token.kind = Token::Kind::kLiteral;
     token.at = at_;
@@ -232,7 +231,7 @@ class Lexer {
     return token;
   }
 
-  base::Result<Token> RuneToken() {
+  Result<Token> RuneToken() {
     Token token;
     token.kind = Token::Kind::kLiteral;
     token.at = at_;
@@ -287,7 +286,7 @@ class Lexer {
     return true;
   }
 
-  base::Result<Token> NumberToken() {
+  Result<Token> NumberToken() {
     Token token;
     token.kind = Token::Kind::kLiteral;
     token.at = at_;
@@ -300,13 +299,12 @@ class Lexer {
     token.text = spelling;
     int64_t integer = 0;
     double number = 0;
-    if (base::ParseInt64(spelling[0] == '+' ? spelling.substr(1) : spelling, &integer)) {
+    if (ParseInt64(spelling[0] == '+' ? spelling.substr(1) : spelling, &integer)) {
       token.value = TemplateValue::Int(integer);
-    } else if (spelling.find_first_not_of("0123456789+-.eE") == std::string::npos &&
-               base::ParseDouble(spelling, &number)) {
+    } else if (spelling.find_first_not_of("0123456789+-.eE") == std::string::npos && ParseDouble(spelling, &number)) {
       token.value = TemplateValue::Float(number);
     } else {
-      return TemplateError(at_, base::Quoted(spelling) + " is not a number");
+      return TemplateError(at_, Quoted(spelling) + " is not a number");
     }
     MoveTo(end);
     return token;
@@ -325,19 +323,22 @@ enum class Ending { kText, kEnd, kElse };
 
 class Parser {
  public:
-  Parser(std::string_view text, std::string_view left, std::string_view right) : lexer_(text, left, right) {}
+  Parser(std::string_view text, const TemplateOptions& options)
+      : lexer_(text, options.left, options.right), options_(options) {}
 
-  base::Result<std::vector<TemplateNode>> Parse() {
-    std::vector<TemplateNode> nodes;
+  Result<TemplateSet> Parse() {
     variables_.push_back("$");
-    TW_ASSIGN_OR_RETURN(Ending ending, ParseNodes(&nodes));
+    for (const auto& [name, field] : options_.variables) variables_.push_back(name);
+    TW_ASSIGN_OR_RETURN(Ending ending, ParseNodes(&set_.nodes));
     if (ending == Ending::kEnd) return TemplateError(action_at_, "end without if, with or range before it");
     if (ending == Ending::kElse) return TemplateError(action_at_, "else without if, with or range before it");
-    return nodes;
+    set_.variables = options_.variables;
+    set_.lenient = options_.lenient;
+    return std::move(set_);
   }
 
  private:
-  base::Result<Ending> ParseNodes(std::vector<TemplateNode>* nodes) {
+  Result<Ending> ParseNodes(std::vector<TemplateNode>* nodes) {
     while (!lexer_.AtEnd()) {
       TemplateNode run;
       run.at = lexer_.position();
@@ -363,7 +364,7 @@ class Parser {
     return Ending::kText;
   }
 
-  base::Status ParseActionNode(std::vector<TemplateNode>* nodes) {
+  Status ParseActionNode(std::vector<TemplateNode>* nodes) {
     TemplateNode node;
     node.at = action_at_;
     std::string word = Peek().kind == Token::Kind::kWord ? Peek().text : "";
@@ -375,18 +376,63 @@ class Parser {
       if (range_depth_ == 0) return TemplateError(node.at, word + " outside of a range");
       TW_RETURN_IF_ERROR(ExpectEnd(word));
       node.kind = word == "break" ? TemplateNode::Kind::kBreak : TemplateNode::Kind::kContinue;
-    } else if (word == "define" || word == "template" || word == "block") {
-      return TemplateError(node.at, base::Quoted(word) + " is not supported: a rule is a single template");
+    } else if (word == "define") {
+      ++next_;
+      return ParseDefine(node.at);
+    } else if (word == "template" || word == "block") {
+      ++next_;
+      TW_RETURN_IF_ERROR(ParseUse(word, &node));
     } else {
       node.kind = TemplateNode::Kind::kAction;
       TW_RETURN_IF_ERROR(ParsePipeline(&node.pipeline, 1));
       TW_RETURN_IF_ERROR(ExpectEnd("the pipeline"));
     }
     nodes->push_back(std::move(node));
-    return base::Status::Ok();
+    return Status::Ok();
   }
 
-  base::Status ParseBlock(const std::string& word, TemplateNode* node) {
+  Result<std::string> TakeName(const std::string& word) {
+    const Token& token = Peek();
+    if (token.kind != Token::Kind::kLiteral || token.value.kind() != TemplateValue::Kind::kString) {
+      return TemplateError(token.at, word + " wants the name of a template in quotes, not " + Describe(token));
+    }
+    ++next_;
+    return token.value.text();
+  }
+
+  // {{define "name"}} body {{end}}, at the top level.
+  Status ParseDefine(TemplatePosition at) {
+    if (depth_ > 0) return TemplateError(at, "define inside of another block; move it out");
+    TW_ASSIGN_OR_RETURN(std::string name, TakeName("define"));
+    TW_RETURN_IF_ERROR(ExpectEnd("define"));
+    return ParseDefinition(at, name);
+  }
+
+  Status ParseDefinition(TemplatePosition at, const std::string& name) {
+    if (++depth_ > kMaxDepth) return TemplateError(at, "blocks are nested too deeply");
+    std::vector<std::string> outer = {"$"};
+    std::swap(outer, variables_);
+    const int range_depth = std::exchange(range_depth_, 0);
+    std::vector<TemplateNode> body;
+    TW_ASSIGN_OR_RETURN(Ending ending, ParseNodes(&body));
+    if (ending != Ending::kEnd) return TemplateError(at, "the template " + Quoted(name) + " has no matching end");
+    std::swap(outer, variables_);
+    range_depth_ = range_depth;
+    --depth_;
+    set_.definitions[name] = std::move(body);
+    return Status::Ok();
+  }
+
+  // {{template "name" pipeline}}; a block defines the template that it uses as well.
+  Status ParseUse(const std::string& word, TemplateNode* node) {
+    node->kind = TemplateNode::Kind::kTemplate;
+    TW_ASSIGN_OR_RETURN(node->text, TakeName(word));
+    if (word == "block" || Peek().kind != Token::Kind::kEnd) TW_RETURN_IF_ERROR(ParsePipeline(&node->pipeline, 0));
+    TW_RETURN_IF_ERROR(ExpectEnd(word));
+    return word == "block" ? ParseDefinition(node->at, node->text) : Status::Ok();
+  }
+
+  Status ParseBlock(const std::string& word, TemplateNode* node) {
     if (++depth_ > kMaxDepth) return TemplateError(node->at, "blocks are nested too deeply");
     size_t scope = variables_.size();
     bool range = word == "range";
@@ -405,11 +451,11 @@ class Parser {
     if (ending != Ending::kEnd) return TemplateError(start, word + " has no matching end");
     variables_.resize(scope);
     --depth_;
-    return base::Status::Ok();
+    return Status::Ok();
   }
 
   // After "else": either the rest of the action chains another block, which shares this block's end.
-  base::Result<Ending> ParseElse(const std::string& word, TemplateNode* node) {
+  Result<Ending> ParseElse(const std::string& word, TemplateNode* node) {
     if (Peek().kind == Token::Kind::kWord && (Peek().text == "if" || Peek().text == "with")) {
       std::string chained = Peek().text;
       if (word == "range" || (word == "with") != (chained == "with")) {
@@ -430,22 +476,22 @@ class Parser {
 
   const Token& Peek(size_t ahead = 0) const { return tokens_[std::min(next_ + ahead, tokens_.size() - 1)]; }
 
-  base::Status ExpectEnd(const std::string& what) {
-    if (Peek().kind == Token::Kind::kEnd) return base::Status::Ok();
+  Status ExpectEnd(const std::string& what) {
+    if (Peek().kind == Token::Kind::kEnd) return Status::Ok();
     return TemplateError(Peek().at, "unexpected " + Describe(Peek()) + " after " + what);
   }
 
   static std::string Describe(const Token& token) {
     switch (token.kind) {
       case Token::Kind::kEnd: return "end of the action";
-      case Token::Kind::kField: return base::Quoted("." + token.text);
+      case Token::Kind::kField: return Quoted("." + token.text);
       case Token::Kind::kDot: return "\".\"";
-      case Token::Kind::kLiteral: return "literal " + base::Quoted(token.value.ToString());
-      default: return base::Quoted(token.text);
+      case Token::Kind::kLiteral: return "literal " + Quoted(token.value.ToString());
+      default: return Quoted(token.text);
     }
   }
 
-  base::Status ParsePipeline(TemplatePipeline* pipeline, size_t max_variables) {
+  Status ParsePipeline(TemplatePipeline* pipeline, size_t max_variables) {
     pipeline->at = Peek().at;
     TW_RETURN_IF_ERROR(ParseDeclaration(pipeline, max_variables));
     while (true) {
@@ -458,17 +504,17 @@ class Parser {
     if (!pipeline->assign) {
       for (const std::string& name : pipeline->variables) variables_.push_back(name);
     }
-    return base::Status::Ok();
+    return Status::Ok();
   }
 
-  base::Status ParseDeclaration(TemplatePipeline* pipeline, size_t max_variables) {
-    if (Peek().kind != Token::Kind::kVariable) return base::Status::Ok();
+  Status ParseDeclaration(TemplatePipeline* pipeline, size_t max_variables) {
+    if (Peek().kind != Token::Kind::kVariable) return Status::Ok();
     size_t count =
         max_variables == 2 && Peek(1).kind == Token::Kind::kComma && Peek(2).kind == Token::Kind::kVariable ? 2 : 1;
     const Token& op = Peek(count == 2 ? 3 : 1);
     if (op.kind != Token::Kind::kDeclare && op.kind != Token::Kind::kAssign) {
       if (Peek(1).kind == Token::Kind::kComma) return TemplateError(Peek(1).at, "only range takes two variables");
-      return base::Status::Ok();
+      return Status::Ok();
     }
     pipeline->assign = op.kind == Token::Kind::kAssign;
     pipeline->variables.push_back(Peek().text);
@@ -478,17 +524,17 @@ class Parser {
       if (pipeline->assign) TW_RETURN_IF_ERROR(CheckVariable(name, Peek().at));
     }
     next_ += count == 2 ? 4 : 2;
-    return base::Status::Ok();
+    return Status::Ok();
   }
 
-  base::Status CheckVariable(const std::string& name, TemplatePosition at) const {
+  Status CheckVariable(const std::string& name, TemplatePosition at) const {
     for (const std::string& known : variables_) {
-      if (known == name) return base::Status::Ok();
+      if (known == name) return Status::Ok();
     }
-    return TemplateError(at, "the variable " + base::Quoted(name) + " is not declared");
+    return TemplateError(at, "the variable " + Quoted(name) + " is not declared");
   }
 
-  base::Status ParseCommand(TemplateCommand* command, bool first) {
+  Status ParseCommand(TemplateCommand* command, bool first) {
     command->at = Peek().at;
     while (true) {
       Token::Kind kind = Peek().kind;
@@ -504,19 +550,19 @@ class Parser {
     const TemplateOperand& head = command->operands[0];
     bool is_function = head.base == TemplateOperand::Base::kFunction;
     if (!is_function && !first) return TemplateError(head.at, "only a function can follow \"|\"");
-    if (!is_function && command->operands.size() > 1) {
+    if (!is_function && head.fields.empty() && command->operands.size() > 1) {
       return TemplateError(command->operands[1].at, "only a function takes arguments");
     }
-    return base::Status::Ok();
+    return Status::Ok();
   }
 
-  base::Status ParseOperand(TemplateOperand* operand) {
+  Status ParseOperand(TemplateOperand* operand) {
     const Token token = Peek();
     operand->at = token.at;
     ++next_;
     switch (token.kind) {
-      case Token::Kind::kLiteral: operand->literal = token.value; return base::Status::Ok();
-      case Token::Kind::kDot: operand->base = TemplateOperand::Base::kDot; return base::Status::Ok();
+      case Token::Kind::kLiteral: operand->literal = token.value; return Status::Ok();
+      case Token::Kind::kDot: operand->base = TemplateOperand::Base::kDot; return Status::Ok();
       case Token::Kind::kField:
         operand->base = TemplateOperand::Base::kDot;
         operand->fields.push_back(token.text);
@@ -526,7 +572,7 @@ class Parser {
         operand->base = TemplateOperand::Base::kVariable;
         operand->name = token.text;
         break;
-      case Token::Kind::kWord: return ParseWord(token, operand);
+      case Token::Kind::kWord: TW_RETURN_IF_ERROR(ParseWord(token, operand)); break;
       case Token::Kind::kOpen: TW_RETURN_IF_ERROR(ParseParentheses(operand)); break;
       default: return TemplateError(token.at, "unexpected " + Describe(token));
     }
@@ -534,26 +580,37 @@ class Parser {
       operand->fields.push_back(Peek().text);
       ++next_;
     }
-    return base::Status::Ok();
+    return Status::Ok();
   }
 
-  static base::Status ParseWord(const Token& token, TemplateOperand* operand) {
+  bool IsFunction(std::string_view name) const {
+    const auto& more = options_.functions;
+    return IsTemplateFunction(name) || std::find(more.begin(), more.end(), name) != more.end();
+  }
+
+  std::string KnownFunctions() const {
+    std::string text =
+        "and, eq, ge, gt, html, index, js, le, len, lt, ne, not, or, print, printf, println, slice, urlquery";
+    for (std::string_view name : options_.functions) text += ", " + std::string(name);
+    return text;
+  }
+
+  Status ParseWord(const Token& token, TemplateOperand* operand) {
     if (token.text == "true" || token.text == "false") {
       operand->literal = TemplateValue::Bool(token.text == "true");
-      return base::Status::Ok();
+      return Status::Ok();
     }
-    if (token.text == "nil") return base::Status::Ok();
-    if (!IsTemplateFunction(token.text)) {
-      return TemplateError(token.at, base::Quoted(token.text) +
-                                         " is not a function here; known are and, eq, ge, gt, index, le, len, lt, ne, "
-                                         "not, or, print, printf, println, slice (a field starts with a dot)");
+    if (token.text == "nil") return Status::Ok();
+    if (!IsFunction(token.text)) {
+      return TemplateError(token.at, Quoted(token.text) + " is not a function here; known are " + KnownFunctions() +
+                                         " (a field starts with a dot)");
     }
     operand->base = TemplateOperand::Base::kFunction;
     operand->name = token.text;
-    return base::Status::Ok();
+    return Status::Ok();
   }
 
-  base::Status ParseParentheses(TemplateOperand* operand) {
+  Status ParseParentheses(TemplateOperand* operand) {
     if (++depth_ > kMaxDepth) return TemplateError(operand->at, "parentheses are nested too deeply");
     operand->base = TemplateOperand::Base::kPipeline;
     operand->pipeline = std::make_shared<TemplatePipeline>();
@@ -561,10 +618,12 @@ class Parser {
     if (Peek().kind != Token::Kind::kClose) return TemplateError(operand->at, "the parenthesis is not closed");
     ++next_;
     --depth_;
-    return base::Status::Ok();
+    return Status::Ok();
   }
 
   Lexer lexer_;
+  const TemplateOptions& options_;
+  TemplateSet set_;
   std::vector<Token> tokens_;
   size_t next_ = 0;
   TemplatePosition action_at_;
@@ -575,13 +634,12 @@ class Parser {
 
 }  // namespace
 
-base::Status TemplateError(TemplatePosition at, const std::string& message) {
-  return base::InvalidArgumentError(std::to_string(at.line) + ":" + std::to_string(at.column) + ": " + message);
+Status TemplateError(TemplatePosition at, const std::string& message) {
+  return InvalidArgumentError(std::to_string(at.line) + ":" + std::to_string(at.column) + ": " + message);
 }
 
-base::Result<std::vector<TemplateNode>> ParseTemplate(std::string_view text, std::string_view left,
-                                                      std::string_view right) {
-  return Parser(text, left, right).Parse();
+Result<TemplateSet> ParseTemplate(std::string_view text, const TemplateOptions& options) {
+  return Parser(text, options).Parse();
 }
 
-}  // namespace tidewright::adapter::internal
+}  // namespace tidewright::base::internal

@@ -3,11 +3,11 @@
 #include <cstdint>
 #include <string_view>
 
-#include "adapter/go_template.h"
+#include "base/go_template.h"
 
 extern "C" int LLVMFuzzerTestOneInput(const uint8_t* data, size_t size) {
-  using tidewright::adapter::GoTemplate;
-  using V = tidewright::adapter::TemplateValue;
+  using tidewright::base::GoTemplate;
+  using V = tidewright::base::TemplateValue;
   static const V kData = V::Record({{"Series", V::String("http_requests_total")},
                                     {"LabelMatchers", V::String("pod=~\"a|b\"")},
                                     {"LabelValuesByName", V::FromMap({{"pod", V::String("a|b")}})},

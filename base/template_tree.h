@@ -1,16 +1,17 @@
-// The parse tree of a Go template. Private to the adapter's template engine: go_template.cc runs it, template_parser.cc
-// builds it.
+// The parse tree of a Go template. Private to the template engine: go_template.cc runs it, template_parser.cc builds
+// it.
 #pragma once
 
+#include <map>
 #include <memory>
 #include <string>
 #include <string_view>
 #include <vector>
 
-#include "adapter/go_template.h"
+#include "base/go_template.h"
 #include "base/status.h"
 
-namespace tidewright::adapter::internal {
+namespace tidewright::base::internal {
 
 struct TemplatePosition {
   int line = 1;
@@ -44,24 +45,36 @@ struct TemplatePipeline {
 };
 
 struct TemplateNode {
-  enum class Kind { kText, kAction, kIf, kWith, kRange, kBreak, kContinue };
+  enum class Kind { kText, kAction, kIf, kWith, kRange, kBreak, kContinue, kTemplate };
   Kind kind = Kind::kText;
   TemplatePosition at;
-  std::string text;
+  std::string text;  // Of kTemplate: the name.
   TemplatePipeline pipeline;
   std::vector<TemplateNode> body;
   std::vector<TemplateNode> otherwise;
 };
 
 // "3:7: message" as kInvalidArgument.
-base::Status TemplateError(TemplatePosition at, const std::string& message);
+Status TemplateError(TemplatePosition at, const std::string& message);
 
-base::Result<std::vector<TemplateNode>> ParseTemplate(std::string_view text, std::string_view left,
-                                                      std::string_view right);
+struct TemplateSet {
+  std::vector<TemplateNode> nodes;
+  std::map<std::string, std::vector<TemplateNode>> definitions;
+  std::vector<std::pair<std::string, std::string>> variables;
+  bool lenient = false;
+};
 
-// Whether `name` is a function that commands may call.
+Result<TemplateSet> ParseTemplate(std::string_view text, const TemplateOptions& options);
+
+// Whether `name` is a function of the language.
 bool IsTemplateFunction(std::string_view name);
 // Calls `name` other than and/or, which do not evaluate all of their arguments.
-base::Result<TemplateValue> CallTemplateFunction(const std::string& name, const std::vector<TemplateValue>& args);
+Result<TemplateValue> CallTemplateFunction(const std::string& name, const std::vector<TemplateValue>& args,
+                                           bool lenient);
+// Calls a method of a time or duration.
+Result<TemplateValue> CallTemplateMethod(const TemplateValue& value, const std::string& name,
+                                         const std::vector<TemplateValue>& args);
+// "2023-11-14 22:13:20.5 +0000 UTC", as a time.Time prints itself.
+std::string TemplateTimeText(int64_t unix_nanos);
 
-}  // namespace tidewright::adapter::internal
+}  // namespace tidewright::base::internal
