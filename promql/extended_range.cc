@@ -14,18 +14,11 @@
 namespace tidewright::promql {
 namespace {
 
-// The line through two samples at time t. A counter that was reset in between is taken to have restarted at once:
-// before the range's start from zero, at its end going on from the left value.
-double Interpolate(const Point& left, const Point& right, int64_t t, bool counter, bool at_start) {
-  double from = left.v;
-  double to = right.v;
-  if (counter && to < from) {
-    if (at_start) {
-      from = 0;
-    } else {
-      to += from;
-    }
-  }
+// The line through two samples at time t. A counter that was reset in between is taken to have restarted at once, from
+// zero.
+double Interpolate(const Point& left, const Point& right, int64_t t, bool counter) {
+  const double from = counter && right.v < left.v ? 0 : left.v;
+  const double to = right.v;
   return from + (to - from) * static_cast<double>(t - left.t) / static_cast<double>(right.t - left.t);
 }
 
@@ -71,12 +64,10 @@ void FloatDifference(RangeCall& call, bool counter, RangeResult* result) {
   double left = window.v[first];
   double right = window.v[last];
   if (smoothed && window.t[first] < call.start_ms) {
-    left = Interpolate(PointAt(window, first), PointAt(window, first + 1), call.start_ms, counter, true);
+    left = Interpolate(PointAt(window, first), PointAt(window, first + 1), call.start_ms, counter);
   }
   if (smoothed && last > 0 && window.t[last] > call.end_ms) {
-    // With both edges between the same two samples, a reset in between lies before both.
-    bool same = last == first + 1 && window.t[first] < call.start_ms;
-    right = Interpolate(PointAt(window, last - 1), PointAt(window, last), call.end_ms, counter, same);
+    right = Interpolate(PointAt(window, last - 1), PointAt(window, last), call.end_ms, counter);
   }
   result->v = right - left;
   if (!counter) return;
@@ -135,10 +126,10 @@ base::Status ExtendSamples(Extension extension, int64_t start_ms, int64_t end_ms
   if (points[last].t <= start_ms) return base::Status::Ok();
   double left = points[first].v, right = points[last].v;
   if (smoothed && points[first].t < start_ms) {
-    left = Interpolate(points[first], points[first + 1], start_ms, false, true);
+    left = Interpolate(points[first], points[first + 1], start_ms, false);
   }
   if (smoothed && last > 0 && points[last].t > end_ms) {
-    right = Interpolate(points[last - 1], points[last], end_ms, false, false);
+    right = Interpolate(points[last - 1], points[last], end_ms, false);
   }
   series->points.push_back({start_ms, left});
   for (size_t i = first; i <= last; ++i) {
@@ -155,7 +146,7 @@ RangeResult SmoothedFloat(const SampleSpan& window, int64_t t, int64_t lookback_
   if (behind == 0 || window.t[behind - 1] <= SaturatingSub(t, lookback_ms)) return {};
   Point before = PointAt(window, behind - 1);
   bool alone = before.t == t || behind == window.t.size() || IsAbsent(window.v[behind]) || IsAbsent(before.v);
-  return {alone ? before.v : Interpolate(before, PointAt(window, behind), t, false, true), nullptr};
+  return {alone ? before.v : Interpolate(before, PointAt(window, behind), t, false), nullptr};
 }
 
 }  // namespace

@@ -1,5 +1,6 @@
 // rate and its kin: how a series moves within a window.
 #include <cmath>
+#include <cstring>
 #include <limits>
 
 #include "base/metrics.h"
@@ -37,12 +38,23 @@ Reach ReachOf(const Sampled& seen, int64_t start_ms, int64_t end_ms) {
   return reach;
 }
 
+double Stretch(const Reach& reach, double to_start) {
+  return reach.sampled == 0 ? 1 : (reach.sampled + to_start + reach.to_end) / reach.sampled;
+}
+
 // By what an increase is multiplied. A counter does not reach back to before its zero, `first` being its first value.
-inline double ExtrapolationFactor(const Reach& reach, double first, double increase, bool counter) {
-  if (reach.sampled == 0) return 1;
+double ExtrapolationFactor(const Reach& reach, double first, double increase, bool counter) {
   double to_start = reach.to_start;
   if (counter && increase > 0 && first >= 0) to_start = std::min(to_start, reach.sampled * (first / increase));
-  return (reach.sampled + to_start + reach.to_end) / reach.sampled;
+  return Stretch(reach, to_start);
+}
+
+// True when ExtrapolationFactor() surely does not depend on the counter's values. Without divisions, which it has to be
+// right about to the last bit: what is too near to tell counts as dependent.
+inline bool ZeroIsFar(const Reach& reach, double first, double increase) {
+  if (!(increase > 0 && first >= 0)) return true;
+  constexpr double kMargin = 1.0001, kSmallest = 1e-290;
+  return first * reach.sampled > std::max(reach.to_start * increase * kMargin, kSmallest);
 }
 
 void WarnOverlap(RangeCall& call) {
@@ -111,16 +123,39 @@ void Extrapolated(RangeCall& call, RangeResult* result) {
   ExtrapolateHistograms<kKind>(call, result);
 }
 
-// Where a counter went down within [begin, end), ascending.
+// Whether any of kAtOnce values is less than the one before it.
+constexpr size_t kAtOnce = 16;
+bool GoesDown(const double* v) {
+  using Lanes = double __attribute__((vector_size(16)));
+  using Mask = int64_t __attribute__((vector_size(16)));
+  Mask down{};
+  for (size_t k = 0; k < kAtOnce; k += 2) {
+    Lanes before, after;
+    std::memcpy(&before, v + k - 1, sizeof(before));
+    std::memcpy(&after, v + k, sizeof(after));
+    down |= after < before;
+  }
+  return (down[0] | down[1]) != 0;
+}
+
+// Where a counter went down within [begin, end), ascending. Most never do, so that they are looked at several at once.
 std::vector<uint32_t> ResetsOf(std::span<const double> v, size_t begin, size_t end) {
   std::vector<uint32_t> resets;
-  for (size_t i = begin + 1; i < end; ++i) {
-    if (v[i] < v[i - 1]) resets.push_back(static_cast<uint32_t>(i));
+  for (size_t i = begin + 1; i < end;) {
+    const size_t stop = std::min(i + kAtOnce, end);
+    if (stop - i == kAtOnce && !GoesDown(&v[i])) {
+      i = stop;
+      continue;
+    }
+    for (; i < stop; ++i) {
+      if (v[i] < v[i - 1]) resets.push_back(static_cast<uint32_t>(i));
+    }
   }
   return resets;
 }
 
 // The reach of each window. It depends on times only, so that series of one timeline share it.
+template <Kind kKind>
 const std::vector<Reach>& ReachesOf(const RangeInput& input) {
   const Windows& windows = input.windows();
   if (!windows.reaches.empty()) return windows.reaches;
@@ -130,7 +165,9 @@ const std::vector<Reach>& ReachesOf(const RangeInput& input) {
     size_t begin = windows.begin[i];
     size_t end = windows.end[i];
     if (end - begin < 2) continue;
-    windows.reaches[i] = ReachOf({t[begin], t[end - 1], end - begin, 0}, input.start_ms(i), input.end_ms(i));
+    Reach& reach = windows.reaches[i];
+    reach = ReachOf({t[begin], t[end - 1], end - begin, 0}, input.start_ms(i), input.end_ms(i));
+    reach.factor = Finish<kKind>(Stretch(reach, reach.to_start), input.start_ms(i), input.end_ms(i));
   }
   return windows.reaches;
 }
@@ -141,20 +178,24 @@ void ExtrapolatedColumn(RangeCall& call, const RangeInput& input, std::vector<do
   constexpr bool kCounter = kKind != Kind::kDelta;
   auto v = input.samples().v;
   const Windows& windows = input.windows();
-  const std::vector<Reach>& reaches = ReachesOf(input);
+  const std::vector<Reach>& reaches = ReachesOf<kKind>(input);
   std::vector<uint32_t> resets;
   if (kCounter) resets = ResetsOf(v, windows.begin.front(), windows.end.back());
+  if (kCounter && windows.widest > 1) call.CheckCounterName();
   size_t next = 0;
   for (size_t i = 0; i < values.size(); ++i) {
     size_t begin = windows.begin[i];
     size_t end = windows.end[i];
     if (end - begin < 2) continue;
-    if (kCounter) call.CheckCounterName();
     double increase = v[end - 1] - v[begin];
     while (next < resets.size() && resets[next] <= begin) ++next;
     for (size_t r = next; r < resets.size() && resets[r] < end; ++r) increase += v[resets[r] - 1];
-    double factor = ExtrapolationFactor(reaches[i], v[begin], increase, kCounter);
-    values[i] = increase * Finish<kKind>(factor, input.start_ms(i), input.end_ms(i));
+    double factor = reaches[i].factor;
+    if (kCounter && !ZeroIsFar(reaches[i], v[begin], increase)) {
+      factor =
+          Finish<kKind>(ExtrapolationFactor(reaches[i], v[begin], increase, true), input.start_ms(i), input.end_ms(i));
+    }
+    values[i] = increase * factor;
   }
 }
 

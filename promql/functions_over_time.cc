@@ -230,17 +230,26 @@ void MedianAbsoluteDeviation(RangeCall& call, RangeResult* result) {
   result->v = QuantileOf(0.5, values);
 }
 
-// What the labels of an absent series would be: those that its selector names with =. What else it says of the same
-// label afterwards takes that back.
+// What the labels of an absent series would be: those that its selector names with =. What it says of the same label
+// afterwards takes that back. As in Prometheus, whose index sorts them so, matchers that only take series away come
+// last.
 Labels AbsentLabels(const Expr& argument) {
   const Expr& expr = StripParens(argument);
   const VectorSelector* selector = nullptr;
   if (expr.kind == NodeKind::kVectorSelector) selector = &As<VectorSelector>(expr);
   if (expr.kind == NodeKind::kMatrixSelector) selector = As<MatrixSelector>(expr).selector.get();
   if (selector == nullptr) return {};
-  std::set<std::string> named;
+  Matchers matchers = selector->matchers;
+  std::set<std::string> needed, named;
+  for (const Matcher& matcher : matchers) {
+    if (!matcher.MatchesEmpty()) needed.insert(matcher.name());
+  }
+  std::stable_partition(matchers.begin(), matchers.end(), [&](const Matcher& matcher) {
+    bool negated = matcher.type() == Matcher::Type::kNotEqual || matcher.type() == Matcher::Type::kNotRegex;
+    return needed.contains(matcher.name()) && !(negated && matcher.MatchesEmpty());
+  });
   tsdb::LabelsBuilder labels;
-  for (const Matcher& matcher : selector->matchers) {
+  for (const Matcher& matcher : matchers) {
     if (matcher.name() == tsdb::kMetricName) continue;
     bool names = matcher.type() == Matcher::Type::kEqual && named.insert(matcher.name()).second;
     labels.Set(matcher.name(), names ? matcher.value() : "");

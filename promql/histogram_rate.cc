@@ -38,6 +38,14 @@ bool SameKind(std::span<const HistogramSample> samples) {
   });
 }
 
+// Nothing in the buckets of another histogram, whose bounds it keeps, so that they count where bounds are reconciled.
+HistogramPtr NothingLike(const Histogram& other) {
+  auto nothing = std::make_shared<Histogram>();
+  nothing->schema = other.schema;
+  nothing->custom_values = other.custom_values;
+  return nothing;
+}
+
 HistogramPtr AsGauge(const HistogramSum& sum) {
   Histogram total = sum.Total();
   total.hint = CounterResetHint::kGauge;
@@ -61,7 +69,7 @@ bool AddHistogram(RangeCall& call, HistogramSum& sum, const Histogram& other, do
 
 HistogramPtr HistogramIncrease(RangeCall& call, std::span<const HistogramSample> samples, bool counter) {
   CheckHints(call, samples, counter);
-  // When the second sample follows a reset, all that matters of the first one is what it had counted.
+  // When the second sample follows a reset, the first one does not matter.
   bool reset_at_once = counter && samples.size() > 1 && IsReset(samples[0], samples[1]);
   auto used = reset_at_once ? samples.subspan(1) : samples;
   bool fits = counter ? SameKind(used) : HasCustomBuckets(*used.front().h) == HasCustomBuckets(*used.back().h);
@@ -73,9 +81,12 @@ HistogramPtr HistogramIncrease(RangeCall& call, std::span<const HistogramSample>
   for (const auto& sample : used) {
     if (counter) sum.ReduceTo(sample.h->schema);
   }
-  if (!reset_at_once) AddHistogram(call, sum, *samples.front().h, -1);
-  for (size_t i = reset_at_once ? 2 : 1; counter && i < samples.size(); ++i) {
-    if (IsReset(samples[i - 1], samples[i])) AddHistogram(call, sum, *samples[i - 1].h, 1);
+  HistogramSample first = samples.front();
+  if (reset_at_once) first.h = NothingLike(*samples[1].h);
+  AddHistogram(call, sum, *first.h, -1);
+  for (size_t i = 1; counter && i < samples.size(); ++i) {
+    const HistogramSample& previous = i == 1 ? first : samples[i - 1];
+    if (IsReset(previous, samples[i])) AddHistogram(call, sum, *previous.h, 1);
   }
   return AsGauge(sum);
 }

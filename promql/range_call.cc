@@ -140,10 +140,10 @@ SampleSpan RangeInput::Window(size_t step) const {
 }
 
 size_t RangeInput::Widest() const {
+  if (samples_.histograms.empty()) return windows_->widest;
   size_t widest = 0;
   for (size_t i = 0; i < windows_->end.size(); ++i) {
-    size_t size = windows_->end[i] - windows_->begin[i];
-    if (!samples_.histograms.empty()) size += histogram_windows_.end[i] - histogram_windows_.begin[i];
+    size_t size = windows_->end[i] - windows_->begin[i] + histogram_windows_.end[i] - histogram_windows_.begin[i];
     widest = std::max(widest, size);
   }
   return widest;

@@ -18,14 +18,16 @@ int64_t WindowTimes::After(size_t i) const { return SaturatingSub(At(i), before)
 int64_t WindowTimes::Until(size_t i) const { return SaturatingAdd(At(i), behind); }
 
 const Windows& WindowFinder::Find(std::span<const int64_t> t, uint64_t timeline) {
+  if (timeline != 0 && timeline == last_timeline_) return *last_;
+  last_timeline_ = timeline;
   if (timeline == 0) return FindByTimes(t);
   Windows* windows = &own_;
   auto found = by_timeline_.find(timeline);
-  if (found != by_timeline_.end()) return found->second;
+  if (found != by_timeline_.end()) return *(last_ = &found->second);
   if (by_timeline_.size() * times_.count < kMostWindows) windows = &by_timeline_[timeline];
   FindWindows(
       times_, t.size(), [&](size_t i) { return t[i]; }, windows);
-  return *windows;
+  return *(last_ = windows);
 }
 
 // Comparing times is much cheaper than finding windows in them.

@@ -1,6 +1,7 @@
 // The samples of stored series, read whole, and the windows of a query's steps in them.
 #pragma once
 
+#include <algorithm>
 #include <cstdint>
 #include <optional>
 #include <span>
@@ -34,11 +35,14 @@ struct Reach {
   double sampled = 0;
   double to_start = 0;
   double to_end = 0;
+  // By what an increase is multiplied to fill the window, per second for rates, unless a counter's zero is nearer.
+  double factor = 1;
 };
 
 // The window of step i is [begin[i], end[i]) of a column.
 struct Windows {
   std::vector<uint32_t> begin, end;
+  uint32_t widest = 0;                 // Samples in the largest one.
   mutable std::vector<Reach> reaches;  // What rate() and its kin work out from the times, once; else empty.
 };
 
@@ -58,6 +62,7 @@ struct WindowTimes {
 template <typename TimeOf>
 void FindWindows(const WindowTimes& times, size_t size, TimeOf time_of, Windows* windows) {
   windows->reaches.clear();
+  windows->widest = 0;
   windows->begin.resize(times.count);
   windows->end.resize(times.count);
   size_t begin = 0, end = 0;
@@ -68,6 +73,7 @@ void FindWindows(const WindowTimes& times, size_t size, TimeOf time_of, Windows*
     while (begin < end && time_of(begin) <= after) ++begin;
     windows->begin[i] = static_cast<uint32_t>(begin);
     windows->end[i] = static_cast<uint32_t>(end);
+    windows->widest = std::max(windows->widest, static_cast<uint32_t>(end - begin));
   }
 }
 
@@ -88,6 +94,8 @@ class WindowFinder {
 
   WindowTimes times_;
   Windows own_;
+  const Windows* last_ = nullptr;  // Found last, for series of last_timeline_ (0: unknown).
+  uint64_t last_timeline_ = 0;
   std::unordered_map<uint64_t, Windows> by_timeline_;
   std::unordered_map<uint64_t, Known> by_times_;  // Of series whose timeline is not known, by a hash of their times.
 };

@@ -215,7 +215,12 @@ EvalSeries VectorOperation::OutputSeries(const EvalSeries* many, const EvalSerie
   } else {
     series.labels = many->labels;  // As in Prometheus, a name that was to be removed at the end stays.
   }
-  if (DropsName(node_)) evaluator_.DropName(series);
+  // Arithmetic takes the name off at once, whatever is to happen at the end.
+  if (node_.return_bool) {
+    evaluator_.DropName(series);
+  } else if (DropsName(node_)) {
+    series.labels = series.labels.WithoutMetric();
+  }
   bool on = matching_.on && matching_.card == VectorMatching::Card::kOneToOne;
   bool ignoring = !matching_.on && matching_.card == VectorMatching::Card::kOneToOne && !matching_.labels.empty();
   if (!on && !ignoring && matching_.include.empty()) return series;
@@ -231,7 +236,6 @@ EvalSeries VectorOperation::OutputSeries(const EvalSeries* many, const EvalSerie
   Labels filled = one == nullptr && many != nullptr ? signature_.LabelsOf(many->labels) : Labels();
   for (const std::string& name : matching_.include) {
     builder.Set(name, one == nullptr ? filled.Get(name) : one->labels.Get(name));
-    if (name == tsdb::kMetricName) series.drop_name = false;
   }
   series.labels = state.Own(builder.Build());
   return series;

@@ -1,7 +1,10 @@
 #include "tsdb/block_querier.h"
 
 #include <algorithm>
-#include <set>
+#include <atomic>
+#include <bit>
+#include <cstring>
+#include <unordered_map>
 #include <utility>
 
 namespace tidewright::tsdb {
@@ -76,35 +79,68 @@ class ChunksIterator : public SampleIterator {
   FloatHistogram histogram_;
 };
 
-void DropDeleted(const TimeIntervals& deleted, ColumnBuffer* buffer) {
+// How many of the first `count` samples are left.
+size_t DropDeleted(const TimeIntervals& deleted, size_t count, ColumnBuffer* buffer) {
   size_t kept = 0;
-  for (size_t i = 0; i < buffer->t.size(); ++i) {
+  for (size_t i = 0; i < count; ++i) {
     if (Covers(deleted, buffer->t[i])) continue;
     buffer->t[kept] = buffer->t[i];
     buffer->v[kept++] = buffer->v[i];
   }
-  buffer->t.resize(kept);
-  buffer->v.resize(kept);
+  return kept;
 }
 
 // The samples of `chunks`, ascending, as ChunksIterator gives them. False when there are histograms.
 bool DecodeChunks(const std::vector<ChunkView>& chunks, const TimeIntervals* deleted, int64_t mint, int64_t maxt,
                   ColumnBuffer* buffer, SampleColumns* columns) {
-  buffer->t.clear();
-  buffer->v.clear();
+  auto has_floats = [](const ChunkView& chunk) { return ValueTypeOf(chunk.encoding) == ValueType::kFloat; };
+  if (!std::all_of(chunks.begin(), chunks.end(), has_floats)) return false;
   buffer->timeline = 0;
-  for (const ChunkView& chunk : chunks) {
-    if (ValueTypeOf(chunk.encoding) != ValueType::kFloat) return false;
-    (void)DecodeFloatChunk(chunk.encoding, chunk.bytes, &buffer->t, &buffer->v);
-  }
-  if (deleted != nullptr) DropDeleted(*deleted, buffer);
-  const auto begin = std::lower_bound(buffer->t.begin(), buffer->t.end(), mint);
-  const auto end = std::upper_bound(begin, buffer->t.end(), maxt);
-  const auto first = static_cast<size_t>(begin - buffer->t.begin());
+  size_t total = DecodeFloatChunks(chunks, &buffer->t, &buffer->v);
+  if (deleted != nullptr) total = DropDeleted(*deleted, total, buffer);
+  const auto all = std::span<const int64_t>(buffer->t).first(total);
+  const auto begin = std::lower_bound(all.begin(), all.end(), mint);
+  const auto end = std::upper_bound(begin, all.end(), maxt);
+  const auto first = static_cast<size_t>(begin - all.begin());
   const auto count = static_cast<size_t>(end - begin);
-  *columns = {std::span(buffer->t).subspan(first, count), std::span(buffer->v).subspan(first, count), 0};
+  *columns = {all.subspan(first, count), std::span<const double>(buffer->v).subspan(first, count), 0};
   return true;
 }
+
+// Gives the times of series names, the same where the times are the same, as those of one scrape's series are.
+class Timelines {
+ public:
+  // 0: there are too many. Comparing times is much cheaper than what is saved where they are the same.
+  uint64_t NameOf(std::span<const int64_t> t) {
+    if (t.empty()) return 0;
+    if (last_ != nullptr && IsOf(*last_, t)) return last_->name;
+    const uint64_t hash = static_cast<uint64_t>(t.front()) ^ std::rotl(static_cast<uint64_t>(t[t.size() / 2]), 21) ^
+                          std::rotl(static_cast<uint64_t>(t.back()), 42) ^ (uint64_t{t.size()} << 48);
+    auto found = known_.find(hash);
+    if (found == known_.end()) {
+      if (known_.size() == kMost) return 0;
+      static std::atomic<uint64_t> names = 0;  // Of different Queriers, which a query may merge, they are different.
+      found = known_.emplace(hash, Known{{t.begin(), t.end()}, ++names * 0x9e3779b97f4a7c15}).first;
+    } else if (!IsOf(found->second, t)) {
+      return 0;
+    }
+    last_ = &found->second;
+    return last_->name;
+  }
+
+ private:
+  static constexpr size_t kMost = 256;
+  struct Known {
+    std::vector<int64_t> t;
+    uint64_t name;
+  };
+  static bool IsOf(const Known& known, std::span<const int64_t> t) {
+    return known.t.size() == t.size() && std::memcmp(known.t.data(), t.data(), t.size_bytes()) == 0;
+  }
+
+  std::unordered_map<uint64_t, Known> known_;  // By a hash of the times.
+  const Known* last_ = nullptr;
+};
 
 class BlockSeries : public Series {
  public:
@@ -200,20 +236,19 @@ class BlockQuerier : public Querier {
     TW_RETURN_IF_ERROR(block_->index().SeriesSymbols(id, nullptr, &entries_));
     const TimeIntervals* deleted = tombstones_->Of(id);
     TW_ASSIGN_OR_RETURN(const std::vector<ChunkView> chunks, ChunksInRange(deleted, true));
-    return DecodeChunks(chunks, deleted, mint_, maxt_, buffer, columns);
+    if (!DecodeChunks(chunks, deleted, mint_, maxt_, buffer, columns)) return false;
+    columns->timeline = timelines_.NameOf(columns->t);
+    return true;
   }
 
   base::Result<std::vector<std::string>> LabelNames(const Matchers& matchers) override {
     if (matchers.empty()) return block_->index().LabelNames();
-    return Collect(
-        matchers, [](const Label&) { return true; }, [](const Label& label) { return label.name; });
+    return block_->index().SymbolsOf(matchers, nullptr);
   }
 
   base::Result<std::vector<std::string>> LabelValues(const std::string& name, const Matchers& matchers) override {
     if (matchers.empty()) return block_->index().LabelValues(name);
-    return Collect(
-        matchers, [&name](const Label& label) { return label.name == name; },
-        [](const Label& label) { return label.value; });
+    return block_->index().SymbolsOf(matchers, &name);
   }
 
  private:
@@ -232,25 +267,12 @@ class BlockQuerier : public Querier {
     return chunks;
   }
 
-  template <class Wanted, class Text>
-  base::Result<std::vector<std::string>> Collect(const Matchers& matchers, Wanted wanted, Text text) {
-    TW_ASSIGN_OR_RETURN(const std::vector<uint32_t> ids, block_->index().Select(matchers));
-    std::set<std::string> found;
-    for (uint32_t id : ids) {
-      Labels labels;
-      TW_RETURN_IF_ERROR(block_->index().Series(id, &labels, nullptr));
-      for (const Label& label : labels) {
-        if (wanted(label)) found.insert(text(label));
-      }
-    }
-    return std::vector<std::string>(found.begin(), found.end());
-  }
-
   const std::shared_ptr<const Block> block_;
   const std::shared_ptr<const Tombstones> tombstones_;
   const int64_t mint_;
   const int64_t maxt_;
   std::vector<IndexedChunk> entries_;
+  Timelines timelines_;
 };
 
 }  // namespace

@@ -83,6 +83,24 @@ bool DecodeFloatChunk(ChunkEncoding encoding, std::string_view bytes, std::vecto
   return !reader.corrupt();
 }
 
+size_t DecodeFloatChunks(std::span<const ChunkView> chunks, std::vector<int64_t>* t, std::vector<double>* v) {
+  size_t done = 0;
+  for (const ChunkView& chunk : chunks) {
+    if (chunk.encoding != ChunkEncoding::kXor) {
+      t->resize(done);
+      v->resize(done);
+      (void)DecodeFloatChunk(chunk.encoding, chunk.bytes, t, v);
+      done = t->size();
+      continue;
+    }
+    const size_t room = done + XorChunkRoom(chunk.bytes);
+    if (t->size() < room) t->resize(room);
+    if (v->size() < room) v->resize(room);
+    done += DecodeXorChunk(chunk.bytes, t->data() + done, v->data() + done);
+  }
+  return done;
+}
+
 // The chunks finished so far, and the one under construction.
 struct ChunkEncoder::State {
   struct Floats {

@@ -4,6 +4,7 @@
 
 #include <cstdint>
 #include <memory>
+#include <span>
 #include <string>
 #include <string_view>
 #include <vector>
@@ -75,6 +76,10 @@ base::Result<std::unique_ptr<ChunkReader>> NewChunkReader(ChunkEncoding encoding
 // Decodes a chunk of floats (kXor, kXor2) at once, appending to `t` and `v`. Several times as fast as a ChunkReader.
 // False when the bytes are corrupt; what was decoded before that point has been appended.
 bool DecodeFloatChunk(ChunkEncoding encoding, std::string_view bytes, std::vector<int64_t>* t, std::vector<double>* v);
+// Decodes chunks of floats one behind the other, which is faster still: to the beginning of `t` and `v`, which grow
+// where they are too short and keep their size otherwise. Returns the number of samples; a corrupt chunk gives those
+// before the fault.
+size_t DecodeFloatChunks(std::span<const ChunkView> chunks, std::vector<int64_t>* t, std::vector<double>* v);
 
 // Decodes a chunk to the end. kDataLoss when that fails, or when a sample is outside of the chunk's times.
 base::Status VerifyChunk(const ChunkView& chunk);

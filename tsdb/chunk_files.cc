@@ -31,21 +31,20 @@ base::Status Damaged(const std::string& path, uint64_t offset, const char* what)
   return base::DataLossError("read chunk at byte " + std::to_string(offset) + " of " + path + ": " + what);
 }
 
-// The chunk that `bytes` of a file begin with; `size` is what it takes there.
-base::Status ReadChunk(const std::string& path, uint64_t offset, std::string_view bytes, ChunkView* chunk,
-                       uint64_t* size) {
+// The chunk that `bytes` of a file begin with; `size` is what it takes there. Returns what is wrong, or nullptr.
+const char* ReadChunk(std::string_view bytes, ChunkView* chunk, uint64_t* size) {
   ByteReader in(bytes);
   const uint64_t length = in.Uvarint();
   if (!in.ok() || in.remaining() < 1 + kChecksumBytes || length > in.remaining() - 1 - kChecksumBytes) {
-    return Damaged(path, offset, "it ends beyond the end");
+    return "it ends beyond the end";
   }
   const std::string_view checked = in.Bytes(1 + length);
   const uint32_t checksum = in.U32();
   *size = bytes.size() - in.remaining();
-  if (Crc32c(checked) != checksum) return Damaged(path, offset, "wrong checksum");
+  if (Crc32c(checked) != checksum) return "wrong checksum";
   chunk->encoding = static_cast<ChunkEncoding>(checked[0]);
   chunk->bytes = checked.substr(1);
-  return base::Status::Ok();
+  return nullptr;
 }
 
 }  // namespace
@@ -64,8 +63,8 @@ base::Status VerifyChunkFile(const std::string& path, const std::function<void(b
   for (uint64_t offset = kChunksHeaderBytes; offset < file.bytes().size(); offset += size) {
     ChunkView chunk;
     size = 0;
-    base::Status status = ReadChunk(path, offset, file.bytes().substr(offset), &chunk, &size);
-    if (!status.ok()) fault(std::move(status));
+    const char* wrong = ReadChunk(file.bytes().substr(offset), &chunk, &size);
+    if (wrong != nullptr) fault(Damaged(path, offset, wrong));
     if (size == 0) break;  // Nothing says where the next one begins.
   }
   return base::Status::Ok();
@@ -120,13 +119,15 @@ std::string ChunkFiles::PathOf(uint64_t ref) const { return directory_ + "/" + S
 base::Result<ChunkView> ChunkFiles::Read(uint64_t ref) const {
   const uint64_t number = ref >> 32;
   const uint64_t offset = ref & UINT32_MAX;
-  const std::string path = PathOf(ref);
-  if (number >= files_.size()) return Damaged(path, offset, "there is no such file");
+  if (number >= files_.size()) return Damaged(PathOf(ref), offset, "there is no such file");
   const std::string_view bytes = files_[number].bytes();
-  if (offset < kChunksHeaderBytes || offset >= bytes.size()) return Damaged(path, offset, "it begins beyond the end");
+  if (offset < kChunksHeaderBytes || offset >= bytes.size()) {
+    return Damaged(PathOf(ref), offset, "it begins beyond the end");
+  }
   ChunkView chunk;
   uint64_t size = 0;
-  TW_RETURN_IF_ERROR(ReadChunk(path, offset, bytes.substr(offset), &chunk, &size));
+  const char* wrong = ReadChunk(bytes.substr(offset), &chunk, &size);
+  if (wrong != nullptr) return Damaged(PathOf(ref), offset, wrong);
   return chunk;
 }
 

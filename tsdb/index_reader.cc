@@ -4,6 +4,8 @@
 #include <bit>
 #include <cstring>
 #include <iterator>
+#include <optional>
+#include <set>
 #include <tuple>
 
 #include "tsdb/encoding.h"
@@ -15,6 +17,13 @@ namespace {
 
 constexpr uint32_t kSymbolStep = 8;  // Between symbols whose place is kept in memory.
 constexpr uint32_t kValueStep = 32;  // Between values.
+
+// What is behind `pairs` pairs of varints, whose values do not matter.
+std::string_view BehindVarints(std::string_view bytes, uint64_t pairs) {
+  size_t at = 0;
+  for (uint64_t ends = 0; ends / 2 < pairs && at < bytes.size(); ++at) ends += (bytes[at] & 0x80) == 0 ? 1 : 0;
+  return bytes.substr(at);
+}
 
 }  // namespace
 
@@ -222,6 +231,35 @@ base::Result<std::vector<std::string>> IndexReader::LabelValues(std::string_view
   return values;
 }
 
+base::Result<std::vector<std::string>> IndexReader::SymbolsOf(const Matchers& matchers, const std::string* name) const {
+  TW_ASSIGN_OR_RETURN(const std::vector<uint32_t> ids, Select(matchers));
+  std::vector<std::pair<uint32_t, uint32_t>> labels;
+  std::set<uint32_t> found;
+  std::optional<uint32_t> position;  // Of the name, as soon as a series has it.
+  for (uint32_t id : ids) {
+    TW_RETURN_IF_ERROR(SeriesSymbols(id, &labels, nullptr));
+    for (const auto& [name_position, value_position] : labels) {
+      if (name == nullptr) {
+        found.insert(name_position);
+        continue;
+      }
+      if (!position.has_value()) {
+        TW_ASSIGN_OR_RETURN(const std::string_view text, Symbol(name_position));
+        if (text == *name) position = name_position;
+      }
+      if (position == name_position) found.insert(value_position);
+    }
+  }
+  std::vector<std::string> texts;
+  for (uint32_t symbol : found) {
+    TW_ASSIGN_OR_RETURN(const std::string_view text, Symbol(symbol));
+    texts.emplace_back(text);
+  }
+  std::sort(texts.begin(), texts.end());
+  texts.erase(std::unique(texts.begin(), texts.end()), texts.end());
+  return texts;
+}
+
 base::Status IndexReader::SeriesSymbols(uint32_t id, std::vector<std::pair<uint32_t, uint32_t>>* labels,
                                         std::vector<IndexedChunk>* chunks) const {
   const uint64_t offset = uint64_t{id} * kSeriesAlignment;
@@ -236,12 +274,17 @@ base::Status IndexReader::SeriesSymbols(uint32_t id, std::vector<std::pair<uint3
   if (Crc32c(body) != checksum) return damaged("wrong checksum");
 
   ByteReader in(body);
-  if (labels != nullptr) labels->clear();
-  for (uint64_t count = in.Uvarint(); count > 0 && in.ok(); --count) {
+  const uint64_t label_count = in.Uvarint();
+  if (labels == nullptr) {
+    in = ByteReader(BehindVarints(body.substr(body.size() - in.remaining()), label_count));
+  } else {
+    labels->clear();
+  }
+  for (uint64_t count = labels == nullptr ? 0 : label_count; count > 0 && in.ok(); --count) {
     const uint64_t name = in.Uvarint();
     const uint64_t value = in.Uvarint();
     if (name > UINT32_MAX || value > UINT32_MAX) return damaged("a label's symbol does not exist");
-    if (labels != nullptr) labels->push_back({static_cast<uint32_t>(name), static_cast<uint32_t>(value)});
+    labels->push_back({static_cast<uint32_t>(name), static_cast<uint32_t>(value)});
   }
   if (!in.ok()) return damaged("its labels are torn");
   if (chunks == nullptr) return base::Status::Ok();
@@ -269,7 +312,10 @@ base::Status IndexReader::Series(uint32_t id, Labels* labels, std::vector<Indexe
     TW_ASSIGN_OR_RETURN(const std::string_view value, Symbol(value_position));
     pairs.push_back({std::string(name), std::string(value)});
   }
-  *labels = Labels::FromPairs(std::move(pairs));
+  auto misplaced = [](const Label& a, const Label& b) { return a.name >= b.name; };
+  const bool sorted = std::adjacent_find(pairs.begin(), pairs.end(), misplaced) == pairs.end() &&
+                      std::none_of(pairs.begin(), pairs.end(), [](const Label& pair) { return pair.value.empty(); });
+  *labels = sorted ? Labels::FromSorted(std::move(pairs)) : Labels::FromPairs(std::move(pairs));
   return base::Status::Ok();
 }
 

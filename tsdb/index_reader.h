@@ -50,6 +50,10 @@ class IndexReader {
   std::vector<std::string> LabelNames() const;
   base::Result<std::vector<std::string>> LabelValues(std::string_view name) const;
 
+  // Sorted: the values of label `*name`, or without one the names of all labels, of the series that satisfy all
+  // matchers.
+  base::Result<std::vector<std::string>> SymbolsOf(const Matchers& matchers, const std::string* name) const;
+
   // The entry of a series: labels and chunks may be null where they are not wanted.
   base::Status Series(uint32_t id, Labels* labels, std::vector<IndexedChunk>* chunks) const;
   // The value of one of its labels; "" when absent.

@@ -61,30 +61,42 @@ class MergeIterator : public SampleIterator {
   bool started_ = false;
 };
 
-// Appends the columns of sources that follow each other in time, as blocks and the head do.
-class ColumnJoiner {
- public:
-  explicit ColumnJoiner(ColumnBuffer* buffer) : buffer_(buffer) {
-    buffer->t.clear();
-    buffer->v.clear();
-    buffer->timeline = 0;
-  }
-  // False when these do not follow what is there.
-  bool Append(const SampleColumns& some) {
-    if (some.t.empty()) return true;
-    if (!buffer_->t.empty() && some.t.front() <= buffer_->t.back()) return false;
-    buffer_->t.insert(buffer_->t.end(), some.t.begin(), some.t.end());
-    buffer_->v.insert(buffer_->v.end(), some.v.begin(), some.v.end());
-    if (timeline_ != 0)
-      timeline_ = some.timeline == 0 ? 0 : (timeline_ ^ some.timeline) * 0x9e3779b97f4a7c15 + timeline_;
-    return true;
-  }
-  SampleColumns Columns() const { return {buffer_->t, buffer_->v, timeline_}; }
-
- private:
-  ColumnBuffer* const buffer_;
-  uint64_t timeline_ = 1;
+// What one source gave of a series, and the memory behind it.
+struct PartColumns {
+  SampleColumns columns;
+  ColumnBuffer* buffer;
 };
+
+// Puts columns one behind the other, as blocks and the head follow each other in time. The times of series that share a
+// timeline are put together once.
+SampleColumns Join(std::span<const PartColumns> parts, ColumnBuffer* buffer) {
+  uint64_t timeline = 1;
+  size_t total = 0;
+  for (const PartColumns& part : parts) {
+    const uint64_t own = part.columns.timeline;
+    if (timeline != 0) timeline = own == 0 ? 0 : (timeline ^ own) * 0x9e3779b97f4a7c15 + timeline;
+    total += part.columns.t.size();
+  }
+  if (buffer->v.size() < total) buffer->v.resize(total);
+  auto v = buffer->v.begin();
+  for (const PartColumns& part : parts) v = std::copy(part.columns.v.begin(), part.columns.v.end(), v);
+  if (timeline == 0 || timeline != buffer->timeline) {
+    buffer->t.clear();
+    for (const PartColumns& part : parts) {
+      buffer->t.insert(buffer->t.end(), part.columns.t.begin(), part.columns.t.end());
+    }
+    buffer->timeline = timeline;
+  }
+  return {std::span<const int64_t>(buffer->t).first(total), std::span<const double>(buffer->v).first(total), timeline};
+}
+
+// As blocks and the head do.
+bool FollowEachOther(std::span<const PartColumns> parts) {
+  for (size_t k = 1; k < parts.size(); ++k) {
+    if (parts[k].columns.t.front() <= parts[k - 1].columns.t.back()) return false;
+  }
+  return true;
+}
 
 class MergeSeries : public Series {
  public:
@@ -99,14 +111,15 @@ class MergeSeries : public Series {
   }
 
   bool Columns(ColumnBuffer* buffer, SampleColumns* columns) const override {
-    ColumnJoiner joiner(buffer);
-    ColumnBuffer part;
-    for (const auto& source : sources_) {
+    std::vector<ColumnBuffer> buffers(sources_.size());
+    std::vector<PartColumns> parts;
+    for (size_t k = 0; k < sources_.size(); ++k) {
       SampleColumns some;
-      if (!source->Columns(&part, &some)) return false;
-      if (!joiner.Append(some)) return Series::Columns(buffer, columns);
+      if (!sources_[k]->Columns(&buffers[k], &some)) return false;
+      if (!some.t.empty()) parts.push_back({some, &buffers[k]});
     }
-    *columns = joiner.Columns();
+    if (!FollowEachOther(parts)) return Series::Columns(buffer, columns);
+    *columns = Join(parts, buffer);
     return true;
   }
 
@@ -226,16 +239,22 @@ class MergeQuerier : public Querier {
       const MergeSet::Part& part = parts.front();
       return sources_[part.source]->Columns(*own.sources()[part.source], part.index, buffer, columns);
     }
-    ColumnJoiner joiner(buffer);
+    read_.clear();
     for (const MergeSet::Part& part : parts) {
       SampleColumns some;
       const SeriesSet& source = *own.sources()[part.source];
       TW_ASSIGN_OR_RETURN(const bool floats,
                           sources_[part.source]->Columns(source, part.index, &buffers_[part.source], &some));
       if (!floats) return false;
-      if (!joiner.Append(some)) return Interleaved(set, i, buffer, columns);
+      if (!some.t.empty()) read_.push_back({some, &buffers_[part.source]});
     }
-    *columns = joiner.Columns();
+    if (!FollowEachOther(read_)) return Interleaved(set, i, buffer, columns);
+    if (read_.size() == 1) {
+      std::swap(*buffer, *read_.front().buffer);
+      *columns = read_.front().columns;
+      return true;
+    }
+    *columns = Join(read_, buffer);
     return true;
   }
 
@@ -286,6 +305,7 @@ class MergeQuerier : public Querier {
 
   const std::vector<std::unique_ptr<Querier>> sources_;
   std::vector<ColumnBuffer> buffers_;  // Of each source.
+  std::vector<PartColumns> read_;      // Of the series read last.
 };
 
 }  // namespace

@@ -192,19 +192,23 @@ class FastXorDecoder {
 
 }  // namespace
 
+size_t XorChunkRoom(std::string_view bytes) {
+  return bytes.size() < 2 ? 0 : std::min(CountOf(bytes), bytes.size() * 4);
+}
+
+size_t DecodeXorChunk(std::string_view bytes, int64_t* t, double* v) {
+  return FastXorDecoder(bytes).Decode(XorChunkRoom(bytes), t, v);
+}
+
 bool DecodeXorChunk(std::string_view bytes, std::vector<int64_t>* t, std::vector<double>* v) {
   if (bytes.size() < 2) return false;
-  const size_t count = CountOf(bytes);
-  const size_t before = t->size();
-  // A sample is two bits at least: the chunk's own count must not decide what is allocated.
-  const size_t most = std::min(count, bytes.size() * 4);
-  t->resize(before + most);
-  v->resize(before + most);
-  FastXorDecoder decoder(bytes);
-  const size_t done = decoder.Decode(most, t->data() + before, v->data() + before);
+  const size_t before = t->size(), room = XorChunkRoom(bytes);
+  t->resize(before + room);
+  v->resize(before + room);
+  const size_t done = DecodeXorChunk(bytes, t->data() + before, v->data() + before);
   t->resize(before + done);
   v->resize(before + done);
-  return done == count;
+  return done == CountOf(bytes);
 }
 
 }  // namespace tidewright::tsdb

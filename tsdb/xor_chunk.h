@@ -64,6 +64,10 @@ class XorChunkReader {
 // Decodes a whole XOR chunk, appending to both columns: several times as fast as the reader. False when the bytes are
 // corrupt; the samples before that point have been appended.
 bool DecodeXorChunk(std::string_view bytes, std::vector<int64_t>* t, std::vector<double>* v);
+// How many samples a chunk can have: as many as it says, but a sample is two bits at least.
+size_t XorChunkRoom(std::string_view bytes);
+// Into arrays with that much room. Returns the number of samples, fewer when the bytes are corrupt.
+size_t DecodeXorChunk(std::string_view bytes, int64_t* t, double* v);
 
 // Builds one XOR2 chunk, as XorChunkWriter does.
 class Xor2ChunkWriter {

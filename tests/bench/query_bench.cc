@@ -14,7 +14,7 @@
 #include "base/clock.h"
 #include "base/log.h"
 #include "promql/engine.h"
-#include "promql/value_json.h"
+#include "tests/bench/measure_query.h"
 #include "tsdb/db.h"
 
 namespace tidewright::promql {
@@ -127,22 +127,8 @@ tsdb::Db& SharedStore() {
   return store.db();
 }
 
-// range_s = 0: an instant query. Renders the answer, too.
 void Query(benchmark::State& state, const std::string& expr, int64_t range_s, int64_t step_s) {
-  auto engine = NewEmbeddedEngine(SharedStore(), {}, nullptr);
-  int64_t shift = 0;
-  size_t bytes = 0;
-  for (auto _ : state) {
-    int64_t step = range_s == 0 ? 15 : step_s;
-    int64_t end = kEnd / (step * 1000) * step * 1000 - (shift++ % 40) * step * 1000;
-    auto result =
-        range_s == 0 ? engine->Instant(expr, end) : engine->Range(expr, end - range_s * 1000, end, step_s * 1000);
-    if (!result.ok()) return state.SkipWithError(result.status().message().c_str());
-    std::string text;
-    AppendJson(result->value, &text);
-    bytes = text.size();
-  }
-  state.counters["bytes"] = static_cast<double>(bytes);
+  MeasureQuery(state, SharedStore(), expr, {.end_ms = kEnd, .range_s = range_s, .step_s = step_s, .variants = 40});
 }
 
 // What the adapter and rules do.
@@ -172,33 +158,34 @@ BENCHMARK_CAPTURE(Prepared, i03_hpa_cpu, kCpu)->Unit(benchmark::kMicrosecond);
 BENCHMARK_CAPTURE(First, i02_hpa_rps, kRps)->Unit(benchmark::kMicrosecond);
 BENCHMARK_CAPTURE(First, i05_rule_rps, "sum by (namespace, handler) (rate(http_requests_total[5m]))")
     ->Unit(benchmark::kMicrosecond);
-QUERY(i01, "http_requests_total{namespace=\"ns-3\",pod=~\"app-3-.*\",handler=\"/api/v1/resource-1\"}", 0, 0);
-QUERY(i02, kRps, 0, 0);
-QUERY(i03, kCpu, 0, 0);
-QUERY(i04, "avg(work_queue_depth{namespace=\"ns-3\",queue=~\"queue-[0-3]\"})", 0, 0);
-QUERY(i05, "sum by (namespace, handler) (rate(http_requests_total[5m]))", 0, 0);
+QUERY(i01, "http_requests_total{namespace=\"ns-3\",pod=~\"app-3-.*\",handler=\"/api/v1/resource-1\"}", 0, 15);
+QUERY(i02, kRps, 0, 15);
+QUERY(i03, kCpu, 0, 15);
+QUERY(i04, "avg(work_queue_depth{namespace=\"ns-3\",queue=~\"queue-[0-3]\"})", 0, 15);
+QUERY(i05, "sum by (namespace, handler) (rate(http_requests_total[5m]))", 0, 15);
 QUERY(i06,
       "sum by (namespace) (rate(http_requests_total{code=~\"5..\"}[5m])) / sum by (namespace) "
       "(rate(http_requests_total[5m]))",
-      0, 0);
-QUERY(i07, "histogram_quantile(0.99, sum by (le, handler) (rate(http_request_duration_seconds_bucket[5m])))", 0, 0);
-QUERY(i08, "max by (pod) (max_over_time(container_memory_working_set_bytes[1h])) > 1e8", 0, 0);
+      0, 15);
+QUERY(i07, "histogram_quantile(0.99, sum by (le, handler) (rate(http_request_duration_seconds_bucket[5m])))", 0, 15);
+QUERY(i08, "max by (pod) (max_over_time(container_memory_working_set_bytes[1h])) > 1e8", 0, 15);
 QUERY(i09,
       "sum by (pod, namespace) (container_memory_working_set_bytes) * on (pod) group_left (version) max by (pod, "
       "version) (app_build_info)",
-      0, 0);
+      0, 15);
 QUERY(i10,
       "container_memory_working_set_bytes{namespace=\"ns-2\"} / on (namespace, pod, container) group_left () "
       "kube_pod_container_resource_limits{resource=\"memory\"}",
-      0, 0);
-QUERY(i11, "topk(10, sum by (pod) (rate(container_network_receive_bytes_total[5m])))", 0, 0);
-QUERY(i12, "max_over_time(sum by (namespace) (rate(http_requests_total{code=\"200\"}[5m]))[1h:1m])", 0, 0);
-QUERY(i13, "quantile_over_time(0.95, work_queue_depth{namespace=\"ns-1\"}[1h])", 0, 0);
-QUERY(i14, "count by (__name__) ({__name__=~\"http_.*|work_.+\",pod=~\"app-1[0-9]?-.*\",handler!~\".*-[5-9]\"})", 0, 0);
-QUERY(i15, "predict_linear(container_memory_working_set_bytes{namespace=\"ns-4\"}[30m], 3600) > 0", 0, 0);
-QUERY(i16, "absent(bench_scrape_seq{namespace=\"none\"}) or vector(0)", 0, 0);
-QUERY(i17, "count({job=\"bench\"})", 0, 0);
-QUERY(i18, "sum by (namespace) (increase(http_requests_total{code!~\"5..\"}[4h]))", 0, 0);
+      0, 15);
+QUERY(i11, "topk(10, sum by (pod) (rate(container_network_receive_bytes_total[5m])))", 0, 15);
+QUERY(i12, "max_over_time(sum by (namespace) (rate(http_requests_total{code=\"200\"}[5m]))[1h:1m])", 0, 15);
+QUERY(i13, "quantile_over_time(0.95, work_queue_depth{namespace=\"ns-1\"}[1h])", 0, 15);
+QUERY(i14, "count by (__name__) ({__name__=~\"http_.*|work_.+\",pod=~\"app-1[0-9]?-.*\",handler!~\".*-[5-9]\"})", 0,
+      15);
+QUERY(i15, "predict_linear(container_memory_working_set_bytes{namespace=\"ns-4\"}[30m], 3600) > 0", 0, 15);
+QUERY(i16, "absent(bench_scrape_seq{namespace=\"none\"}) or vector(0)", 0, 15);
+QUERY(i17, "count({job=\"bench\"})", 0, 15);
+QUERY(i18, "sum by (namespace) (increase(http_requests_total{code!~\"5..\"}[4h]))", 0, 15);
 QUERY(r01, "sum by (code) (rate(http_requests_total{namespace=\"ns-3\"}[5m]))", 3600, 15);
 QUERY(r02, "sum by (namespace) (rate(http_requests_total[5m]))", 18000, 60);
 QUERY(r03, "histogram_quantile(0.95, sum by (le) (rate(http_request_duration_seconds_bucket{namespace=\"ns-3\"}[5m])))",

@@ -26,6 +26,18 @@ TEST_P(Differences, AreGone) {
 INSTANTIATE_TEST_SUITE_P(Names, Differences, testing::Bool(),
                          [](const auto& info) { return info.param ? "RemovedAtTheEnd" : "RemovedAtOnce"; });
 
+// A name that group_left brings is one, too, that a comparison removes at the end.
+TEST(Names, BroughtByGroupingGoAtTheEnd) {
+  promqltest::RunnerOptions options;
+  options.engine = promqltest::ScriptEngine();
+  options.engine.delayed_name_removal = true;
+  promqltest::ScriptResult result = promqltest::RunScript(
+      "load 1m\n  one 1\n  two 2\n\neval instant at 0 one > bool on() group_left(__name__) two\n  {} 0\n", options);
+  EXPECT_EQ(result.error, "");
+  ASSERT_EQ(result.evals.size(), 1u);
+  EXPECT_EQ(result.evals[0].failure, "");
+}
+
 // The same message at several places points to the node that is evaluated last.
 TEST(Annotations, PointToTheLastOfSeveralPlaces) {
   MemoryStorage storage;
