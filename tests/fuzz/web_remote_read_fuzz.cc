@@ -5,9 +5,8 @@
 #include "tsdb/db.h"
 #include "web/remote_read.h"
 
+namespace tidewright {
 namespace {
-
-using namespace tidewright;
 
 std::unique_ptr<tsdb::Db> MakeStore() {
   static base::FakeClock clock(1'000'000);
@@ -23,8 +22,10 @@ std::unique_ptr<tsdb::Db> MakeStore() {
 }
 
 }  // namespace
+}  // namespace tidewright
 
 extern "C" int LLVMFuzzerTestOneInput(const uint8_t* data, size_t size) {
+  using namespace tidewright;
   static const std::unique_ptr<tsdb::Db> db = MakeStore();
   if (size == 0) return 0;
   const std::string bytes(reinterpret_cast<const char*>(data) + 1, size - 1);
