@@ -150,21 +150,21 @@ bool WebGuard::has_tls() const {
 // Certificates may have changed though the file has not, so what it names is read with it.
 base::Status WebGuard::ReadAgain() {
   auto text = base::ReadFile(path_);
-  base::Result<WebConfig> config = text.status();
-  if (text.ok()) {
-    if (*text == text_ && broken_.ok() && !config_.tls) return base::Status::Ok();
-    const size_t slash = path_.rfind('/');
-    config = ParseWebConfig(*text, path_, slash == std::string::npos ? "" : path_.substr(0, slash));
-  }
-  const bool was_ok = broken_.ok();
-  broken_ = config.status();
-  if (!config.ok()) {
-    if (was_ok) base::LogError("web", "the web configuration has errors", {{"error", broken_.message()}});
-    return broken_;
-  }
+  if (!text.ok()) return Close(text.status());
+  if (*text == text_ && broken_.ok() && !config_.tls) return base::Status::Ok();
+  const size_t slash = path_.rfind('/');
+  auto config = ParseWebConfig(*text, path_, slash == std::string::npos ? "" : path_.substr(0, slash));
+  if (!config.ok()) return Close(config.status());
+  broken_ = base::Status::Ok();
   text_ = *std::move(text);
   config_ = *std::move(config);
   return base::Status::Ok();
+}
+
+base::Status WebGuard::Close(const base::Status& why) {
+  if (broken_.ok()) base::LogError("web", "the web configuration has errors", {{"error", why.message()}});
+  broken_ = why;
+  return why;
 }
 
 base::Result<http::ServerTls> WebGuard::Tls(bool* changed) {

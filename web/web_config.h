@@ -49,6 +49,7 @@ class WebGuard {
 
  private:
   base::Status ReadAgain() REQUIRES_LOCK(mu_);
+  base::Status Close(const base::Status& why) REQUIRES_LOCK(mu_);
   bool Authenticated(const std::string& user, const std::string& password, const std::string& hash);
 
   const std::string path_;
