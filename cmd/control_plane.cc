@@ -106,6 +106,8 @@ class ControlPlane::Impl {
   base::Status Note(const std::string& part, base::Status status);
   void NoteReload(bool successful);
   void ShowConfig();
+  tsdb::Labels ExternalLabels() const;
+  web::RuntimeStatus Runtime() const;
   tsdb::DbOptions StoreOptions(const scrape::Config& config) const;
   void Maintain();
   kube::Client& WritingClient() { return guarded_ != nullptr ? *guarded_ : *client_; }
@@ -154,6 +156,9 @@ class ControlPlane::Impl {
   mutable base::Mutex problems_mu_;
   std::map<std::string, std::string> problems_ GUARDED_BY(problems_mu_);  // By part: scrape, rules, adapter.
   std::string shown_config_ GUARDED_BY(problems_mu_);                     // What is in force of prometheus.yml.
+  tsdb::Labels external_labels_ GUARDED_BY(problems_mu_);                 // Likewise.
+  tsdb::DbOptions store_options_ GUARDED_BY(problems_mu_);                // That the store was opened with.
+  const int64_t started_ms_ = clock_.NowMs();
 
   base::Mutex reload_mu_;                                                   // One Reload() at a time.
   std::map<std::string, std::string> loaded_files_ GUARDED_BY(reload_mu_);  // Content by path, at the last load.
@@ -181,7 +186,12 @@ base::Status ControlPlane::Impl::StartAll() {
 base::Status ControlPlane::Impl::StartData() {
   scrape::Config config;
   bool readable = LoadScrapeConfig(&config).ok();
-  TW_ASSIGN_OR_RETURN(db_, tsdb::Db::Open(options_.data_dir, StoreOptions(config), clock_, &metrics_));
+  const tsdb::DbOptions store = StoreOptions(config);
+  {
+    base::MutexLock lock(problems_mu_);
+    store_options_ = store;
+  }
+  TW_ASSIGN_OR_RETURN(db_, tsdb::Db::Open(options_.data_dir, store, clock_, &metrics_));
   promql::EngineOptions query = options_.query;
   query.clock = &calendar_;
   engine_ = promql::NewEmbeddedEngine(*db_, query, &metrics_);
@@ -251,6 +261,12 @@ base::Status ControlPlane::Impl::StartWeb() {
   sources.config = [this] { return ShownConfig(); };
   sources.problems = [this] { return ConfigProblems(); };
   sources.ready = [this] { return Ready(); };
+  sources.quit = options_.quit;
+  sources.external_labels = [this] { return ExternalLabels(); };
+  sources.runtime = [this] { return Runtime(); };
+  sources.flags = options_.flags;
+  sources.cors_origin = options_.web_cors_origin;
+  sources.config_file = options_.web_config_file;
   sources.leader = [this] {
     Leadership now = leadership();
     return web::LeaderStatus{now.elected, now.leads, now.leader, options_.leader_election.identity};
@@ -422,6 +438,23 @@ void ControlPlane::Impl::ShowConfig() {
   shown_config_ = *std::move(text);
 }
 
+tsdb::Labels ControlPlane::Impl::ExternalLabels() const {
+  base::MutexLock lock(problems_mu_);
+  return external_labels_;
+}
+
+web::RuntimeStatus ControlPlane::Impl::Runtime() const {
+  web::RuntimeStatus status;
+  status.started_ms = started_ms_;
+  status.reload_successful = config_ok_.Value() == 1;
+  status.last_config_ms = static_cast<int64_t>(config_time_.Value() * 1000);
+  base::MutexLock lock(problems_mu_);
+  status.retention = base::FormatDuration({store_options_.retention_ms});
+  if (store_options_.retention_bytes > 0)
+    status.retention += " or " + std::to_string(store_options_.retention_bytes) + "B";
+  return status;
+}
+
 std::string ControlPlane::Impl::ShownConfig() const {
   base::MutexLock lock(problems_mu_);
   return shown_config_;
@@ -483,6 +516,12 @@ base::Status ControlPlane::Impl::ApplyScrapeConfig(scrape::Config config) {
   db_->SetMaxExemplars(MaxExemplars(config));
   db_->SetOutOfOrderWindow(config.out_of_order_time_window.ms);
   config_ = std::move(config);
+  {
+    base::MutexLock lock(problems_mu_);
+    tsdb::LabelsBuilder labels;
+    for (const auto& [name, value] : config_.global.external_labels) labels.Set(name, value);
+    external_labels_ = labels.Build();
+  }
   base::Status log = Note("query log", engine_->SetQueryLog(config_.global.query_log_file));
   rules_->SetDefaults(config_.global.evaluation_interval.ms, config_.global.rule_query_offset.ms);
   base::Status rules = Note("rules", rules_->Load(config_.rule_files));

@@ -3,6 +3,7 @@
 
 #include <cstdint>
 #include <functional>
+#include <map>
 #include <memory>
 #include <string>
 #include <vector>
@@ -33,6 +34,10 @@ struct ControlPlaneOptions {
   uint16_t web_port = 9090;            // 0 picks a free one.
   bool remote_write_receiver = false;  // Takes samples at /api/v1/write.
   bool web_admin_api = false;          // Snapshots and deletions through the web port.
+  std::string web_config_file;         // TLS, users and headers of the web port; "": plain HTTP, open to everybody.
+  std::string web_cors_origin = ".*";  // Origins whose pages may read the API: an anchored expression.
+  std::function<void()> quit;          // What POST /-/quit does; empty: refused.
+  std::map<std::string, std::string> flags;  // Of the command line, for /api/v1/status/flags.
   std::string api_address = "0.0.0.0";
   uint16_t api_port = 6443;  // The aggregation port; 0 picks a free one.
   std::string tls_certificate_file;

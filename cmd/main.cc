@@ -117,9 +117,15 @@ void AddRunFlags(CLI::App& command, RunFlags& flags) {
   command.add_option("--web.address", options.web_address, "Address of the web port")->capture_default_str();
   command.add_option("--web.port", options.web_port, "Web port: page, Prometheus API, metrics")->capture_default_str();
   command.add_flag("--web.enable-remote-write-receiver", options.remote_write_receiver,
-                   "Take samples at /api/v1/write (remote write 1.0)");
+                   "Take samples at /api/v1/write (remote write 1.0 and 2.0)");
   command.add_flag("--web.enable-admin-api", options.web_admin_api,
                    "Allow snapshots and deletions of samples through the web port");
+  command.add_flag("--web.enable-lifecycle", flags.web_lifecycle, "Allow to end the process by POST /-/quit");
+  command.add_option("--web.config.file", options.web_config_file,
+                     "TLS, users and headers of the web port, in the format of Prometheus' file of that name");
+  command
+      .add_option("--web.cors.origin", options.web_cors_origin, "Origins whose pages may read the API: an expression")
+      ->capture_default_str();
   command.add_option("--bind-address", options.api_address, "Address of the aggregation port")->capture_default_str();
   command.add_option("--secure-port", options.api_port, "Aggregation port")->capture_default_str();
   command.add_option("--tls-cert-file", options.tls_certificate_file, "Certificate of the aggregation port");
@@ -162,6 +168,20 @@ CLI::Option* AddSandboxFlags(CLI::App& command, SandboxFlags& flags) {
   return port;
 }
 
+// The flags in force, by name, without dashes.
+std::map<std::string, std::string> FlagsOf(const CLI::App& command) {
+  std::map<std::string, std::string> flags;
+  for (const CLI::Option* option : command.get_options()) {
+    const std::string name = option->get_single_name();
+    if (name == "help") continue;
+    std::string value = option->get_default_str();
+    if (option->count() > 0)
+      value = option->get_expected_max() == 0 ? "true" : CLI::detail::join(option->results(), ",");
+    flags[name] = option->get_expected_max() == 0 && value.empty() ? "false" : value;
+  }
+  return flags;
+}
+
 }  // namespace
 
 int main(int argc, char** argv) {
@@ -202,7 +222,10 @@ int main(int argc, char** argv) {
 
   CLI11_PARSE(app, argc, argv);
   if (explain_command) return explain_command();
-  if (run->parsed()) return tidewright::cmd::RunControlPlane(run_flags);
+  if (run->parsed()) {
+    run_flags.options.flags = FlagsOf(*run);
+    return tidewright::cmd::RunControlPlane(run_flags);
+  }
   if (check_config->parsed() && print_default) return tidewright::cmd::PrintDefaultConfig();
   if (check_config->parsed()) return tidewright::cmd::RunCheckConfig(files);
   if (check->parsed()) return tidewright::cmd::RunCheck(files);

@@ -184,6 +184,8 @@ int RunControlPlane(RunFlags flags) {
     if (!connected.ok()) return Fail(connected);
   }
 
+  // A thread's signal would wait for that thread; the process's is what WaitForSignal() waits for.
+  if (flags.web_lifecycle) flags.options.quit = [] { kill(getpid(), SIGTERM); };
   base::Clock& clock = base::SystemClock::Get();
   ControlPlane plane(flags.options, client.get(), clock, clock, metrics);
   base::Status started;

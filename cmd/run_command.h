@@ -26,6 +26,7 @@ struct RunFlags {
   std::string query_timeout = "2m";
   std::string query_lookback = "5m";
   std::string log_level = "info";
+  bool web_lifecycle = false;        // POST /-/quit ends the process.
   std::optional<bool> leader_elect;  // Default: in a pod, but not with a kubeconfig.
   std::string lease_duration = "15s";
   std::string renew_deadline = "10s";

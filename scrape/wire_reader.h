@@ -53,6 +53,13 @@ class WireReader {
     while (!packed.rest_.empty() && (ok_ = packed.TakeVarint(&packed.number_))) add(packed.ZigZag());
   }
   template <typename Add>
+  void Varints(Add add) {
+    if (type_ != kBytes) return add(Varint());
+    WireReader packed(bytes_);
+    packed.type_ = kVarint;
+    while (!packed.rest_.empty() && (ok_ = packed.TakeVarint(&packed.number_))) add(packed.number_);
+  }
+  template <typename Add>
   void Doubles(Add add) {
     if (type_ != kBytes) return add(Double());
     ok_ = bytes_.size() % sizeof(double) == 0;

@@ -168,12 +168,12 @@ class HeadQuerier : public Querier {
   }
 
   base::Result<std::vector<std::string>> LabelNames(const Matchers& matchers) override {
-    if (matchers.empty()) return head_.index().Names();
+    if (matchers.empty()) return Overlaps() ? head_.index().Names() : std::vector<std::string>();
     return head_.index().NamesOf(head_.Select(matchers, mint_, maxt_, reader_));
   }
 
   base::Result<std::vector<std::string>> LabelValues(const std::string& name, const Matchers& matchers) override {
-    if (matchers.empty()) return head_.index().Values(name);
+    if (matchers.empty()) return Overlaps() ? head_.index().Values(name) : std::vector<std::string>();
     return head_.index().ValuesOf(head_.Select(matchers, mint_, maxt_, reader_), name);
   }
 
@@ -186,6 +186,9 @@ class HeadQuerier : public Querier {
   Labels LabelsOf(const IndexedSeries& series) const { return head_.index().Materialize(series.labels); }
 
  private:
+  // Whether the head has samples in the range at all; series are not looked at one by one.
+  bool Overlaps() const { return head_.MinTime() <= maxt_ && head_.MaxTime() >= mint_; }
+
   Head& head_;
   ChunkFileReader files_;
   const int64_t mint_;

@@ -14,7 +14,8 @@ namespace tidewright::web {
 //   /api/v1/admin/tsdb/snapshot[?skip_head=true]   {"name": ...}: a folder in <data folder>/snapshots
 //   /api/v1/admin/tsdb/delete_series?match[]=...[&start=...&end=...]   204
 //   /api/v1/admin/tsdb/clean_tombstones            204
-// Whoever reaches these can delete data, so they have to be switched on; otherwise each is 503. Thread-safe. Borrows
+// Whoever reaches these can delete data, so they have to be switched on; otherwise each is 500 "unavailable", as in
+// Prometheus. Thread-safe. Borrows
 // its arguments. Formats: Prometheus "HTTP API" documentation.
 class AdminApi {
  public:

@@ -3,13 +3,16 @@
 #include <snappy.h>
 
 #include <deque>
+#include <map>
 #include <utility>
 
 #include "base/log.h"
 #include "base/secret_hash.h"
 #include "base/strings.h"
+#include "web/reply.h"
 #include "web/write_batch.h"
 #include "web/write_request.h"
+#include "web/write_request2.h"
 
 namespace tidewright::web {
 
@@ -23,10 +26,6 @@ constexpr size_t kKeptScratches = 4;
 constexpr std::string_view kMediaType = "application/x-protobuf";
 constexpr std::string_view kVersion1 = "prometheus.WriteRequest";
 constexpr std::string_view kVersion2 = "io.prometheus.write.v2.Request";
-
-http::Response Text(int status, const std::string& text) {
-  return {status, {{"Content-Type", "text/plain; charset=utf-8"}}, text + "\n"};
-}
 
 // The message that a content type names. What is missing means the first version, as senders of old do not say it.
 base::Result<std::string> MessageOf(const std::string& content_type) {
@@ -43,21 +42,26 @@ base::Result<std::string> MessageOf(const std::string& content_type) {
     if (message == kVersion1 || message == kVersion2) return message;
     return base::InvalidArgumentError("got " + content_type +
                                       " content type; unknown type for remote write protobuf message " + message +
-                                      ", supported: " + std::string(kVersion1));
+                                      ", supported: " + std::string(kVersion1) + ", " + std::string(kVersion2));
   }
   return std::string(kVersion1);
 }
 
-base::Status CheckHeaders(const http::Headers& headers) {
-  TW_ASSIGN_OR_RETURN(std::string message, MessageOf(headers.Get("Content-Type")));
-  if (message != kVersion1) {
-    return base::InvalidArgumentError(message + " protobuf message is not accepted by this server; only " +
-                                      std::string(kVersion1) + " is acceptable");
-  }
+base::Status CheckEncoding(const http::Headers& headers) {
   std::string encoding = headers.Get("Content-Encoding");
   if (encoding.empty() || base::EqualsIgnoreCase(encoding, "snappy")) return base::Status::Ok();
   return base::InvalidArgumentError(
       encoding + " encoding (compression) is not accepted by this server; only snappy is acceptable");
+}
+
+// What version 2.0 asks to be told, whatever the status.
+void AddWritten(const WriteOutcome& outcome, http::Response* response) {
+  const auto set = [&](const char* kind, uint64_t count) {
+    response->headers.Set(std::string("X-Prometheus-Remote-Write-") + kind + "-Written", std::to_string(count));
+  };
+  set("Samples", outcome.stored - outcome.histograms);
+  set("Histograms", outcome.histograms);
+  set("Exemplars", outcome.exemplars);
 }
 
 }  // namespace
@@ -81,6 +85,19 @@ struct RemoteWriteReceiver::Scratch {
   std::vector<Encoded> histograms;
   std::vector<Encoded> exemplars;
   std::vector<std::string_view> metadata;
+  // Version 2.0: what is decoded as it is read, and what is wrong with single series.
+  std::vector<std::pair<uint32_t, tsdb::Exemplar>> decoded_exemplars;
+  std::map<std::string, tsdb::Metadata> families;
+  std::vector<base::Status> refused;
+
+  std::string_view message() const { return {bytes.get(), size}; }
+  // Adds a series; its index.
+  uint32_t Add(std::string_view label_bytes) {
+    series.emplace_back();
+    labels.push_back(label_bytes);
+    hashes.push_back(base::SecretHash(label_bytes));
+    return static_cast<uint32_t>(series.size() - 1);
+  }
 
   void Clear() {
     series.clear();
@@ -91,6 +108,9 @@ struct RemoteWriteReceiver::Scratch {
     histograms.clear();
     exemplars.clear();
     metadata.clear();
+    decoded_exemplars.clear();
+    families.clear();
+    refused.clear();
   }
   bool IsSmall() const {
     return capacity <= kKeptBytes && samples.capacity() * sizeof(WriteBatch::Sample) <= kKeptBytes &&
@@ -114,16 +134,31 @@ RemoteWriteReceiver::RemoteWriteReceiver(tsdb::Appendable& appendable, base::Clo
 RemoteWriteReceiver::~RemoteWriteReceiver() = default;
 
 http::Response RemoteWriteReceiver::Handle(const http::ServerRequest& request) {
-  if (request.method != "POST") return Text(405, "use POST");
-  if (base::Status accepted = CheckHeaders(request.headers); !accepted.ok()) return Text(415, accepted.message());
-  std::unique_ptr<Scratch> scratch = TakeScratch();
-  base::Status read = Read(request.body, scratch.get());
-  if (!read.ok()) return Text(400, read.message());
-  FindRefs(scratch.get());
-  WriteOutcome outcome = Write(scratch.get());
-  KeepRefs(*scratch);
-  KeepScratch(std::move(scratch));
-  return Answer(outcome);
+  if (request.method != "POST") return MethodNotAllowed("POST");
+  auto message = MessageOf(request.headers.Get("Content-Type"));
+  if (!message.ok()) return PlainError(415, message.status().message());
+  const bool version2 = *message == kVersion2;
+  WriteOutcome outcome;
+  http::Response response;
+  if (base::Status accepted = CheckEncoding(request.headers); !accepted.ok()) {
+    response = PlainError(415, accepted.message());
+  } else {
+    std::unique_ptr<Scratch> scratch = TakeScratch();
+    base::Status read = Decompress(request.body, scratch.get());
+    if (read.ok())
+      read = version2 ? Read2(scratch->message(), scratch.get()) : Read1(scratch->message(), scratch.get());
+    if (!read.ok()) {
+      response = PlainError(400, read.message());
+    } else {
+      FindRefs(scratch.get());
+      outcome = Write(scratch.get());
+      KeepRefs(*scratch);
+      KeepScratch(std::move(scratch));
+      response = Answer(outcome, version2);
+    }
+  }
+  if (version2) AddWritten(outcome, &response);
+  return response;
 }
 
 std::unique_ptr<RemoteWriteReceiver::Scratch> RemoteWriteReceiver::TakeScratch() {
@@ -159,17 +194,13 @@ base::Status RemoteWriteReceiver::Decompress(const std::string& body, Scratch* s
 }
 
 // The whole request is understood before any of it is written.
-base::Status RemoteWriteReceiver::Read(const std::string& body, Scratch* scratch) {
-  TW_RETURN_IF_ERROR(Decompress(body, scratch));
-  WriteRequestReader reader(std::string_view(scratch->bytes.get(), scratch->size));
+base::Status RemoteWriteReceiver::Read1(std::string_view message, Scratch* scratch) {
+  WriteRequestReader reader(message);
   while (reader.Next()) {
     if (reader.samples().empty() && reader.histograms().empty() && reader.exemplars().empty()) continue;
-    const auto index = static_cast<uint32_t>(scratch->series.size());
-    scratch->series.emplace_back();
     std::string_view labels = reader.label_bytes();
     if (reader.gathered_labels()) labels = scratch->gathered.emplace_back(labels);
-    scratch->labels.push_back(labels);
-    scratch->hashes.push_back(base::SecretHash(labels));
+    const uint32_t index = scratch->Add(labels);
     for (const tsdb::Sample& sample : reader.samples()) scratch->samples.push_back({sample.t, sample.v, index});
     for (std::string_view histogram : reader.histograms()) scratch->histograms.push_back({index, histogram});
     for (std::string_view exemplar : reader.exemplars()) scratch->exemplars.push_back({index, exemplar});
@@ -177,6 +208,25 @@ base::Status RemoteWriteReceiver::Read(const std::string& body, Scratch* scratch
   if (!reader.ok()) return base::InvalidArgumentError(reader.error());
   scratch->metadata = reader.metadata();
   return base::Status::Ok();
+}
+
+base::Status RemoteWriteReceiver::Read2(std::string_view message, Scratch* scratch) {
+  WriteRequest2Reader reader(message);
+  while (reader.Next()) {
+    if (!reader.series_error().ok()) {
+      scratch->refused.push_back(reader.series_error());
+      continue;
+    }
+    const uint32_t index = scratch->Add(scratch->gathered.emplace_back(reader.label_bytes()));
+    for (const tsdb::Sample& sample : reader.samples()) scratch->samples.push_back({sample.t, sample.v, index});
+    for (std::string_view histogram : reader.histograms()) scratch->histograms.push_back({index, histogram});
+    for (const tsdb::Exemplar& exemplar : reader.exemplars()) {
+      scratch->decoded_exemplars.emplace_back(index, exemplar);
+    }
+    if (!reader.has_metadata()) continue;
+    scratch->families[FamilyOf(reader.metric(), reader.metadata().type)] = reader.metadata();
+  }
+  return reader.ok() ? base::Status::Ok() : base::InvalidArgumentError(reader.error());
 }
 
 void RemoteWriteReceiver::FindRefs(Scratch* scratch) {
@@ -210,6 +260,9 @@ WriteOutcome RemoteWriteReceiver::Write(Scratch* scratch) {
     tsdb::Exemplar exemplar;
     if (DecodeExemplar(encoded.bytes, &exemplar)) batch.Write(encoded.series, exemplar);
   }
+  for (const auto& [series, exemplar] : scratch->decoded_exemplars) batch.Write(series, exemplar);
+  for (const auto& [family, metadata] : scratch->families) batch.Write(family, metadata);
+  for (const base::Status& refused : scratch->refused) batch.Refuse(refused);
   for (std::string_view encoded : scratch->metadata) {
     std::string family;
     tsdb::Metadata metadata;
@@ -218,16 +271,17 @@ WriteOutcome RemoteWriteReceiver::Write(Scratch* scratch) {
   return batch.Finish();
 }
 
-http::Response RemoteWriteReceiver::Answer(const WriteOutcome& outcome) {
+http::Response RemoteWriteReceiver::Answer(const WriteOutcome& outcome, bool version2) {
   samples_.Add(static_cast<double>(outcome.stored + outcome.refused + outcome.unnamed));
   refused_.Add(static_cast<double>(outcome.refused));
   unnamed_.Add(static_cast<double>(outcome.unnamed));
   if (!outcome.failure.ok()) {
     failures_.Add();
     base::LogError("web", "storing what came by remote write", {{"error", outcome.failure.ToString()}});
-    return Text(500, outcome.failure.message());
+    return PlainError(500, outcome.failure.message());
   }
-  if (outcome.refused > 0) return Text(400, outcome.refusal.message());
+  if (outcome.refused > 0) return PlainError(400, outcome.refusal.message());
+  if (version2 && outcome.unnamed > 0) return PlainError(400, outcome.unnamed_reason.message());
   return {204, {}, ""};
 }
 

@@ -3,11 +3,12 @@
 #include <utility>
 
 #include "base/json.h"
+#include "base/log.h"
 #include "web/api_error.h"
 #include "web/autoscaling_api.h"
 #include "web/metric_explanations.h"
 #include "web/page.h"
-#include "web/status_api.h"
+#include "web/reply.h"
 
 namespace tidewright::web {
 
@@ -16,15 +17,11 @@ namespace {
 constexpr std::string_view kApiPrefix = "/api/v1/";
 constexpr std::string_view kWritePath = "/api/v1/write";
 constexpr std::string_view kCheckRulesPath = "/api/v1/autoscaling/check-adapter-config";
+constexpr std::string_view kReadPath = "/api/v1/read";
+constexpr std::string_view kOtlpPrefix = "/api/v1/otlp/";
+constexpr std::string_view kSearchPrefix = "/api/v1/search/";
+constexpr std::string_view kFederatePath = "/federate";
 constexpr size_t kMaxWriteBytes = 32 << 20;  // Of a body; as many as it may have decompressed.
-
-http::Response Text(int status, std::string body) {
-  http::Response response;
-  response.status = status;
-  response.headers.Set("Content-Type", "text/plain; charset=utf-8");
-  response.body = std::move(body);
-  return response;
-}
 
 http::Response JsonDocument(const base::Json& document) {
   http::Response response;
@@ -33,11 +30,7 @@ http::Response JsonDocument(const base::Json& document) {
   return response;
 }
 
-http::Response NotFound(const std::string& path) {
-  return ErrorReply(base::NotFoundError("there is nothing at " + path), ErrorSource::kRequest);
-}
-
-http::Response Page(const PageFile& file) {
+http::Response FileReply(const PageFile& file) {
   http::Response response;
   response.headers.Set("Content-Type", std::string(file.content_type));
   // The page loads nothing but its own two files, and nobody may frame it.
@@ -58,33 +51,82 @@ base::Json LeaderJson(const WebSources& sources) {
 
 bool Reads(const std::string& method) { return method == "GET" || method == "HEAD"; }
 
+StatusSources StatusSourcesOf(const WebSources& sources) {
+  StatusSources status;
+  status.clock = sources.clock;
+  status.db = sources.store;
+  status.data_directory = sources.data_directory;
+  status.flags = sources.flags;
+  status.config = sources.config;
+  status.runtime = sources.runtime;
+  status.problems = sources.problems;
+  status.api_features = {{"admin", sources.admin_db != nullptr},
+                         {"lifecycle", sources.quit != nullptr},
+                         {"remote_write_receiver", sources.remote_write != nullptr},
+                         {"otlp_write_receiver", false},
+                         {"search", false},
+                         {"exclude_alerts", true},
+                         {"label_values_match", true},
+                         {"query_stats", true},
+                         {"query_warnings", true},
+                         {"time_range_labels", true},
+                         {"time_range_series", true}};
+  return status;
+}
+
 }  // namespace
 
 WebServer::WebServer(WebSources sources)
     : sources_(std::move(sources)),
+      guard_(sources_.config_file),
+      cors_(sources_.cors_origin),
       prometheus_api_(*sources_.engine, *sources_.clock),
+      series_api_(*sources_.engine, sources_.store),
+      status_api_(StatusSourcesOf(sources_)),
+      rules_api_(sources_.rules, sources_.alertmanagers),
       admin_api_(sources_.admin_db, sources_.data_directory, *sources_.clock) {
   if (sources_.remote_write != nullptr) {
     remote_write_ = std::make_unique<RemoteWriteReceiver>(*sources_.remote_write, *sources_.clock, *sources_.metrics);
   }
-  if (sources_.scrape != nullptr && sources_.store != nullptr) targets_api_.emplace(*sources_.scrape, *sources_.store);
+  if (sources_.store == nullptr) return;
+  remote_read_.emplace(*sources_.store, sources_.external_labels);
+  federation_.emplace(*sources_.store, *sources_.clock, sources_.external_labels);
+  if (sources_.scrape != nullptr) targets_api_.emplace(*sources_.scrape, *sources_.store);
 }
 
 WebServer::~WebServer() { Stop(); }
 
 base::Status WebServer::Start(const std::string& address, uint16_t port) {
+  TW_RETURN_IF_ERROR(guard_.Load());
+  TW_RETURN_IF_ERROR(cors_.status().Annotate("--web.cors.origin"));
   http::ServerOptions options;
   options.name = "web";
   options.worker_threads = 4;
+  options.tls = guard_.has_tls();
   if (remote_write_ != nullptr) options.max_body_bytes = kMaxWriteBytes;
   TW_ASSIGN_OR_RETURN(server_, http::Server::Create(options, [this](const http::ServerRequest& request,
                                                                     const std::shared_ptr<http::Responder>& responder) {
                         responder->Reply(Handle(request));
                       }));
+  if (options.tls) {
+    bool changed = false;
+    TW_ASSIGN_OR_RETURN(http::ServerTls tls, guard_.Tls(&changed));
+    TW_RETURN_IF_ERROR(server_->SetTls(tls).Annotate(sources_.config_file));
+  }
   auto bound = server_->Listen(address, port);
   if (!bound.ok()) return bound.status().Annotate("web port");
   port_ = *bound;
   return base::Status::Ok();
+}
+
+// What the file names now holds for the next connection.
+void WebServer::RefreshTls() {
+  if (server_ == nullptr || !guard_.has_tls()) return;
+  bool changed = false;
+  auto tls = guard_.Tls(&changed);
+  if (!tls.ok() || !changed) return;  // Errors have been logged; requests are refused meanwhile.
+  base::Status set = server_->SetTls(*tls);
+  if (!set.ok()) base::LogError("web", "new certificates not taken", {{"error", set.message()}});
 }
 
 void WebServer::Stop() {
@@ -92,39 +134,87 @@ void WebServer::Stop() {
 }
 
 http::Response WebServer::Handle(const http::ServerRequest& request) {
-  if (PrometheusApi::Handles(request.path)) return prometheus_api_.Handle(request);
-  if (request.path == kWritePath && remote_write_ != nullptr) return remote_write_->Handle(request);
-  if (AdminApi::Handles(request.path)) return admin_api_.Handle(request);
+  RefreshTls();
+  std::optional<http::Response> refusal = guard_.Refuse(request);
+  http::Response response = refusal ? *std::move(refusal) : Route(request);
+  guard_.AddHeaders(&response);
+  return response;
+}
+
+http::Response WebServer::Route(const http::ServerRequest& request) {
   if (request.path.rfind("/-/", 0) == 0) return Control(request);
-  if (request.path == kCheckRulesPath && sources_.adapter != nullptr && request.method == "POST") {
-    return CheckAdapterConfig(*sources_.adapter, request);
-  }
-  if (!Reads(request.method)) return Text(405, "only GET is possible here\n");
-  if (targets_api_ && TargetsApi::Handles(request.path)) return targets_api_->Handle(request);
-  if (request.path.rfind(kApiPrefix, 0) == 0) return Api(request);
+  if (request.path == kFederatePath && federation_) return federation_->Handle(request);
+  if (request.path.rfind(kApiPrefix, 0) != 0) return Page(request);
+  http::Response response = request.method == "OPTIONS" ? NoContent() : Api(request);
+  cors_.AddHeaders(request, &response);
+  return response;
+}
+
+http::Response WebServer::Page(const http::ServerRequest& request) {
+  if (!Reads(request.method)) return MethodNotAllowed("GET");
   if (request.path == "/metrics") {
-    http::Response response = Text(200, sources_.metrics->Render());
-    response.headers.Set("Content-Type", "text/plain; version=0.0.4; charset=utf-8");
+    http::Response response = PlainText(200, sources_.metrics->Render());
+    response.headers.Set("Content-Type", "text/plain; version=0.0.4; charset=utf-8; escaping=underscores");
     return response;
   }
+  if (request.path == "/version") return PlainText(200, base::DumpJson(BuildInfoJson()) + "\n");
   const PageFile* file = FindPageFile(request.path);
-  return file != nullptr ? Page(*file) : NotFound(request.path);
+  return file != nullptr ? FileReply(*file) : PlainError(404, "404 page not found");
 }
 
 http::Response WebServer::Control(const http::ServerRequest& request) {
-  if (request.path == "/-/healthy" && Reads(request.method)) return Text(200, "Tidewright is Healthy.\n");
+  if (request.path == "/-/healthy" && Reads(request.method)) return PlainText(200, "Tidewright is Healthy.\n");
   if (request.path == "/-/ready" && Reads(request.method)) {
     base::Status ready = sources_.ready ? sources_.ready() : base::Status::Ok();
-    return ready.ok() ? Text(200, "Tidewright is Ready.\n") : Text(503, ready.message() + "\n");
+    if (ready.ok()) return PlainText(200, "Tidewright is Ready.\n");
+    http::Response response = PlainText(503, ready.message() + "\n");
+    response.headers.Set("X-Prometheus-Stopping", "false");
+    return response;
   }
-  if (request.path != "/-/reload" || !sources_.reload) return NotFound(request.path);
-  if (request.method != "POST" && request.method != "PUT") return Text(405, "use POST or PUT\n");
+  if (request.path == "/-/reload" || request.path == "/-/quit") return Change(request);
+  return PlainError(404, "404 page not found");
+}
+
+http::Response WebServer::Change(const http::ServerRequest& request) {
+  if (request.method != "POST" && request.method != "PUT") return PlainText(405, "Only POST or PUT requests allowed");
+  if (request.path == "/-/quit") {
+    if (!sources_.quit) return PlainText(403, "Lifecycle API is not enabled.");
+    if (quitting_.exchange(true)) return PlainText(200, "Termination already in progress.");
+    sources_.quit();
+    return PlainText(200, "Requesting termination... Goodbye!");
+  }
+  if (!sources_.reload) return PlainText(403, "Lifecycle API is not enabled.");
   base::Status reloaded = sources_.reload();
-  return reloaded.ok() ? Text(200, "") : Text(500, "failed to reload config: " + reloaded.message() + "\n");
+  return reloaded.ok() ? PlainText(200, "") : PlainText(500, "failed to reload config: " + reloaded.message() + "\n");
 }
 
 http::Response WebServer::Api(const http::ServerRequest& request) {
-  std::string name = request.path.substr(kApiPrefix.size());
+  const std::string& path = request.path;
+  if (PrometheusApi::Handles(path)) return prometheus_api_.Handle(request);
+  if (SeriesApi::Handles(path)) return series_api_.Handle(request);
+  if (RulesApi::Handles(path)) return rules_api_.Handle(request);
+  if (AdminApi::Handles(path)) return admin_api_.Handle(request);
+  if (status_api_.Handles(path)) return status_api_.Handle(request);
+  if (path == kReadPath && remote_read_) return remote_read_->Handle(request);
+  if (path == kWritePath) {
+    if (remote_write_ != nullptr) return remote_write_->Handle(request);
+    return PlainError(404, "remote write receiver needs to be enabled with --web.enable-remote-write-receiver");
+  }
+  if (path.rfind(kOtlpPrefix, 0) == 0) return PlainError(404, "there is no receiver of OTLP");
+  if (path.rfind(kSearchPrefix, 0) == 0) {
+    return ErrorReply(base::UnavailableError("search API disabled"), ErrorSource::kRequest);
+  }
+  if (path == kCheckRulesPath && sources_.adapter != nullptr && request.method == "POST") {
+    return CheckAdapterConfig(*sources_.adapter, request);
+  }
+  if (!Reads(request.method)) return MethodNotAllowed("GET");
+  if (targets_api_ && TargetsApi::Handles(path)) return targets_api_->Handle(request);
+  return OwnApi(request);
+}
+
+// What Prometheus does not have.
+http::Response WebServer::OwnApi(const http::ServerRequest& request) {
+  const std::string name = request.path.substr(kApiPrefix.size());
   if (name == "autoscaling/workloads") {
     int64_t now = sources_.clock->NowMs();
     int64_t calendar = sources_.calendar != nullptr ? sources_.calendar->NowMs() : now;
@@ -136,23 +226,14 @@ http::Response WebServer::Api(const http::ServerRequest& request) {
     return JsonDocument(report);
   }
   if (name == "autoscaling/explain" && sources_.adapter != nullptr) return ExplainMetric(*sources_.adapter, request);
-  base::Json data;
   if (name == "autoscaling/metric-rules" && sources_.adapter != nullptr) {
-    data = MetricRulesJson(sources_.adapter->Rules());
-  } else if (name == "rules" && sources_.rules != nullptr) {
-    data = RulesJson(*sources_.rules);
-  } else if (name == "alerts" && sources_.rules != nullptr) {
-    data = AlertsJson(*sources_.rules);
-  } else if (name == "status/leader") {
-    data = LeaderJson(sources_);
-  } else if (name == "status/config" && sources_.config) {
-    data = {{"yaml", sources_.config()}};
-  } else if (name == "status/buildinfo") {
-    data = BuildInfoJson();
-  } else {
-    return NotFound(request.path);
+    return JsonSuccess(MetricRulesJson(sources_.adapter->Rules()));
   }
-  return JsonDocument({{"status", "success"}, {"data", std::move(data)}});
+  if (name == "status/leader") return JsonSuccess(LeaderJson(sources_));
+  if (!name.ends_with('/')) return PlainError(404, "404 page not found");
+  http::Response moved = PlainText(301, "");
+  moved.headers.Set("Location", std::string(kApiPrefix) + name.substr(0, name.size() - 1));
+  return moved;
 }
 
 }  // namespace tidewright::web

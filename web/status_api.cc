@@ -1,8 +1,21 @@
 #include "web/status_api.h"
 
+#include <unistd.h>
+
+#include <algorithm>
+#include <climits>
+#include <filesystem>
+#include <thread>
+#include <utility>
+
 #include "base/duration.h"
+#include "base/file.h"
 #include "base/json.h"
 #include "base/metrics.h"
+#include "base/strings.h"
+#include "web/api_error.h"
+#include "web/head_statistics.h"
+#include "web/reply.h"
 
 namespace tidewright::web {
 
@@ -10,78 +23,132 @@ namespace {
 
 using base::Json;
 
-Json LabelsJson(const tsdb::Labels& labels) {
-  Json json = Json::object();
-  for (const tsdb::Label& label : labels) json[label.name] = label.value;
-  return json;
+constexpr std::string_view kStatusPrefix = "/api/v1/status/";
+constexpr int64_t kMaxLimit = 10'000;
+constexpr int64_t kHeadMs = 2 * 3600 * 1000;
+
+std::string HostName() {
+  char name[HOST_NAME_MAX + 1] = "";
+  return gethostname(name, sizeof name - 1) == 0 ? name : "";
 }
 
-Json AlertJson(const rules::Alert& alert) {
-  return {{"labels", LabelsJson(alert.labels)},
-          {"annotations", alert.annotations},
-          {"state", rules::AlertStateName(alert.state)},
-          {"activeAt", base::FormatTime(alert.active_at_ms, /*millis=*/true)},
-          {"value", base::FormatDouble(alert.value)}};
+std::string WorkingDirectory() {
+  std::error_code error;
+  return std::filesystem::current_path(error).string();
 }
 
-Json ActiveAlertsJson(const rules::RuleStatus& rule) {
-  Json alerts = Json::array();
-  for (const rules::Alert& alert : rule.alerts) {
-    if (alert.state != rules::AlertState::kInactive) alerts.push_back(AlertJson(alert));
-  }
-  return alerts;
+http::Response BadLimit(const std::string& why) {
+  return ErrorReply(base::InvalidArgumentError(why), ErrorSource::kRequest);
 }
 
-double Seconds(int64_t ms) { return static_cast<double>(ms) / 1000; }
-
-Json RuleJson(const rules::RuleStatus& rule) {
-  const char* health = "ok";
-  if (!rule.last_error.ok()) health = "err";
-  if (rule.last_evaluation_ms == 0) health = "unknown";
-  Json json = {{"name", rule.spec.name},
-               {"query", rule.spec.expr},
-               {"labels", rule.spec.labels},
-               {"health", health},
-               {"lastError", rule.last_error.message()},
-               {"lastEvaluation", base::FormatTime(rule.last_evaluation_ms, /*millis=*/true)},
-               {"evaluationTime", rule.evaluation_seconds},
-               {"type", "recording"}};
-  if (rule.spec.kind == rules::RuleKind::kRecording) return json;
-  json["type"] = "alerting";
-  json["state"] = rules::AlertStateName(rule.state());
-  json["duration"] = Seconds(rule.spec.for_ms);
-  json["keepFiringFor"] = Seconds(rule.spec.keep_firing_for_ms);
-  json["annotations"] = rule.spec.annotations;
-  json["alerts"] = ActiveAlertsJson(rule);
+Json CountsJson(const HeadStatistics::Counts& counts) {
+  Json json = Json::array();
+  for (const auto& [name, value] : counts) json.push_back({{"name", name}, {"value", value}});
   return json;
 }
 
 }  // namespace
 
-Json RulesJson(const rules::Manager& manager) {
-  Json groups = Json::array();
-  for (const rules::GroupStatus& group : manager.Groups()) {
-    Json list = Json::array();
-    for (const rules::RuleStatus& rule : group.rules) list.push_back(RuleJson(rule));
-    groups.push_back({{"name", group.name},
-                      {"file", group.file},
-                      {"interval", Seconds(group.interval_ms)},
-                      {"limit", group.limit},
-                      {"lastEvaluation", base::FormatTime(group.last_evaluation_ms, /*millis=*/true)},
-                      {"evaluationTime", group.evaluation_seconds},
-                      {"rules", std::move(list)}});
-  }
-  return {{"groups", std::move(groups)}};
+bool StatusApi::Handles(const std::string& path) const {
+  if (path == "/api/v1/features" || path.rfind("/api/v1/notifications", 0) == 0) return true;
+  if (path.rfind(kStatusPrefix, 0) != 0) return false;
+  const std::string name = path.substr(kStatusPrefix.size());
+  if (name == "config") return sources_.config != nullptr;
+  if (name == "runtimeinfo") return sources_.runtime != nullptr;
+  if (name == "tsdb" || name == "tsdb/blocks") return sources_.db != nullptr;
+  return name == "buildinfo" || name == "flags" || name == "walreplay";
 }
 
-Json AlertsJson(const rules::Manager& manager) {
-  Json alerts = Json::array();
-  for (const rules::GroupStatus& group : manager.Groups()) {
-    for (const rules::RuleStatus& rule : group.rules) {
-      for (Json& alert : ActiveAlertsJson(rule)) alerts.push_back(std::move(alert));
-    }
+http::Response StatusApi::Handle(const http::ServerRequest& request) const {
+  if (request.method != "GET") return MethodNotAllowed("GET");
+  if (request.path == "/api/v1/features") return Features();
+  if (request.path == "/api/v1/notifications") return Notifications();
+  if (request.path.rfind(kStatusPrefix, 0) != 0) return NoContent();
+  const std::string name = request.path.substr(kStatusPrefix.size());
+  if (name == "buildinfo") return JsonSuccess(BuildInfoJson());
+  if (name == "config") return JsonSuccess({{"yaml", sources_.config()}});
+  if (name == "flags") return JsonSuccess(sources_.flags);
+  if (name == "runtimeinfo") return RuntimeInfo();
+  if (name == "tsdb") return Head(request.query);
+  if (name == "tsdb/blocks") return Blocks();
+  return JsonSuccess({{"min", 0}, {"max", 0}, {"current", 0}});  // The log is replayed before the port opens.
+}
+
+http::Response StatusApi::RuntimeInfo() const {
+  const RuntimeStatus now = sources_.runtime();
+  const uint64_t corruptions = sources_.db != nullptr ? sources_.db->Stats().wal_corruptions : 0;
+  // Members that speak of Go's run time are what they are for a program without one.
+  return JsonSuccess({{"startTime", base::FormatTime(now.started_ms, /*millis=*/true)},
+                      {"CWD", WorkingDirectory()},
+                      {"hostname", HostName()},
+                      {"serverTime", base::FormatTime(sources_.clock->NowMs(), /*millis=*/true)},
+                      {"reloadConfigSuccess", now.reload_successful},
+                      {"lastConfigTime", base::FormatTime(now.last_config_ms)},
+                      {"corruptionCount", corruptions},
+                      {"goroutineCount", 0},
+                      {"GOMAXPROCS", std::thread::hardware_concurrency()},
+                      {"GOMEMLIMIT", 0},
+                      {"GOGC", ""},
+                      {"GODEBUG", ""},
+                      {"storageRetention", now.retention}});
+}
+
+http::Response StatusApi::Head(const http::QueryParams& params) const {
+  int64_t limit = 10;
+  if (const std::string text = http::QueryValue(params, "limit"); !text.empty()) {
+    if (!base::ParseInt64(text, &limit) || limit < 1) return BadLimit("limit must be a positive number");
+    if (limit > kMaxLimit) return BadLimit("limit must not exceed 10000");
   }
-  return {{"alerts", std::move(alerts)}};
+  const tsdb::DbStats stats = sources_.db->Stats();
+  auto querier = sources_.db->NewQuerier(stats.max_time - kHeadMs, stats.max_time);
+  if (!querier.ok()) return ErrorReply(querier.status(), ErrorSource::kEvaluation);
+  auto counted = CountHead(**querier, static_cast<size_t>(limit));
+  if (!counted.ok()) return ErrorReply(counted.status(), ErrorSource::kEvaluation);
+  Json head = {{"numSeries", stats.series},
+               {"numLabelPairs", counted->label_pairs},
+               {"chunkCount", 0},
+               {"minTime", stats.min_time},
+               {"maxTime", stats.max_time}};
+  return JsonSuccess({{"headStats", std::move(head)},
+                      {"seriesCountByMetricName", CountsJson(counted->series_by_metric)},
+                      {"labelValueCountByLabelName", CountsJson(counted->values_by_label)},
+                      {"memoryInBytesByLabelName", CountsJson(counted->bytes_by_label)},
+                      {"seriesCountByLabelValuePair", CountsJson(counted->series_by_pair)}});
+}
+
+http::Response StatusApi::Blocks() const {
+  std::vector<Json> blocks;
+  std::error_code error;
+  for (const auto& entry : std::filesystem::directory_iterator(sources_.data_directory, error)) {
+    auto text = base::ReadFile(entry.path().string() + "/meta.json");
+    if (!text.ok()) continue;  // Not a block, or one that has just gone.
+    auto meta = base::ParseJson(*text);
+    if (meta.ok() && meta->is_object() && meta->contains("ulid")) blocks.push_back(*std::move(meta));
+  }
+  std::sort(blocks.begin(), blocks.end(),
+            [](const Json& a, const Json& b) { return base::FindInt(a, {"minTime"}) < base::FindInt(b, {"minTime"}); });
+  return JsonSuccess({{"blocks", blocks}});
+}
+
+http::Response StatusApi::Notifications() const {
+  Json all = Json::array();
+  std::vector<std::string> problems;
+  if (sources_.problems) problems = sources_.problems();
+  const int64_t since = sources_.runtime ? sources_.runtime().last_config_ms : 0;
+  for (const std::string& problem : problems) {
+    all.push_back({{"text", problem}, {"date", base::FormatTime(since, /*millis=*/true)}, {"active", true}});
+  }
+  return JsonSuccess(all);
+}
+
+http::Response StatusApi::Features() const {
+  return JsonSuccess(
+      {{"api", sources_.api_features},
+       {"prometheus", {{"agent_mode", false}, {"auto_reload_config", true}, {"server_mode", true}}},
+       {"promql",
+        {{"at_modifier", true}, {"negative_offset", true}, {"subqueries", true}, {"per_query_lookback_delta", true}}},
+       {"rules", {{"keep_firing_for", true}, {"query_offset", true}}},
+       {"tsdb", {{"exemplar_storage", true}, {"isolation", true}, {"native_histograms", true}}}});
 }
 
 Json MetricRulesJson(const std::vector<adapter::RuleStatus>& rules) {

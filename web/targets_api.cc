@@ -12,6 +12,7 @@
 #include "scrape/exposition.h"
 #include "scrape/relabel.h"
 #include "web/api_error.h"
+#include "web/reply.h"
 
 namespace tidewright::web {
 
@@ -23,13 +24,6 @@ constexpr std::string_view kPaths[] = {"/api/v1/targets", "/api/v1/targets/metad
                                        "/api/v1/scrape_pools", "/api/v1/metadata"};
 
 constexpr const char* kNever = "0001-01-01T00:00:00Z";  // As Go prints no time.
-
-http::Response Success(Json data) {
-  http::Response response;
-  response.headers.Set("Content-Type", "application/json");
-  response.body = base::DumpJson({{"status", "success"}, {"data", std::move(data)}});
-  return response;
-}
 
 http::Response BadRequest(const std::string& message) {
   return ErrorReply(base::InvalidArgumentError(message), ErrorSource::kRequest);
@@ -133,9 +127,9 @@ http::Response TargetsApi::Targets(const http::QueryParams& params) const {
     counts = Json::object();
     for (const auto& [name, count] : snapshot.dropped_counts) counts[name] = count;
   }
-  return Success({{"activeTargets", std::move(active)},
-                  {"droppedTargets", std::move(gone)},
-                  {"droppedTargetCounts", std::move(counts)}});
+  return JsonSuccess({{"activeTargets", std::move(active)},
+                      {"droppedTargets", std::move(gone)},
+                      {"droppedTargetCounts", std::move(counts)}});
 }
 
 http::Response TargetsApi::TargetMetadata(const http::QueryParams& params) const {
@@ -153,14 +147,14 @@ http::Response TargetsApi::TargetMetadata(const http::QueryParams& params) const
     if (!MatchesAll(matchers, target.labels)) continue;
     for (const auto& family : target.families) {
       if (!metric.empty() && family->family != metric) continue;
-      if (!Below(all.size(), *limit)) return Success(std::move(all));
+      if (!Below(all.size(), *limit)) return JsonSuccess(std::move(all));
       Json json = MetadataJson(family->metadata);
       json["target"] = LabelsJson(target.labels);
       if (metric.empty()) json["metric"] = family->family;
       all.push_back(std::move(json));
     }
   }
-  return Success(std::move(all));
+  return JsonSuccess(std::move(all));
 }
 
 // What each rule of a job makes of a label set, up to the one that drops it.
@@ -187,7 +181,7 @@ http::Response TargetsApi::RelabelSteps(const http::QueryParams& params) const {
       Json output = keep ? LabelsJson(builder.Build()) : Json::object();
       steps.push_back({{"rule", RuleJson(rule)}, {"output", std::move(output)}, {"keep", keep}});
     }
-    return Success({{"steps", std::move(steps)}});
+    return JsonSuccess({{"steps", std::move(steps)}});
   }
   return BadRequest("error retrieving scrape config: scrape pool " + base::Quoted(pool) + " not found");
 }
@@ -195,7 +189,7 @@ http::Response TargetsApi::RelabelSteps(const http::QueryParams& params) const {
 http::Response TargetsApi::ScrapePools() const {
   Json names = Json::array();
   for (const auto& job : manager_.Jobs()) names.push_back(job->job_name);
-  return Success({{"scrapePools", std::move(names)}});
+  return JsonSuccess({{"scrapePools", std::move(names)}});
 }
 
 http::Response TargetsApi::Metadata(const http::QueryParams& params) const {
@@ -223,7 +217,7 @@ http::Response TargetsApi::Metadata(const http::QueryParams& params) const {
       list.erase(list.size() - 1);
     all[family] = std::move(list);
   }
-  return Success(std::move(all));
+  return JsonSuccess(std::move(all));
 }
 
 }  // namespace tidewright::web

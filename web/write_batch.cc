@@ -77,40 +77,48 @@ void WriteBatch::WriteOne(const Sample& sample) {
 }
 
 void WriteBatch::Write(size_t series, int64_t t, const tsdb::Histogram& histogram) {
-  Append(series, t, [&](tsdb::SeriesRef ref, const tsdb::Labels& labels) {
+  pending_histograms_ += Append(series, t, [&](tsdb::SeriesRef ref, const tsdb::Labels& labels) {
     return appender_->AppendHistogram(ref, labels, t, histogram);
   });
 }
 
 void WriteBatch::Write(size_t series, int64_t t, const tsdb::FloatHistogram& histogram) {
-  Append(series, t, [&](tsdb::SeriesRef ref, const tsdb::Labels& labels) {
+  pending_histograms_ += Append(series, t, [&](tsdb::SeriesRef ref, const tsdb::Labels& labels) {
     return appender_->AppendFloatHistogram(ref, labels, t, histogram);
   });
 }
 
 void WriteBatch::Write(size_t series, const tsdb::Exemplar& exemplar) {
-  if (series_[series].ref != 0) static_cast<void>(appender_->AppendExemplar(series_[series].ref, exemplar).ok());
+  if (series_[series].ref == 0) return;
+  outcome_.exemplars += appender_->AppendExemplar(series_[series].ref, exemplar).ok() ? 1 : 0;
 }
 
 template <typename Add>
-void WriteBatch::Append(size_t index, int64_t t, Add add) {
+bool WriteBatch::Append(size_t index, int64_t t, Add add) {
   WrittenSeries& series = series_[index];
   if (series.unnamed) {
     ++outcome_.unnamed;
-    return;
+    return false;
   }
-  if (t > latest_ms_) return RefuseAt(index, t, "out of bounds: timestamp is too far in the future");
+  if (t > latest_ms_) {
+    RefuseAt(index, t, "out of bounds: timestamp is too far in the future");
+    return false;
+  }
   auto labels = labels_of_(index);
   if (!labels.ok()) {
     series.unnamed = true;
-    ++outcome_.unnamed;
-    return;
+    if (outcome_.unnamed++ == 0) outcome_.unnamed_reason = labels.status();
+    return false;
   }
   auto ref = add(series.ref, *labels);
-  if (!ref.ok()) return Refuse(ref.status());
+  if (!ref.ok()) {
+    Refuse(ref.status());
+    return false;
+  }
   series.learned = series.learned || series.ref != *ref;
   series.ref = *ref;
   ++pending_;
+  return true;
 }
 
 void WriteBatch::RefuseAt(size_t series, int64_t t, std::string_view why) {
@@ -132,10 +140,12 @@ void WriteBatch::Commit() {
   base::Status committed = appender_->Commit();
   if (committed.ok()) {
     outcome_.stored += pending_;
+    outcome_.histograms += pending_histograms_;
   } else if (outcome_.failure.ok()) {
     outcome_.failure = committed;
   }
   pending_ = 0;
+  pending_histograms_ = 0;
   ++commit_;
 }
 

@@ -28,11 +28,14 @@ struct WrittenSeries {
 
 // What became of the samples. What the store refused does not keep it from taking the others.
 struct WriteOutcome {
-  uint64_t stored = 0;
+  uint64_t stored = 0;      // Histograms included.
+  uint64_t histograms = 0;  // Of what was stored.
+  uint64_t exemplars = 0;   // Taken.
   uint64_t refused = 0;
-  uint64_t unnamed = 0;  // Samples of series whose labels name no series.
-  base::Status refusal;  // Why the first one was refused.
-  base::Status failure;  // Of the store as a whole: not everything was written, and to write it again may help.
+  uint64_t unnamed = 0;         // Samples of series whose labels name no series.
+  base::Status unnamed_reason;  // Of the first one.
+  base::Status refusal;         // Why the first one was refused.
+  base::Status failure;         // Of the store as a whole: not everything was written, and to write it again may help.
 };
 
 // Appends samples in order of time, those of one time together, as the store likes it best. A request with several
@@ -75,7 +78,7 @@ class WriteBatch {
   void WriteOne(const Sample& sample);
   // Appends with add(ref, labels), and once more with labels if the store has forgotten the reference.
   template <typename Add>
-  void Append(size_t index, int64_t t, Add add);
+  bool Append(size_t index, int64_t t, Add add);
   void RefuseAt(size_t series, int64_t t, std::string_view why);
   void Commit();
 
@@ -85,6 +88,7 @@ class WriteBatch {
   const int64_t latest_ms_;
   uint32_t commit_ = 1;
   uint64_t pending_ = 0;  // Appended since the last commit.
+  uint64_t pending_histograms_ = 0;
   // Of the run under way, those whose references are known.
   std::vector<tsdb::SeriesRef> refs_;
   std::vector<double> values_;

@@ -1,4 +1,4 @@
-// Remote write: no crash and no hang, whether the bytes are a compressed request or already a message.
+// Remote write, both versions: no crash and no hang, whether the bytes are a compressed request or already a message.
 #include <snappy.h>
 
 #include "base/clock.h"
@@ -21,6 +21,9 @@ extern "C" int LLVMFuzzerTestOneInput(const uint8_t* data, size_t size) {
     request.body = bytes;
   } else {
     snappy::Compress(bytes.data(), bytes.size(), &request.body);
+  }
+  if ((data[0] & 2) != 0) {
+    request.headers.Set("Content-Type", "application/x-protobuf;proto=io.prometheus.write.v2.Request");
   }
   // Twice: what was new is known then.
   for (int i = 0; i < 2; ++i) {

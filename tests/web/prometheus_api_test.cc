@@ -7,6 +7,7 @@
 
 #include "base/json.h"
 #include "tsdb/db.h"
+#include "web/series_api.h"
 
 namespace tidewright::web {
 namespace {
@@ -32,7 +33,7 @@ class PrometheusApiTest : public testing::Test {
     request.method = "GET";
     request.path = path;
     request.query = query;
-    return api_.Handle(request);
+    return SeriesApi::Handles(path) ? series_api_.Handle(request) : api_.Handle(request);
   }
   base::Json Data(const http::Response& response) {
     EXPECT_EQ(response.status, 200) << response.body;
@@ -43,6 +44,7 @@ class PrometheusApiTest : public testing::Test {
   std::unique_ptr<tsdb::Db> db_ = *tsdb::Db::Open("", {}, clock_, nullptr);
   std::unique_ptr<promql::QueryEngine> engine_ = promql::NewEmbeddedEngine(*db_, {}, nullptr);
   PrometheusApi api_{*engine_, clock_};
+  SeriesApi series_api_{*engine_, db_.get()};
 };
 
 TEST_F(PrometheusApiTest, InstantVector) {
@@ -79,6 +81,35 @@ TEST_F(PrometheusApiTest, SeriesAndLabels) {
   EXPECT_EQ(Data(Get("/api/v1/labels", {})), base::Json::parse(R"(["__name__","pod"])"));
   EXPECT_EQ(Data(Get("/api/v1/label/pod/values", {})), base::Json::parse(R"(["a","b"])"));
   EXPECT_EQ(Data(Get("/api/v1/label/pod/values", {{"match[]", "odd"}})), base::Json::parse("[]"));
+}
+
+TEST_F(PrometheusApiTest, LabelNamesInTheirSpellings) {
+  for (const auto& [spelling, name] : std::map<std::string, std::string>{{"job", "job"},
+                                                                         {"U__a_2e_b", "a.b"},
+                                                                         {"U__a__b", "a_b"},
+                                                                         {"U___fc_n", "\u00fcn"},
+                                                                         {"U__a_20ac_", "a\u20ac"},
+                                                                         {"U__a_1f600_", "a\U0001f600"},
+                                                                         {"U__a_d800_", "U__a_d800_"},
+                                                                         {"U__a_zz_", "U__a_zz_"},
+                                                                         {"U__a_2e", "U__a_2e"}}) {
+    EXPECT_EQ(UnescapeLabelName(spelling), name) << spelling;
+  }
+  EXPECT_EQ(Get("/api/v1/label/a\xff/values", {}).status, 400);
+}
+
+TEST_F(PrometheusApiTest, Exemplars) {
+  db_->SetMaxExemplars(10);
+  auto appender = db_->NewAppender();
+  auto ref = appender->Append(0, tsdb::Labels::Of({{"__name__", "requests_total"}, {"pod", "a"}}), 61'000, 61);
+  ASSERT_TRUE(ref.ok());
+  ASSERT_TRUE(appender->AppendExemplar(*ref, {tsdb::Labels::Of({{"trace_id", "7"}}), 60'500, 0.25}).ok());
+  ASSERT_TRUE(appender->Commit().ok());
+  const base::Json wanted = base::Json::parse(R"([{"seriesLabels":{"__name__":"requests_total","pod":"a"},
+      "exemplars":[{"labels":{"trace_id":"7"},"value":"0.25","timestamp":60.5}]}])");
+  EXPECT_EQ(Data(Get("/api/v1/query_exemplars", {{"query", "rate(requests_total[5m]) + on() odd"}})), wanted);
+  EXPECT_EQ(Data(Get("/api/v1/query_exemplars", {{"query", "requests_total"}, {"end", "60"}})), base::Json::array());
+  EXPECT_EQ(Get("/api/v1/query_exemplars", {{"query", "1"}}).status, 204);
 }
 
 TEST_F(PrometheusApiTest, FormatsAndParses) {

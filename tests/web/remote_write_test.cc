@@ -219,7 +219,7 @@ TEST_F(RemoteWriteTest, ChecksWhatTheHeadersSay) {
   for (const Row& row : {Row{"", "", 204}, Row{"application/x-protobuf", "snappy", 204},
                          Row{"application/x-protobuf;proto=prometheus.WriteRequest", "Snappy", 204},
                          Row{"application/x-protobuf; proto=prometheus.WriteRequest", "", 204},
-                         Row{"application/x-protobuf;proto=io.prometheus.write.v2.Request", "snappy", 415},
+                         Row{"application/x-protobuf;proto=io.prometheus.write.v2.Request", "snappy", 204},
                          Row{"application/x-protobuf;proto=x", "snappy", 415}, Row{"application/json", "snappy", 415},
                          Row{"application/x-protobuf", "zstd", 415}, Row{"application/x-protobuf", "gzip", 415}}) {
     http::Headers headers;
