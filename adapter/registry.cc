@@ -216,8 +216,9 @@ void Registry::Relist() {
       ListPromql(rule, &own);
       continue;
     }
-    auto it = shapes.find(rule->series_query);
-    if (it == shapes.end()) it = shapes.emplace(rule->series_query, ReadShapes(*rule, now)).first;
+    std::string key = rule->ns + '\0' + rule->series_query;
+    auto it = shapes.find(key);
+    if (it == shapes.end()) it = shapes.emplace(key, ReadShapes(*rule, now)).first;
     auto previous = by_rule_.find(rule);
     if (previous != by_rule_.end()) own = std::move(previous->second);
     ListRule(rule, it->second, now, &own);
@@ -397,7 +398,7 @@ std::vector<RuleStatus> Registry::Status() const { return listing()->statuses; }
 
 base::Result<std::vector<std::string>> Registry::SeriesNames(const Rule& rule, int64_t max_age_ms) {
   int64_t now = clock_.NowMs();
-  std::string key = std::to_string(max_age_ms) + rule.series_query;
+  std::string key = std::to_string(max_age_ms) + rule.ns + '\0' + rule.series_query;
   uint64_t epoch = options_.series_epoch ? options_.series_epoch() : 0;
   {
     base::MutexLock lock(mu_);

@@ -176,7 +176,7 @@ class Registry {
   std::vector<std::shared_ptr<const Rule>> external_rules_ GUARDED_BY(mu_);
   std::vector<std::shared_ptr<const Rule>> object_rules_ GUARDED_BY(mu_);
   std::shared_ptr<const Listing> listing_ GUARDED_BY(mu_);
-  std::map<std::string, Names> names_ GUARDED_BY(mu_);  // By age and selector text.
+  std::map<std::string, Names> names_ GUARDED_BY(mu_);  // By age, namespace and selector text.
   bool started_ GUARDED_BY(mu_) = false;
   base::Scheduler::TaskId task_ GUARDED_BY(mu_) = 0;  // The next periodic listing.
   base::Scheduler::TaskId kick_ GUARDED_BY(mu_) = 0;  // The listing that new rules asked for.

@@ -179,8 +179,8 @@ void DelegatedAuthenticator::OnConfigMap(kube::EventType type, const base::Json&
 void DelegatedAuthenticator::SetConfig(AuthenticationConfig config) {
   {
     base::MutexLock lock(mu_);
-    bool same_cas = config_->client_ca_pem == config.client_ca_pem &&
-                    config_->requestheader_ca_pem == config.requestheader_ca_pem;
+    bool same_cas =
+        config_->client_ca_pem == config.client_ca_pem && config_->requestheader_ca_pem == config.requestheader_ca_pem;
     config_ = std::make_shared<const AuthenticationConfig>(std::move(config));
     if (same_cas) return;
   }

@@ -5,6 +5,7 @@
 #include <utility>
 
 #include "adapter/adapter.h"
+#include "adapter/metric_rule.h"
 #include "apiservice/server.h"
 #include "base/boot_clock.h"
 #include "base/file.h"
@@ -102,6 +103,7 @@ class ControlPlane::Impl {
   base::Status LoadAdapterConfig();
   base::Status ReadAdapterConfig();
   base::Status ApplyScrapeConfig(scrape::Config config) REQUIRES_LOCK(reload_mu_);
+  apiservice::Providers Providers();
   base::Status ApplyJobs() REQUIRES_LOCK(reload_mu_);
   base::Status Note(const std::string& part, base::Status status);
   void NoteReload(bool successful);
@@ -141,6 +143,8 @@ class ControlPlane::Impl {
   std::unique_ptr<scrape::OperatorSource> monitoring_;
   std::unique_ptr<rules::Manager> rules_;
   std::unique_ptr<adapter::Adapter> adapter_;
+  std::unique_ptr<adapter::MetricRuleSource> metric_rules_;
+  std::unique_ptr<apiservice::ExternalDelegates> delegates_;  // With other servers.
   std::unique_ptr<apiservice::DelegatedAuthenticator> authenticator_;
   std::unique_ptr<apiservice::DelegatedAuthorizer> authorizer_;
   std::unique_ptr<apiservice::ApiService> api_service_;
@@ -277,6 +281,8 @@ base::Status ControlPlane::Impl::StartWeb() {
 
 base::Status ControlPlane::Impl::StartAdapter() {
   (void)LoadAdapterConfig();  // Noted.
+  metric_rules_ = std::make_unique<adapter::MetricRuleSource>(*caches_);
+  metric_rules_->Start([this](auto rules) { adapter_->SetObjectRules(std::move(rules)); });
   adapter_->Start();
   authenticator_ = std::make_unique<apiservice::DelegatedAuthenticator>(*client_, clock_);
   authorizer_ = std::make_unique<apiservice::DelegatedAuthorizer>(*client_, clock_);
@@ -299,10 +305,22 @@ base::Status ControlPlane::Impl::StartAdapter() {
     TW_ASSIGN_OR_RETURN(api.certificate.ca,
                         apiservice::LoadOrCreateCa(*client_, options_.service_ns, options_.ca_secret, clock_.NowMs()));
   }
+  if (!options_.delegates.delegates.empty()) {
+    TW_ASSIGN_OR_RETURN(delegates_,
+                        apiservice::ExternalDelegates::Create(
+                            options_.delegates, [this] { return adapter_->providers().external; }, clock_, metrics_));
+  }
   api.ready = {{"started", [this] { return Ready(); }}};
   api_service_ = std::make_unique<apiservice::ApiService>(
-      api, [this] { return adapter_->providers(); }, *authenticator_, *authorizer_, clock_, metrics_);
+      api, [this] { return Providers(); }, *authenticator_, *authorizer_, clock_, metrics_);
   return api_service_->Start();
+}
+
+// What the rules call for, with other servers behind it.
+apiservice::Providers ControlPlane::Impl::Providers() {
+  apiservice::Providers providers = adapter_->providers();
+  if (delegates_ != nullptr) providers.external = delegates_.get();
+  return providers;
 }
 
 base::Status ControlPlane::Impl::StartLeading() {
@@ -329,8 +347,8 @@ base::Status ControlPlane::Impl::StartLeading() {
   registration.registration.port = options_.service_port;
   registration.registration.take_over = options_.take_over_api_services;
   registrar_ = std::make_unique<Registrar>(
-      registration, WritingClient(), *api_service_, [this] { return apiservice::ServedGroups(adapter_->providers()); },
-      clock_, data_scheduler_);
+      registration, WritingClient(), *api_service_, [this] { return apiservice::ServedGroups(Providers()); }, clock_,
+      data_scheduler_);
   registrar_->Start();
   if (elector_ == nullptr) return BeLeader();
   elector_->Start();
@@ -364,6 +382,8 @@ base::Status ControlPlane::Impl::BeLeader() {
   context.metrics = &metrics_;
   context.board = &board_;
   context.monitoring = monitoring_.get();
+  context.metric_rules = metric_rules_.get();
+  context.rule_status = [this] { return adapter_->Rules(); };
   context.instance = options_.leader_election.identity;
   context.watch_keda = options_.watch_keda;
   context.hpa_controller = options_.hpa_controller;
@@ -401,6 +421,7 @@ void ControlPlane::Impl::Stop() {
   if (web_ != nullptr) web_->Stop();
   if (api_service_ != nullptr) api_service_->Stop();
   if (authenticator_ != nullptr) authenticator_->Stop();
+  if (metric_rules_ != nullptr) metric_rules_->Stop();
   if (adapter_ != nullptr) adapter_->Stop();
   if (rules_ != nullptr) rules_->Stop();
   if (monitoring_ != nullptr) monitoring_->Stop();

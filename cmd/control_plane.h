@@ -9,6 +9,7 @@
 #include <vector>
 
 #include "adapter/remote_engine.h"
+#include "apiservice/external_delegates.h"
 #include "base/clock.h"
 #include "base/metrics.h"
 #include "base/status.h"
@@ -66,7 +67,8 @@ struct ControlPlaneOptions {
   int64_t hpa_sync_period_ms = 15'000;
   scrape::ScrapeDefaults scrape_defaults;
   int64_t relist_interval_ms = 30'000;
-  adapter::RemoteEngineOptions query_servers;  // Whom the metrics APIs ask; without an address: our own store.
+  adapter::RemoteEngineOptions query_servers;     // Whom the metrics APIs ask; without an address: our own store.
+  apiservice::ExternalDelegateOptions delegates;  // Other servers of external metrics.
   int64_t last_value_ms = 0;  // For how long a metric's last value stands in for one that is missing; 0: never.
   bool watch_keda = false;
 

@@ -52,6 +52,11 @@ base::Status LeaderDuties::Start() {
   scaled_objects_ = std::make_unique<scaler::ScaledObjectController>(ClusterFor(scaler_events_), *context_.engine,
                                                                      *context_.clock, *context_.calendar,
                                                                      *context_.scheduler, *context_.metrics, objects);
+  if (context_.metric_rules != nullptr) {
+    metric_rules_ = std::make_unique<adapter::MetricRuleReporter>(
+        *context_.metric_rules, context_.rule_status, *context_.client, *context_.clock, *context_.scheduler);
+    metric_rules_->Start();
+  }
   TW_RETURN_IF_ERROR(scaled_objects_->Start());
   if (!context_.hpa_controller) return base::Status::Ok();
   hpa_events_.Start();
@@ -67,6 +72,7 @@ base::Status LeaderDuties::Start() {
 
 void LeaderDuties::Stop() {
   if (context_.monitoring != nullptr) context_.monitoring->ReportTo({});
+  if (metric_rules_ != nullptr) metric_rules_->Stop();
   if (hpas_ != nullptr) hpas_->Stop();
   if (scaled_objects_ != nullptr) scaled_objects_->Stop();
   scrape_events_.Stop();

@@ -5,7 +5,9 @@
 #include <functional>
 #include <memory>
 #include <string>
+#include <vector>
 
+#include "adapter/metric_rule.h"
 #include "base/clock.h"
 #include "base/metrics.h"
 #include "base/status.h"
@@ -34,8 +36,10 @@ struct LeaderContext {
   base::Scheduler* scheduler = nullptr;
   base::MetricRegistry* metrics = nullptr;
   scaler::StatusBoard* board = nullptr;
-  scrape::OperatorSource* monitoring = nullptr;  // Whose faults are told in events; may be null.
-  std::string instance;                          // Of this process, in its events.
+  scrape::OperatorSource* monitoring = nullptr;                   // Whose faults are told in events; may be null.
+  adapter::MetricRuleSource* metric_rules = nullptr;              // Whose status is written; may be null.
+  std::function<std::vector<adapter::RuleStatus>()> rule_status;  // What is known of the adapter's rules.
+  std::string instance;                                           // Of this process, in its events.
   bool watch_keda = false;
   bool hpa_controller = false;
   int64_t hpa_sync_period_ms = 15'000;
@@ -63,6 +67,7 @@ class LeaderDuties {
   kube::EventRecorder scrape_events_;
   std::unique_ptr<scaler::ScaledObjectController> scaled_objects_;
   std::unique_ptr<scaler::HpaController> hpas_;
+  std::unique_ptr<adapter::MetricRuleReporter> metric_rules_;
 };
 
 }  // namespace tidewright::cmd

@@ -70,6 +70,18 @@ void AddQueryServerFlags(CLI::App& command, RunFlags& flags) {
       ->capture_default_str();
 }
 
+void AddDelegateFlags(CLI::App& command, RunFlags& flags) {
+  auto& delegates = flags.options.delegates;
+  command.add_option("--delegate", flags.delegates,
+                     "external=https://server: asked for external metrics that no rule gives; "
+                     "external/name-*=https://server: for all of such names. May be repeated");
+  command.add_option("--delegate.ca-file", flags.delegate_ca_file, "CA of these servers; default: the system's");
+  command.add_option("--delegate.token-file", delegates.token_file,
+                     "Token for them; default: that of the service account");
+  command.add_flag("--delegate.insecure-skip-verify", delegates.tls.insecure_skip_verify,
+                   "Do not verify their certificates");
+}
+
 void AddMonitoringFlags(CLI::App& command, tidewright::cmd::ControlPlaneOptions& options) {
   command
       .add_option("--monitoring-objects", options.monitoring_objects,
@@ -114,6 +126,7 @@ void AddRunFlags(CLI::App& command, RunFlags& flags) {
                      "Switches of Prometheus, separated by commas; what has no effect is named in a warning");
   AddQueryFlags(command, flags);
   AddQueryServerFlags(command, flags);
+  AddDelegateFlags(command, flags);
   command.add_option("--web.address", options.web_address, "Address of the web port")->capture_default_str();
   command.add_option("--web.port", options.web_port, "Web port: page, Prometheus API, metrics")->capture_default_str();
   command.add_flag("--web.enable-remote-write-receiver", options.remote_write_receiver,

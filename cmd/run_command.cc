@@ -24,6 +24,7 @@ namespace tidewright::cmd {
 
 namespace {
 
+constexpr const char* kServiceAccountToken = "/var/run/secrets/kubernetes.io/serviceaccount/token";
 constexpr int64_t kFileCheckMs = 5'000;
 constexpr int64_t kStartCheckMs = 50;
 
@@ -113,6 +114,19 @@ base::Status ReadQueryServers(const RunFlags& flags, adapter::RemoteEngineOption
   return base::Status::Ok();
 }
 
+base::Status ReadDelegates(const RunFlags& flags, apiservice::ExternalDelegateOptions* options) {
+  for (const std::string& text : flags.delegates) {
+    auto delegate = apiservice::ParseExternalDelegate(text);
+    if (!delegate.ok()) return delegate.status().Annotate("--delegate");
+    options->delegates.push_back(*std::move(delegate));
+  }
+  if (!flags.delegate_ca_file.empty()) {
+    TW_ASSIGN_OR_RETURN(options->tls.ca_pem, base::ReadFile(flags.delegate_ca_file));
+  }
+  if (options->token_file.empty() && flags.kubeconfig.empty()) options->token_file = kServiceAccountToken;
+  return base::Status::Ok();
+}
+
 base::Status Connect(RunFlags* flags, base::MetricRegistry& metrics, std::unique_ptr<kube::Client>* client) {
   TW_ASSIGN_OR_RETURN(kube::ClientConfig config, ClientConfigOf(*flags));
   TW_RETURN_IF_ERROR(ReadElection(*flags, config.ns, &flags->options));
@@ -177,6 +191,8 @@ int RunControlPlane(RunFlags flags) {
   if (!query.ok()) return Fail(query);
   base::Status servers = ReadQueryServers(flags, &flags.options.query_servers);
   if (!servers.ok()) return Fail(servers);
+  base::Status delegates = ReadDelegates(flags, &flags.options.delegates);
+  if (!delegates.ok()) return Fail(delegates);
   base::MetricRegistry metrics;
   std::unique_ptr<kube::Client> client;
   if (flags.kubernetes) {

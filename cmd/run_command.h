@@ -16,6 +16,9 @@ struct RunFlags {
   std::string context;
   std::string retention = "24h";
   std::string keep_last_value = "0s";
+  // Of --delegate.
+  std::vector<std::string> delegates;
+  std::string delegate_ca_file;
   // Of --query-url.
   std::vector<std::string> query_headers;  // name=value
   std::string query_timeout_per_server = "10s";

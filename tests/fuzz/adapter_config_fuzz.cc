@@ -10,7 +10,7 @@ extern "C" int LLVMFuzzerTestOneInput(const uint8_t* data, size_t size) {
   if (!config.ok()) return 0;
   for (const auto& rule : config->rules) {
     (void)rule->AcceptsSeries("http_requests_total");
-    (void)rule->name->Apply("http_requests_total");
+    if (rule->name) (void)rule->name->Apply("http_requests_total");
     (void)rule->resources.FromTemplate("kube_pod");
   }
   return 0;
