@@ -1,5 +1,7 @@
 #include "cmd/control_plane.h"
 
+#include <unistd.h>
+
 #include <atomic>
 #include <map>
 #include <utility>
@@ -13,6 +15,7 @@
 #include "base/metrics.h"
 #include "base/mutex.h"
 #include "base/thread_pool.h"
+#include "cmd/alerting.h"
 #include "cmd/leader_duties.h"
 #include "cmd/registrar.h"
 #include "kube/object_reader.h"
@@ -41,6 +44,18 @@ constexpr const char* kSelfJob = "tidewright";
 
 size_t MaxExemplars(const scrape::Config& config) {
   return config.max_exemplars > 0 ? static_cast<size_t>(config.max_exemplars) : 0;
+}
+
+// Without a slash at the end.
+std::string ExternalUrl(const ControlPlaneOptions& options) {
+  std::string url = options.external_url;
+  if (url.empty()) {
+    char name[256] = "localhost";
+    if (gethostname(name, sizeof name - 1) != 0) base::LogWarn("cmd", "this host has no name", {});
+    url = std::string("http://") + name + ":" + std::to_string(options.web_port);
+  }
+  while (url.ends_with("/")) url.pop_back();
+  return url;
 }
 
 }  // namespace
@@ -90,6 +105,7 @@ class ControlPlane::Impl {
  private:
   base::Status StartAll();
   base::Status StartData();
+  void StartAlerting();
   base::Status StartMonitoringObjects();
   base::Status StartAdapter();
   base::Status StartLeading();
@@ -141,6 +157,7 @@ class ControlPlane::Impl {
   std::unique_ptr<web::WebServer> web_;
   std::unique_ptr<scrape::Manager> scrape_;
   std::unique_ptr<scrape::OperatorSource> monitoring_;
+  std::unique_ptr<Alerting> alerting_;
   std::unique_ptr<rules::Manager> rules_;
   std::unique_ptr<adapter::Adapter> adapter_;
   std::unique_ptr<adapter::MetricRuleSource> metric_rules_;
@@ -200,7 +217,7 @@ base::Status ControlPlane::Impl::StartData() {
   query.clock = &calendar_;
   engine_ = promql::NewEmbeddedEngine(*db_, query, &metrics_);
   scrape_ = std::make_unique<scrape::Manager>(*db_, clock_, scrape_scheduler_, &metrics_, caches_.get());
-  rules_ = std::make_unique<rules::Manager>(*engine_, *db_, clock_, data_scheduler_, &metrics_);
+  StartAlerting();
   if (client_ != nullptr) {
     adapter::AdapterOptions adapter_options;
     adapter_options.registry.relist_interval_ms = options_.relist_interval_ms;
@@ -225,6 +242,20 @@ base::Status ControlPlane::Impl::StartData() {
   scrape_->Start();
   rules_->Start();
   return StartMonitoringObjects();
+}
+
+// The rules and what sends their alerts; nothing is evaluated before there is a configuration.
+void ControlPlane::Impl::StartAlerting() {
+  rules::NotifierOptions sending;
+  sending.queue_capacity = options_.notification_queue_capacity;
+  alerting_ = std::make_unique<Alerting>(clock_, data_scheduler_, caches_.get(), &metrics_, sending);
+  rules::ManagerOptions evaluation;
+  evaluation.outage_tolerance_ms = options_.for_outage_tolerance_ms;
+  evaluation.for_grace_period_ms = options_.for_grace_period_ms;
+  evaluation.resend_delay_ms = options_.resend_delay_ms;
+  evaluation.external_url = ExternalUrl(options_);
+  evaluation.notify = [this](const std::vector<rules::AlertNotice>& alerts) { alerting_->notifier().Send(alerts); };
+  rules_ = std::make_unique<rules::Manager>(*engine_, *db_, clock_, data_scheduler_, &metrics_, evaluation);
 }
 
 base::Status ControlPlane::Impl::StartMonitoringObjects() {
@@ -424,6 +455,7 @@ void ControlPlane::Impl::Stop() {
   if (metric_rules_ != nullptr) metric_rules_->Stop();
   if (adapter_ != nullptr) adapter_->Stop();
   if (rules_ != nullptr) rules_->Stop();
+  if (alerting_ != nullptr) alerting_->Stop();
   if (monitoring_ != nullptr) monitoring_->Stop();
   if (scrape_ != nullptr) scrape_->Stop();
   scaler_scheduler_.Stop();
@@ -545,6 +577,8 @@ base::Status ControlPlane::Impl::ApplyScrapeConfig(scrape::Config config) {
   }
   base::Status log = Note("query log", engine_->SetQueryLog(config_.global.query_log_file));
   rules_->SetDefaults(config_.global.evaluation_interval.ms, config_.global.rule_query_offset.ms);
+  rules_->SetExternalLabels(config_.global.external_labels);
+  alerting_->Apply(config_);
   base::Status rules = Note("rules", rules_->Load(config_.rule_files));
   if (monitoring_ != nullptr) monitoring_->SetDefaults(config_.global);
   base::Status scrape = ApplyJobs();

@@ -31,6 +31,13 @@ struct ControlPlaneOptions {
   int64_t fsync_interval_ms = 5000;  // Of the store's log; 0: at each commit.
   promql::EngineOptions query;       // The limits of queries.
 
+  // Of alerts; named as Prometheus names them.
+  int64_t for_outage_tolerance_ms = 3600 * 1000;
+  int64_t for_grace_period_ms = 10 * 60 * 1000;
+  int64_t resend_delay_ms = 60 * 1000;
+  size_t notification_queue_capacity = 10'000;
+
+  std::string external_url;  // Of the web port, as others reach it; "": made of the host's name and the port.
   std::string web_address = "0.0.0.0";
   uint16_t web_port = 9090;            // 0 picks a free one.
   bool remote_write_receiver = false;  // Takes samples at /api/v1/write.

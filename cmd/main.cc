@@ -7,6 +7,7 @@
 #include "cmd/check.h"
 #include "cmd/explain_command.h"
 #include "cmd/promql_command.h"
+#include "cmd/rules_command.h"
 #include "cmd/run_command.h"
 #include "cmd/sandbox_command.h"
 #include "cmd/signals.h"
@@ -16,6 +17,7 @@
 namespace {
 
 namespace kube = tidewright::kube;
+using tidewright::cmd::RulesCommandOptions;
 using tidewright::cmd::RunFlags;
 using tidewright::cmd::SandboxFlags;
 
@@ -95,6 +97,26 @@ void AddMonitoringFlags(CLI::App& command, tidewright::cmd::ControlPlaneOptions&
                    "They may name files that are read here and sent to their targets, such as bearerTokenFile");
 }
 
+// Named as Prometheus names them.
+void AddAlertingFlags(CLI::App& command, RunFlags& flags) {
+  command
+      .add_option("--rules.alert.for-outage-tolerance", flags.for_outage_tolerance,
+                  "How long an outage may be for pending alerts to keep their age")
+      ->capture_default_str();
+  command
+      .add_option("--rules.alert.for-grace-period", flags.for_grace_period,
+                  "Least time between a restart and an alert that was pending")
+      ->capture_default_str();
+  command
+      .add_option("--rules.alert.resend-delay", flags.resend_delay, "Least time between two messages about one alert")
+      ->capture_default_str();
+  command
+      .add_option("--alertmanager.notification-queue-capacity", flags.options.notification_queue_capacity,
+                  "Alerts that may wait per Alertmanager")
+      ->check(CLI::PositiveNumber)
+      ->capture_default_str();
+}
+
 void AddRunFlags(CLI::App& command, RunFlags& flags) {
   auto& options = flags.options;
   command
@@ -127,6 +149,9 @@ void AddRunFlags(CLI::App& command, RunFlags& flags) {
   AddQueryFlags(command, flags);
   AddQueryServerFlags(command, flags);
   AddDelegateFlags(command, flags);
+  AddAlertingFlags(command, flags);
+  command.add_option("--web.external-url", options.external_url,
+                     "Where others reach the web port, for links in alerts; default: by the name of this host");
   command.add_option("--web.address", options.web_address, "Address of the web port")->capture_default_str();
   command.add_option("--web.port", options.web_port, "Web port: page, Prometheus API, metrics")->capture_default_str();
   command.add_flag("--web.enable-remote-write-receiver", options.remote_write_receiver,
@@ -195,6 +220,24 @@ std::map<std::string, std::string> FlagsOf(const CLI::App& command) {
   return flags;
 }
 
+CLI::App* AddCheckRules(CLI::App& check, RulesCommandOptions& options) {
+  CLI::App* command = check.add_subcommand("rules", "Say what is wrong with rule files");
+  command->add_option("FILE", options.files, "Files to check; default: standard input");
+  command->add_flag("--ignore-unknown-fields", options.ignore_unknown_fields, "Read over fields that are not known");
+  command->add_flag("--lint-fatal", options.lint_fatal, "Fail on rules that write the same series");
+  command->add_flag("!--no-lint", options.lint_duplicates, "Do not look for rules that write the same series");
+  return command;
+}
+
+CLI::App* AddTestRules(CLI::App& test, RulesCommandOptions& options) {
+  CLI::App* command = test.add_subcommand("rules", "Run unit tests of rules, in promtool's format");
+  command->add_option("FILE", options.files, "Files with tests")->required();
+  command->add_option("--run", options.run, "Only groups whose name matches this regular expression; repeatable")
+      ->allow_extra_args(false);
+  command->add_flag("--ignore-unknown-fields", options.ignore_unknown_fields, "Read over fields that are not known");
+  return command;
+}
+
 }  // namespace
 
 int main(int argc, char** argv) {
@@ -225,6 +268,11 @@ int main(int argc, char** argv) {
   std::function<int()> explain_command;
   tidewright::cmd::AddExplainCommands(app, *check, &explain_command);
 
+  tidewright::cmd::RulesCommandOptions rules;
+  CLI::App* check_rules = AddCheckRules(*check, rules);
+  CLI::App* test = app.add_subcommand("test", "Unit tests")->require_subcommand(1);
+  CLI::App* test_rules = AddTestRules(*test, rules);
+
   std::vector<std::string> scripts;
   CLI::App* promql = app.add_subcommand("promql", "Tools around queries")->require_subcommand(1);
   CLI::App* promql_test = promql->add_subcommand("test", "Run PromQL acceptance scripts (load, clear, eval)");
@@ -241,7 +289,9 @@ int main(int argc, char** argv) {
   }
   if (check_config->parsed() && print_default) return tidewright::cmd::PrintDefaultConfig();
   if (check_config->parsed()) return tidewright::cmd::RunCheckConfig(files);
+  if (check_rules->parsed()) return tidewright::cmd::RunCheckRules(rules);
   if (check->parsed()) return tidewright::cmd::RunCheck(files);
+  if (test_rules->parsed()) return tidewright::cmd::RunTestRules(rules);
   if (tsdb->parsed()) return tsdb_command();
   if (promql_test->parsed()) return tidewright::cmd::RunPromqlTests(scripts);
   sandbox_flags.web_port_given = web_port->count() > 0;

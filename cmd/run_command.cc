@@ -127,6 +127,21 @@ base::Status ReadDelegates(const RunFlags& flags, apiservice::ExternalDelegateOp
   return base::Status::Ok();
 }
 
+base::Status ReadAlerting(const RunFlags& flags, ControlPlaneOptions* options) {
+  for (auto [flag, text, ms] :
+       {std::tuple("--rules.alert.for-outage-tolerance", &flags.for_outage_tolerance,
+                   &options->for_outage_tolerance_ms),
+        std::tuple("--rules.alert.for-grace-period", &flags.for_grace_period, &options->for_grace_period_ms),
+        std::tuple("--rules.alert.resend-delay", &flags.resend_delay, &options->resend_delay_ms)}) {
+    auto duration = base::ParseDuration(*text);
+    if (!duration.ok()) return duration.status().Annotate(flag);
+    *ms = duration->ms;
+  }
+  const std::string& url = options->external_url;
+  if (url.empty() || url.starts_with("http://") || url.starts_with("https://")) return base::Status::Ok();
+  return base::InvalidArgumentError("--web.external-url " + url + " is not a URL; write for instance http://host:9090");
+}
+
 base::Status Connect(RunFlags* flags, base::MetricRegistry& metrics, std::unique_ptr<kube::Client>* client) {
   TW_ASSIGN_OR_RETURN(kube::ClientConfig config, ClientConfigOf(*flags));
   TW_RETURN_IF_ERROR(ReadElection(*flags, config.ns, &flags->options));
@@ -193,6 +208,8 @@ int RunControlPlane(RunFlags flags) {
   if (!servers.ok()) return Fail(servers);
   base::Status delegates = ReadDelegates(flags, &flags.options.delegates);
   if (!delegates.ok()) return Fail(delegates);
+  base::Status alerting = ReadAlerting(flags, &flags.options);
+  if (!alerting.ok()) return Fail(alerting);
   base::MetricRegistry metrics;
   std::unique_ptr<kube::Client> client;
   if (flags.kubernetes) {

@@ -28,6 +28,9 @@ struct RunFlags {
   std::vector<std::string> enable_features;
   std::string query_timeout = "2m";
   std::string query_lookback = "5m";
+  std::string for_outage_tolerance = "1h";
+  std::string for_grace_period = "10m";
+  std::string resend_delay = "1m";
   std::string log_level = "info";
   bool web_lifecycle = false;        // POST /-/quit ends the process.
   std::optional<bool> leader_elect;  // Default: in a pod, but not with a kubeconfig.

@@ -12,23 +12,63 @@ namespace {
 
 using tsdb::Labels;
 
+constexpr const char* kEvaluations = "prometheus_rule_evaluations_total";
+constexpr const char* kFailures = "prometheus_rule_evaluation_failures_total";
+constexpr const char* kIterations = "prometheus_rule_group_iterations_total";
+constexpr const char* kMissed = "prometheus_rule_group_iterations_missed_total";
+constexpr const char* kInterval = "prometheus_rule_group_interval_seconds";
+constexpr const char* kRules = "prometheus_rule_group_rules";
+constexpr const char* kLastDuration = "prometheus_rule_group_last_duration_seconds";
+constexpr const char* kLastEvaluation = "prometheus_rule_group_last_evaluation_timestamp_seconds";
+constexpr const char* kLastSamples = "prometheus_rule_group_last_evaluation_samples";
+const std::vector<double> kDurationBounds = {0.01, 0.1, 1, 10};
+
+base::MetricLabels LabelOf(const GroupSpec& spec) { return {{"rule_group", spec.file + ";" + spec.name}}; }
+
 double SecondsSince(int64_t start_nanos) { return static_cast<double>(base::MonotonicNanos() - start_nanos) / 1e9; }
 
 }  // namespace
 
-Instruments::Instruments(base::MetricRegistry& registry)
-    : evaluations(registry.GetCounter("tidewright_rule_evaluations_total", "Evaluations of rules.")),
-      failures(registry.GetCounter("tidewright_rule_evaluation_failures_total", "Evaluations of rules that failed.")),
-      missed(registry.GetCounter("tidewright_rule_group_iterations_missed_total",
-                                 "Evaluations of groups that were skipped because the one before took too long.")),
-      rejected(registry.GetCounter("tidewright_rule_samples_rejected_total",
-                                   "Samples of rules that the store refused, mostly because another rule writes the "
-                                   "same series.")) {}
+Instruments::Instruments(base::MetricRegistry& r)
+    : registry(r),
+      rejected(r.GetCounter("tidewright_rule_samples_rejected_total",
+                            "Samples of rules that the store refused, mostly because another rule writes the same "
+                            "series.")),
+      rule_duration(r.GetHistogram("prometheus_rule_evaluation_duration_histogram_seconds",
+                                   "How long evaluations of rules took.", kDurationBounds)),
+      group_duration(r.GetHistogram("prometheus_rule_group_duration_histogram_seconds",
+                                    "How long evaluations of groups took.", kDurationBounds)) {}
+
+GroupInstruments::GroupInstruments(base::MetricRegistry& r, const GroupSpec& spec)
+    : evaluations(r.GetCounter(kEvaluations, "Evaluations of rules.", LabelOf(spec))),
+      failures(r.GetCounter(kFailures, "Evaluations of rules that failed.", LabelOf(spec))),
+      iterations(r.GetCounter(kIterations, "Evaluations of groups, due or missed.", LabelOf(spec))),
+      missed(r.GetCounter(kMissed, "Evaluations of groups that were skipped because the one before took too long.",
+                          LabelOf(spec))),
+      interval(r.GetGauge(kInterval, "Between two evaluations of a group.", LabelOf(spec))),
+      rules(r.GetGauge(kRules, "Rules of a group.", LabelOf(spec))),
+      last_duration(r.GetGauge(kLastDuration, "How long the last evaluation of a group took.", LabelOf(spec))),
+      last_evaluation(r.GetGauge(kLastEvaluation, "When a group was evaluated last.", LabelOf(spec))),
+      last_samples(r.GetGauge(kLastSamples, "Samples that the last evaluation of a group gave.", LabelOf(spec))) {}
+
+void RemoveGroupInstruments(base::MetricRegistry& registry, const GroupSpec& spec) {
+  for (const char* name : {kEvaluations, kFailures, kIterations, kMissed, kInterval, kRules, kLastDuration,
+                           kLastEvaluation, kLastSamples}) {
+    registry.Remove(name, LabelOf(spec));
+  }
+}
 
 Group::Group(const GroupSpec& spec, const ManagerOptions& options, promql::QueryEngine& engine,
              tsdb::Appendable& storage, Instruments& instruments)
-    : spec_(spec), options_(options), engine_(engine), storage_(storage), instruments_(instruments) {
+    : spec_(spec),
+      options_(options),
+      engine_(engine),
+      storage_(storage),
+      instruments_(instruments),
+      own_(instruments.registry, spec) {
   base::MutexLock lock(mu_);
+  own_.interval.Set(static_cast<double>(interval_ms()) / 1000);
+  own_.rules.Set(static_cast<double>(spec.rules.size()));
   status_.name = spec.name;
   status_.file = spec.file;
   status_.interval_ms = interval_ms();
@@ -49,24 +89,31 @@ int64_t Group::OffsetMs() const {
 
 void Group::Evaluate(int64_t t) {
   const int64_t start = base::MonotonicNanos();
+  samples_ = 0;
   for (size_t i = 0; i < rules_.size(); ++i) EvaluateRule(i, t);
   base::Status marked = MarkStale(ended_, t);
   if (marked.ok()) ended_.clear();  // Else the next evaluation tries again.
   ++evaluations_;
+  const double seconds = SecondsSince(start);
+  own_.iterations.Add();
+  own_.last_duration.Set(seconds);
+  own_.last_evaluation.Set(static_cast<double>(t) / 1000);
+  own_.last_samples.Set(static_cast<double>(samples_));
+  instruments_.group_duration.Observe(seconds);
   base::MutexLock lock(mu_);
   status_.last_evaluation_ms = t;
-  status_.evaluation_seconds = SecondsSince(start);
+  status_.evaluation_seconds = seconds;
 }
 
 void Group::EvaluateRule(size_t index, int64_t t) {
   const int64_t start = base::MonotonicNanos();
   Rule& rule = *rules_[index];
-  instruments_.evaluations.Add();
+  own_.evaluations.Add();
   auto samples = rule.Evaluate(engine_, t, QueryOffsetMs(), spec_.limit);
   if (samples.ok()) Notify(rule, t);
   base::Status error = samples.ok() ? Store(rule, *samples, t) : samples.status();
   if (!error.ok()) {
-    instruments_.failures.Add();
+    own_.failures.Add();
     base::LogWarn(
         "rules", "rule failed",
         {{"file", spec_.file}, {"group", spec_.name}, {"rule", rule.spec().name}, {"error", error.ToString()}});
@@ -76,6 +123,7 @@ void Group::EvaluateRule(size_t index, int64_t t) {
   status.last_error = error;
   status.last_evaluation_ms = t;
   status.evaluation_seconds = SecondsSince(start);
+  instruments_.rule_duration.Observe(status.evaluation_seconds);
   status.alerts = rule.Alerts();
 }
 
@@ -107,6 +155,7 @@ base::Status Group::Store(Rule& rule, const std::vector<RuleSample>& samples, in
     if (written.count(labels) == 0) Append(*appender, at, {labels, tsdb::StaleNan()});
   }
   TW_RETURN_IF_ERROR(appender->Commit());
+  samples_ += written.size();
   rule.series() = std::move(written);
   return base::Status::Ok();
 }
@@ -168,6 +217,11 @@ void Group::EndSeries(int64_t t) {
   if (marked.ok()) return;
   base::LogWarn("rules", "the series of a removed group could not be marked as ended",
                 {{"group", spec_.name}, {"error", marked.ToString()}});
+}
+
+void Group::CountMissed(int64_t slots) {
+  own_.iterations.Add(static_cast<double>(slots));
+  own_.missed.Add(static_cast<double>(slots));
 }
 
 GroupStatus Group::Status() const {

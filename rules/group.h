@@ -1,4 +1,4 @@
-// Group: the rules of one group, evaluated in order. Private to rules.
+// Group: the rules of one group, evaluated in order: by the Manager on schedule, by unit tests of rules step by step.
 #pragma once
 
 #include <cstdint>
@@ -16,13 +16,30 @@
 
 namespace tidewright::rules {
 
+// Of all groups; those of one group are GroupInstruments.
 struct Instruments {
   explicit Instruments(base::MetricRegistry& registry);
+  base::MetricRegistry& registry;
+  base::Counter& rejected;
+  base::Histogram& rule_duration;
+  base::Histogram& group_duration;
+};
+
+// The metrics of one group, by Prometheus' names and with its label rule_group="FILE;NAME".
+struct GroupInstruments {
+  GroupInstruments(base::MetricRegistry& registry, const GroupSpec& spec);
   base::Counter& evaluations;
   base::Counter& failures;
+  base::Counter& iterations;
   base::Counter& missed;
-  base::Counter& rejected;
+  base::Gauge& interval;
+  base::Gauge& rules;
+  base::Gauge& last_duration;
+  base::Gauge& last_evaluation;
+  base::Gauge& last_samples;
 };
+// Forgets the metrics of a group that is gone. No Group of this name may be in use any more.
+void RemoveGroupInstruments(base::MetricRegistry& registry, const GroupSpec& spec);
 
 // Status() may be called at any time; everything else by one thread at a time.
 class Group {
@@ -52,6 +69,9 @@ class Group {
   // Marks every series as ended: for a group that was removed.
   void EndSeries(int64_t t);
 
+  // Slots that passed while an evaluation ran.
+  void CountMissed(int64_t slots);
+
   GroupStatus Status() const;
 
  private:
@@ -67,6 +87,8 @@ class Group {
   promql::QueryEngine& engine_;
   tsdb::Appendable& storage_;
   Instruments& instruments_;
+  GroupInstruments own_;
+  size_t samples_ = 0;  // Of the evaluation that is under way.
 
   std::vector<std::unique_ptr<Rule>> rules_;
   std::vector<tsdb::Labels> ended_;  // Series of rules that a reload removed.

@@ -45,8 +45,8 @@ struct Manager::Environment {
 // Keeps one group on its schedule. Start() and Stop() are called by one thread at a time, Start() once.
 class GroupRunner : public std::enable_shared_from_this<GroupRunner> {
  public:
-  GroupRunner(std::unique_ptr<Group> group, base::Clock& clock, base::Scheduler& scheduler, base::Counter& missed)
-      : group_(std::move(group)), clock_(clock), scheduler_(scheduler), missed_(missed) {}
+  GroupRunner(std::unique_ptr<Group> group, base::Clock& clock, base::Scheduler& scheduler)
+      : group_(std::move(group)), clock_(clock), scheduler_(scheduler) {}
 
   Group& group() { return *group_; }
   const Group& group() const { return *group_; }
@@ -84,7 +84,7 @@ class GroupRunner : public std::enable_shared_from_this<GroupRunner> {
     if (group_->RestoreDue()) group_->Restore(slot);
     const int64_t interval = group_->interval_ms();
     const int64_t late = std::max<int64_t>(0, (clock_.NowMs() - slot) / interval);
-    if (late > 0) missed_.Add(static_cast<double>(late));
+    if (late > 0) group_->CountMissed(late);
     base::MutexLock lock(mu_);
     if (!stopped_) ScheduleAfter(slot + late * interval);
   }
@@ -92,7 +92,6 @@ class GroupRunner : public std::enable_shared_from_this<GroupRunner> {
   const std::unique_ptr<Group> group_;
   base::Clock& clock_;
   base::Scheduler& scheduler_;
-  base::Counter& missed_;
   base::Mutex mu_;
   base::Scheduler::TaskId task_ GUARDED_BY(mu_) = 0;
   bool stopped_ GUARDED_BY(mu_) = false;
@@ -162,7 +161,7 @@ base::Status Manager::Load(const std::vector<std::string>& files) {
       before.mapped()->Stop();
       group->CopyState(before.mapped()->group());
     }
-    fresh.push_back(std::make_shared<GroupRunner>(std::move(group), env.clock, env.scheduler, env.instruments.missed));
+    fresh.push_back(std::make_shared<GroupRunner>(std::move(group), env.clock, env.scheduler));
     runners.push_back(fresh.back());
   }
   for (auto& [key, removed] : old) {
@@ -173,6 +172,7 @@ base::Status Manager::Load(const std::vector<std::string>& files) {
     base::MutexLock lock(mu_);
     runners_ = std::move(runners);
   }
+  for (auto& [key, removed] : old) RemoveGroupInstruments(env.instruments.registry, removed->group().spec());
   if (running_) {
     for (auto& runner : fresh) runner->Start();
   }

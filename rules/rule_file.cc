@@ -30,6 +30,7 @@ class RuleFileReader {
   std::vector<GroupSpec> Read(ObjectReader& document) {
     std::vector<GroupSpec> groups;
     std::set<std::string> names;
+    if (options_.ignore_unknown_fields) document.IgnoreRest();
     document.Objects("groups", [&](ObjectReader& in) {
       groups.push_back(ReadGroup(in));
       const std::string& name = groups.back().name;
@@ -44,6 +45,7 @@ class RuleFileReader {
   GroupSpec ReadGroup(ObjectReader& in) {
     GroupSpec group;
     group.file = file_;
+    if (options_.ignore_unknown_fields) in.IgnoreRest();
     if (in.Required("name", &group.name) && group.name.empty()) in.Error("name", "is empty; name the group");
     group.interval_ms = ReadDuration(in, "interval").value_or(0);
     group.query_offset_ms = ReadDuration(in, "query_offset");
@@ -81,6 +83,7 @@ class RuleFileReader {
   RuleSpec ReadRule(ObjectReader& in) {
     RuleSpec rule;
     std::string record, alert;
+    if (options_.ignore_unknown_fields) in.IgnoreRest();
     in.Optional("record", &record);
     in.Optional("alert", &alert);
     rule.kind = alert.empty() ? RuleKind::kRecording : RuleKind::kAlerting;

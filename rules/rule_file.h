@@ -38,7 +38,8 @@ struct GroupSpec {
 };
 
 struct RuleFileOptions {
-  bool legacy_names = false;  // Refuse label and metric names beyond [a-zA-Z_:][a-zA-Z0-9_:]*.
+  bool ignore_unknown_fields = false;  // Of other programs, such as Thanos or Loki.
+  bool legacy_names = false;           // Refuse label and metric names beyond [a-zA-Z_:][a-zA-Z0-9_:]*.
 };
 
 // Parses a rule file. Strict: an unknown field, a wrong value or an invalid expression is an error, and all errors of

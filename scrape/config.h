@@ -133,6 +133,22 @@ struct ScrapeConfig : ScrapeDefaults {
   friend bool operator==(const ScrapeConfig&, const ScrapeConfig&) = default;
 };
 
+// One element of alerting.alertmanagers.
+struct AlertmanagerConfig {
+  std::string scheme = "http";
+  std::string path_prefix;
+  base::Duration timeout{10'000};
+  ScrapeConfig discovery;  // Of it, http, static_groups, the kinds of discovery and relabel_rules.
+  std::vector<RelabelRule> alert_relabel_rules;
+  friend bool operator==(const AlertmanagerConfig&, const AlertmanagerConfig&) = default;
+};
+
+struct AlertingConfig {
+  std::vector<RelabelRule> alert_relabel_rules;
+  std::vector<AlertmanagerConfig> alertmanagers;
+  friend bool operator==(const AlertingConfig&, const AlertingConfig&) = default;
+};
+
 struct GlobalConfig : ScrapeDefaults {
   base::Duration evaluation_interval{60'000};
   base::Duration rule_query_offset{0};
@@ -146,10 +162,11 @@ struct Config {
   std::vector<std::string> rule_files;  // Glob patterns, absolute when the file's folder is known; see MatchFiles().
   std::vector<ScrapeConfig> scrape_configs;      // Those of scrape_config_files included.
   std::vector<std::string> scrape_config_files;  // Glob patterns, likewise.
-  base::Duration retention{0};                   // storage.tsdb.retention.time; 0 when not set.
-  int64_t retention_bytes = 0;                   // storage.tsdb.retention.size; 0 when not set.
-  base::Duration out_of_order_time_window{0};    // storage.tsdb.out_of_order_time_window.
-  int64_t max_exemplars = 100'000;               // storage.exemplars.max_exemplars; less than 1 is none.
+  AlertingConfig alerting;
+  base::Duration retention{0};                 // storage.tsdb.retention.time; 0 when not set.
+  int64_t retention_bytes = 0;                 // storage.tsdb.retention.size; 0 when not set.
+  base::Duration out_of_order_time_window{0};  // storage.tsdb.out_of_order_time_window.
+  int64_t max_exemplars = 100'000;             // storage.exemplars.max_exemplars; less than 1 is none.
   // "scrape_configs[2].consul_sd_configs: not supported yet; its targets are not scraped"
   std::vector<std::string> warnings;
 };

@@ -6,18 +6,18 @@
 namespace tidewright::scrape {
 namespace {
 
-void DecodeAlertmanager(base::ObjectReader& reader, DecodeContext& context) {
-  std::string scheme = "http", path_prefix, api_version = "v2";
-  base::Duration timeout;
-  reader.Optional("scheme", &scheme);
-  reader.Optional("path_prefix", &path_prefix);
-  reader.Optional("timeout", &timeout);
+AlertmanagerConfig DecodeAlertmanager(base::ObjectReader& reader, DecodeContext& context) {
+  AlertmanagerConfig config;
+  std::string api_version = "v2";
+  reader.Optional("scheme", &config.scheme);
+  reader.Optional("path_prefix", &config.path_prefix);
+  reader.Optional("timeout", &config.timeout);
   if (reader.Optional("api_version", &api_version)) OneOf(reader, "api_version", api_version, {"v2"});
-  for (auto key : {"sigv4"}) reader.Ignore(key);
-  DecodeHttpClient(reader, context);
-  ScrapeConfig discovery;
+  if (reader.Raw("sigv4") != nullptr) context.Warn(reader, "sigv4", "not supported; requests are not signed");
+  ScrapeConfig& discovery = config.discovery;
+  discovery.http = DecodeHttpClient(reader, context);
   discovery.relabel_rules = DecodeRelabelRules(reader, "relabel_configs", context.scheme);
-  DecodeRelabelRules(reader, "alert_relabel_configs", context.scheme);
+  config.alert_relabel_rules = DecodeRelabelRules(reader, "alert_relabel_configs", context.scheme);
   DecodeDiscovery(reader, context, &discovery);
   for (const TargetGroup& group : discovery.static_groups) {
     for (const tsdb::Labels& target : group.targets) {
@@ -27,18 +27,15 @@ void DecodeAlertmanager(base::ObjectReader& reader, DecodeContext& context) {
       }
     }
   }
+  return config;
 }
 
-void DecodeAlerting(base::ObjectReader& reader, DecodeContext& context) {
-  DecodeRelabelRules(reader, "alert_relabel_configs", context.scheme);
-  bool any = false;
-  DecodeContext inner = context;
-  inner.warnings.clear();  // One warning about the whole section says more than many about its parts.
-  reader.Objects("alertmanagers", [&](base::ObjectReader& r) {
-    any = true;
-    DecodeAlertmanager(r, inner);
-  });
-  if (any) context.Warn(reader, "alertmanagers", "not supported yet; alerts are not sent");
+AlertingConfig DecodeAlerting(base::ObjectReader& reader, DecodeContext& context) {
+  AlertingConfig config;
+  config.alert_relabel_rules = DecodeRelabelRules(reader, "alert_relabel_configs", context.scheme);
+  reader.Objects("alertmanagers",
+                 [&](base::ObjectReader& r) { config.alertmanagers.push_back(DecodeAlertmanager(r, context)); });
+  return config;
 }
 
 void CheckRemoteUrl(base::ObjectReader& reader) {
@@ -235,7 +232,7 @@ void DecodeOtlp(base::ObjectReader& reader, const DecodeContext& context) {
 }  // namespace
 
 void DecodeOtherSections(base::ObjectReader& root, DecodeContext& context, Config* config) {
-  root.Object("alerting", [&](base::ObjectReader& r) { DecodeAlerting(r, context); });
+  root.Object("alerting", [&](base::ObjectReader& r) { config->alerting = DecodeAlerting(r, context); });
   DecodeContext quiet = context;
   std::set<std::string> writers, readers;
   bool writes = false, reads = false;

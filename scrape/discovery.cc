@@ -122,4 +122,23 @@ std::unique_ptr<Discoverer> NewFileDiscoverer(FileSdConfig config, base::Schedul
   return std::make_unique<FileDiscoverer>(std::move(config), scheduler);
 }
 
+std::vector<std::unique_ptr<Discoverer>> NewDiscoverers(const ScrapeConfig& config, const std::string& job,
+                                                        const DiscoveryContext& context) {
+  std::vector<std::unique_ptr<Discoverer>> created;
+  if (!config.static_groups.empty()) created.push_back(NewStaticDiscoverer(config.static_groups));
+  for (const FileSdConfig& sd : config.file_sd) created.push_back(NewFileDiscoverer(sd, context.scheduler));
+  for (const HttpSdConfig& sd : config.http_sd) {
+    created.push_back(NewHttpDiscoverer(sd, context.scheduler, context.client_factory));
+  }
+  for (const DnsSdConfig& sd : config.dns_sd) created.push_back(NewDnsDiscoverer(sd, context.scheduler));
+  if (context.kube == nullptr && !config.kubernetes_sd.empty()) {
+    base::LogWarn("scrape", "no connection to a cluster: kubernetes_sd_configs find no targets", {{"job", job}});
+    return created;
+  }
+  for (const KubernetesSdConfig& sd : config.kubernetes_sd) {
+    created.push_back(NewKubernetesDiscoverer(sd, *context.kube, context.clock, context.scheduler));
+  }
+  return created;
+}
+
 }  // namespace tidewright::scrape

@@ -58,4 +58,16 @@ std::unique_ptr<Discoverer> NewKubernetesDiscoverer(KubernetesSdConfig config, k
                                                     base::Clock& clock, base::Scheduler& scheduler,
                                                     const std::string& own_namespace = "");
 
+// What discovery of any kind needs. `kube` may be null: kubernetes_sd_configs then find nothing, which is logged.
+struct DiscoveryContext {
+  base::Clock& clock;
+  base::Scheduler& scheduler;
+  HttpTransport::Factory client_factory;
+  kube::SharedCaches* kube = nullptr;
+};
+
+// One discoverer for each that `config` names, not started. `job` is for the log.
+std::vector<std::unique_ptr<Discoverer>> NewDiscoverers(const ScrapeConfig& config, const std::string& job,
+                                                        const DiscoveryContext& context);
+
 }  // namespace tidewright::scrape

@@ -55,21 +55,8 @@ void ScrapePool::Start() { StartDiscovery(); }
 
 void ScrapePool::StartDiscovery() {
   std::shared_ptr<const ScrapeConfig> job = config();
-  std::vector<std::unique_ptr<Discoverer>> created;
-  if (!job->static_groups.empty()) created.push_back(NewStaticDiscoverer(job->static_groups));
-  for (const FileSdConfig& sd : job->file_sd) created.push_back(NewFileDiscoverer(sd, context_.discovery));
-  for (const HttpSdConfig& sd : job->http_sd) {
-    created.push_back(NewHttpDiscoverer(sd, context_.discovery, context_.client_factory));
-  }
-  for (const DnsSdConfig& sd : job->dns_sd) created.push_back(NewDnsDiscoverer(sd, context_.discovery));
-  for (const KubernetesSdConfig& sd : job->kubernetes_sd) {
-    if (context_.kube == nullptr) {
-      base::LogWarn("scrape", "no connection to a cluster: kubernetes_sd_configs find no targets",
-                    {{"job", job->job_name}});
-      break;
-    }
-    created.push_back(NewKubernetesDiscoverer(sd, *context_.kube, context_.loops.clock, context_.discovery));
-  }
+  const DiscoveryContext context{context_.loops.clock, context_.discovery, context_.client_factory, context_.kube};
+  std::vector<std::unique_ptr<Discoverer>> created = NewDiscoverers(*job, job->job_name, context);
   for (auto& discoverer : created) {
     int id = 0;
     {

@@ -98,7 +98,7 @@ TEST_F(ManagerTest, EvaluatesOnScheduleAndWritesBack) {
   auto contents = store_.Contents();
   EXPECT_GE(contents.at("twice{job=\"a\"}").size(), 4u);
   EXPECT_GE(contents.at("ALERTS{alertname=\"High\", alertstate=\"firing\", job=\"a\", severity=\"page\"}").size(), 2u);
-  EXPECT_NE(metrics_.Render().find("tidewright_rule_evaluation_failures_total"), std::string::npos);
+  EXPECT_NE(metrics_.Render().find("prometheus_rule_evaluation_failures_total"), std::string::npos);
 }
 
 TEST_F(ManagerTest, GroupsWithoutAnIntervalFollowTheDefault) {
@@ -153,6 +153,24 @@ TEST_F(ManagerTest, ReloadKeepsWhatStaysAndEndsWhatGoes) {
   EXPECT_NE(contents.at("y").back().find("=stale"), std::string::npos);
 }
 
+TEST_F(ManagerTest, ExternalLabelsChangeWithoutLossOfState) {
+  store_.Add(Labels::Of({{"__name__", "up"}}), store_.clock.NowMs(), 1);
+  std::string file = WriteFile("a.yml",
+                               "groups:\n- name: g\n  interval: 10s\n  rules:\n  - {alert: Up, expr: up == 1, for: 1h, "
+                               "annotations: {cluster: '<{{ $externalLabels.cluster }}>'}}\n");
+  ASSERT_TRUE(manager_.Load({file}).ok());
+  manager_.Start();
+  RunOneInterval();
+  const Alert before = manager_.Groups()[0].rules[0].alerts.at(0);
+  EXPECT_EQ(before.annotations.at("cluster"), "<>");
+  manager_.SetExternalLabels({{"cluster", "c"}});
+  ASSERT_TRUE(manager_.Load({file}).ok());
+  RunOneInterval();
+  const Alert after = manager_.Groups()[0].rules[0].alerts.at(0);
+  EXPECT_EQ(after.annotations.at("cluster"), "<c>");
+  EXPECT_EQ(after.active_at_ms, before.active_at_ms);
+}
+
 // An engine whose answers wait until the test lets them go.
 class SlowEngine : public promql::QueryEngine {
  public:
@@ -192,7 +210,8 @@ TEST_F(ManagerTest, StopWaitsAndMissedSlotsAreCounted) {
   manager.Stop();
   release.join();
   EXPECT_GT(manager.Groups()[0].last_evaluation_ms, 0);
-  EXPECT_NE(metrics_.Render().find("tidewright_rule_group_iterations_missed_total 3"), std::string::npos)
+  EXPECT_NE(metrics_.Render().find("prometheus_rule_group_iterations_missed_total{rule_group=\"" + file + ";g\"} 3"),
+            std::string::npos)
       << metrics_.Render();
   manager.Stop();
   EXPECT_EQ(engine.started, 1);
