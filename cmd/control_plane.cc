@@ -3,6 +3,7 @@
 #include <unistd.h>
 
 #include <atomic>
+#include <iterator>
 #include <map>
 #include <utility>
 
@@ -22,6 +23,7 @@
 #include "kube/shared_caches.h"
 #include "promql/engine.h"
 #include "rules/manager.h"
+#include "rules/rule_object.h"
 #include "scrape/config.h"
 #include "scrape/config_print.h"
 #include "scrape/default_config.h"
@@ -120,6 +122,7 @@ class ControlPlane::Impl {
   base::Status ReadAdapterConfig();
   base::Status ApplyScrapeConfig(scrape::Config config) REQUIRES_LOCK(reload_mu_);
   apiservice::Providers Providers();
+  base::Status ApplyRules() REQUIRES_LOCK(reload_mu_);
   base::Status ApplyJobs() REQUIRES_LOCK(reload_mu_);
   base::Status Note(const std::string& part, base::Status status);
   void NoteReload(bool successful);
@@ -183,7 +186,8 @@ class ControlPlane::Impl {
 
   base::Mutex reload_mu_;                                                   // One Reload() at a time.
   std::map<std::string, std::string> loaded_files_ GUARDED_BY(reload_mu_);  // Content by path, at the last load.
-  scrape::Config config_ GUARDED_BY(reload_mu_);                            // The last good prometheus.yml.
+  std::vector<std::shared_ptr<const base::Json>> rule_objects_ GUARDED_BY(reload_mu_);  // PrometheusRules in force.
+  scrape::Config config_ GUARDED_BY(reload_mu_);                                        // The last good prometheus.yml.
 };
 
 base::Status ControlPlane::Impl::StartAll() {
@@ -268,11 +272,13 @@ base::Status ControlPlane::Impl::StartMonitoringObjects() {
   auto namespaces = kube::LabelSelector::Parse(options_.monitoring_namespace_selector);
   if (!namespaces.ok()) return namespaces.status().Annotate("--monitoring-objects-namespace-selector");
   options.namespaces = *std::move(namespaces);
+  options.check_rule = [](const base::Json& object) { return rules::ReadRuleObject(object).status(); };
   base::MutexLock lock(reload_mu_);
   monitoring_ = std::make_unique<scrape::OperatorSource>(std::move(options), *client_, *caches_, data_scheduler_);
   monitoring_->SetDefaults(config_.global);
   monitoring_->Start([this] {
     base::MutexLock changed(reload_mu_);
+    if (monitoring_->RuleObjects() != rule_objects_) (void)ApplyRules();  // What is wrong is noted.
     (void)ApplyJobs();  // It fails only once the scraper has been stopped.
   });
   return base::Status::Ok();
@@ -579,11 +585,23 @@ base::Status ControlPlane::Impl::ApplyScrapeConfig(scrape::Config config) {
   rules_->SetDefaults(config_.global.evaluation_interval.ms, config_.global.rule_query_offset.ms);
   rules_->SetExternalLabels(config_.global.external_labels);
   alerting_->Apply(config_);
-  base::Status rules = Note("rules", rules_->Load(config_.rule_files));
+  base::Status rules = ApplyRules();
   if (monitoring_ != nullptr) monitoring_->SetDefaults(config_.global);
   base::Status scrape = ApplyJobs();
   if (!scrape.ok()) return scrape;
   return rules.ok() ? log : rules;
+}
+
+// The rules of the files and of the PrometheusRules together.
+base::Status ControlPlane::Impl::ApplyRules() {
+  std::vector<rules::GroupSpec> groups;
+  if (monitoring_ != nullptr) rule_objects_ = monitoring_->RuleObjects();
+  for (const auto& object : rule_objects_) {
+    auto read = rules::ReadRuleObject(*object);
+    if (!read.ok()) continue;  // It has been checked.
+    groups.insert(groups.end(), std::make_move_iterator(read->begin()), std::make_move_iterator(read->end()));
+  }
+  return Note("rules", rules_->Load(config_.rule_files, std::move(groups)));
 }
 
 // The jobs of the file and of the monitoring objects together.

@@ -86,8 +86,9 @@ void AddDelegateFlags(CLI::App& command, RunFlags& flags) {
 
 void AddMonitoringFlags(CLI::App& command, tidewright::cmd::ControlPlaneOptions& options) {
   command
-      .add_option("--monitoring-objects", options.monitoring_objects,
-                  "Follow ServiceMonitors, PodMonitors, Probes and ScrapeConfigs (monitoring.coreos.com)")
+      .add_option(
+          "--monitoring-objects", options.monitoring_objects,
+          "Follow ServiceMonitors, PodMonitors, Probes, ScrapeConfigs and PrometheusRules (monitoring.coreos.com)")
       ->capture_default_str();
   command.add_option("--monitoring-objects-selector", options.monitoring_selector,
                      "Those with such labels, for instance team=a,tier!=test; default: all");

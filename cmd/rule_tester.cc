@@ -78,7 +78,7 @@ std::string AlertsText(const std::vector<FiringAlert>& alerts) {
   std::string text = "[\n";
   for (size_t i = 0; i < alerts.size(); ++i) {
     text += "            " + std::to_string(i) + ":\n              Labels:" + LabelText(alerts[i].first) +
-            "\n              Annotations:" + LabelText(alerts[i].second) + "\n";
+            "\n              Annotations:" + LabelText(alerts[i].second) + (i + 1 < alerts.size() ? ",\n" : "\n");
   }
   return text + "            ]";
 }

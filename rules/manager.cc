@@ -3,6 +3,7 @@
 #include <glob.h>
 
 #include <algorithm>
+#include <iterator>
 #include <set>
 #include <utility>
 
@@ -134,8 +135,9 @@ base::Result<std::vector<GroupSpec>> Manager::ReadFiles(const std::vector<std::s
   return groups;
 }
 
-base::Status Manager::Load(const std::vector<std::string>& files) {
+base::Status Manager::Load(const std::vector<std::string>& files, std::vector<GroupSpec> objects) {
   TW_ASSIGN_OR_RETURN(std::vector<GroupSpec> specs, ReadFiles(files));
+  specs.insert(specs.end(), std::make_move_iterator(objects.begin()), std::make_move_iterator(objects.end()));
   Environment& env = *environment_;
   base::MutexLock load(load_mu_);
   for (GroupSpec& spec : specs) {  // A group with another default is another group.

@@ -105,7 +105,8 @@ class Manager {
   // Replaces the rules by those of `files`, which are paths or patterns (glob(7)); what matches nothing is logged. On
   // any error nothing changes and the status lists all errors of all files. Rules that stay keep their state. Waits for
   // evaluations that are under way in groups that change.
-  base::Status Load(const std::vector<std::string>& files);
+  // `objects` are groups from elsewhere, whose file names must be none of the files'.
+  base::Status Load(const std::vector<std::string>& files, std::vector<GroupSpec> objects = {});
   // Replaces the defaults that the options gave, for the next Load(): groups that it changes begin anew.
   void SetDefaults(int64_t interval_ms, int64_t query_offset_ms);
   // Replaces the external labels, for the next Load(): alerting groups take them over and keep their state.

@@ -7,6 +7,7 @@
 #include "base/strings.h"
 #include "promql/engine.h"
 #include "rules/alert_template.h"
+#include "rules/rule_document.h"
 
 namespace tidewright::rules {
 
@@ -146,16 +147,21 @@ class RuleFileReader {
 
 }  // namespace
 
+base::Result<std::vector<GroupSpec>> ReadRuleDocument(const base::Node& node, const RuleDocumentName& name,
+                                                      const RuleFileOptions& options) {
+  base::ErrorList errors(name.origin);
+  ObjectReader document(node, "", errors);
+  std::vector<GroupSpec> groups = RuleFileReader(name.file, options).Read(document);
+  document.Finish();
+  TW_RETURN_IF_ERROR(errors.ToStatus());
+  return groups;
+}
+
 base::Result<std::vector<GroupSpec>> ParseRuleFile(std::string_view text, const std::string& file,
                                                    const RuleFileOptions& options) {
   if (!base::IsValidUtf8(text)) return base::InvalidArgumentError(file + ": is not valid UTF-8; save it as UTF-8");
   TW_ASSIGN_OR_RETURN(base::Node node, base::ParseYaml(text, file));
-  base::ErrorList errors(file);
-  ObjectReader document(node, "", errors);
-  std::vector<GroupSpec> groups = RuleFileReader(file, options).Read(document);
-  document.Finish();
-  TW_RETURN_IF_ERROR(errors.ToStatus());
-  return groups;
+  return ReadRuleDocument(node, {.origin = file, .file = file}, options);
 }
 
 }  // namespace tidewright::rules

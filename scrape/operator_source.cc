@@ -22,6 +22,7 @@ const std::map<std::string, kube::Resource>& Kinds() {
       {"ServiceMonitor", {kGroup, "v1", "servicemonitors", "ServiceMonitor", true}},
       {"PodMonitor", {kGroup, "v1", "podmonitors", "PodMonitor", true}},
       {"Probe", {kGroup, "v1", "probes", "Probe", true}},
+      {"PrometheusRule", {kGroup, "v1", "prometheusrules", "PrometheusRule", true}},
       {"ScrapeConfig", {kGroup, "v1alpha1", "scrapeconfigs", "ScrapeConfig", true}},
   };
   return kinds;
@@ -74,7 +75,22 @@ void OperatorSource::Stop() {
 
 void OperatorSource::SetDefaults(const GlobalConfig& global) { registry_.SetDefaults(global); }
 std::vector<ScrapeConfig> OperatorSource::ScrapeConfigs() const { return registry_.ScrapeConfigs(); }
-std::vector<OperatorObjectStatus> OperatorSource::Statuses() const { return registry_.Statuses(); }
+
+std::vector<std::shared_ptr<const base::Json>> OperatorSource::RuleObjects() const {
+  std::vector<std::shared_ptr<const base::Json>> objects;
+  base::MutexLock lock(rules_mu_);
+  for (const auto& [key, rule] : rules_) {
+    if (rule.status.error.ok()) objects.push_back(rule.object);
+  }
+  return objects;
+}
+
+std::vector<OperatorObjectStatus> OperatorSource::Statuses() const {
+  std::vector<OperatorObjectStatus> statuses = registry_.Statuses();
+  base::MutexLock lock(rules_mu_);
+  for (const auto& [key, rule] : rules_) statuses.push_back(rule.status);
+  return statuses;
+}
 
 void OperatorSource::Run() {
   while (true) {
@@ -112,7 +128,12 @@ void OperatorSource::Step() {
   TakeChanges();
   ReadReferences();
   TellFaults();
-  if (registry_.TakeChanged()) on_change_();
+  bool changed = registry_.TakeChanged();
+  {
+    base::MutexLock lock(rules_mu_);
+    changed = std::exchange(rules_changed_, false) || changed;
+  }
+  if (changed) on_change_();
 }
 
 void OperatorSource::FollowNamespaces() {
@@ -149,7 +170,8 @@ bool OperatorSource::AddKindsOf(const std::string& version, std::set<std::string
   if (resources == nullptr || !resources->is_array()) return true;
   for (const base::Json& resource : *resources) {
     auto known = Kinds().find(base::FindString(resource, {"kind"}));
-    if (known != Kinds().end() && known->second.version == version) served->insert(known->first);
+    if (known == Kinds().end() || known->second.version != version) continue;
+    if (IsFollowed(known->first)) served->insert(known->first);
   }
   return true;
 }
@@ -168,8 +190,8 @@ void OperatorSource::Watch(const std::string& kind) {
 void OperatorSource::Unwatch(const std::string& kind) {
   watched_.at(kind).informer->RemoveHandler(watched_.at(kind).handler);
   watched_.erase(kind);
-  for (const OperatorObjectStatus& status : registry_.Statuses()) {
-    if (status.kind == kind) registry_.Remove(kind, status.ns, status.name);
+  for (const OperatorObjectStatus& status : Statuses()) {
+    if (status.kind == kind) Take({kind, status.ns, status.name});
   }
   base::LogInfo("scrape", "the API server does not know these monitoring objects any more", {{"kind", kind}});
 }
@@ -196,8 +218,25 @@ void OperatorSource::TakeChanges() {
 void OperatorSource::Take(const ObjectKey& key) {
   auto watched = watched_.find(key.kind);
   auto object = watched == watched_.end() ? nullptr : watched->second.informer->Get(key.ns, key.name);
-  if (object != nullptr && IsSelected(*object)) return registry_.Upsert(*object);
+  if (object != nullptr && !IsSelected(*object)) object = nullptr;
+  if (key.kind == kRuleKind) return TakeRule(key, std::move(object));
+  if (object != nullptr) return registry_.Upsert(*object);
   registry_.Remove(key.kind, key.ns, key.name);
+}
+
+void OperatorSource::TakeRule(const ObjectKey& key, std::shared_ptr<const base::Json> object) {
+  RuleObject rule{object, {.kind = key.kind, .ns = key.ns, .name = key.name}};
+  if (object != nullptr) {
+    rule.status.uid = base::FindString(*object, {"metadata", "uid"});
+    rule.status.error = options_.check_rule(*object);
+  }
+  base::MutexLock lock(rules_mu_);
+  rules_changed_ = true;
+  if (object != nullptr) {
+    rules_[key] = std::move(rule);
+  } else {
+    rules_.erase(key);
+  }
 }
 
 bool OperatorSource::IsSelected(const base::Json& object) const {
@@ -235,7 +274,7 @@ int64_t OperatorSource::Read(const OperatorRegistry::Reference& reference, bool 
 void OperatorSource::TellFaults() {
   base::MutexLock lock(report_mu_);
   std::map<ObjectKey, Told> before = std::exchange(told_, {});
-  for (const OperatorObjectStatus& status : registry_.Statuses()) {
+  for (const OperatorObjectStatus& status : Statuses()) {
     if (status.error.ok()) continue;
     const ObjectKey key{status.kind, status.ns, status.name};
     told_[key] = std::move(before[key]);
@@ -247,7 +286,7 @@ void OperatorSource::TellFault(const OperatorObjectStatus& status) {
   Told& told = told_[{status.kind, status.ns, status.name}];
   const std::string& message = status.error.message();
   if (std::exchange(told.logged, message) != message) {
-    base::LogWarn("scrape", "monitoring object is not scraped",
+    base::LogWarn("scrape", "monitoring object is not used",
                   {{"object", status.kind + " " + status.ns + "/" + status.name}, {"error", message}});
   }
   if (!report_ || std::exchange(told.reported, message) == message) return;

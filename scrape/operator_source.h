@@ -1,5 +1,5 @@
 // OperatorSource: the monitoring objects of the cluster (ServiceMonitor, PodMonitor, Probe, ScrapeConfig), followed,
-// and the scrape configurations that they stand for.
+// and the scrape configurations that they stand for; with them PrometheusRules, as they are.
 #pragma once
 
 #include <cstdint>
@@ -31,6 +31,8 @@ struct OperatorSourceOptions {
   // Whether objects may name files, which the program then reads and sends to their targets: the token of its own
   // service account, for instance. prometheus-operator lets them.
   bool allow_files = false;
+  // Says what is wrong with a PrometheusRule; null: they are not followed. Called on the thread that `changed` runs on.
+  std::function<base::Status(const base::Json& object)> check_rule;
 };
 
 // Looks every ten seconds which of the kinds the API server serves, so that their definitions may come and go, and
@@ -58,6 +60,8 @@ class OperatorSource {
   // What the jobs inherit: the section `global` of the configuration.
   void SetDefaults(const GlobalConfig& global);
   std::vector<ScrapeConfig> ScrapeConfigs() const;
+  // The PrometheusRules that nothing is wrong with.
+  std::vector<std::shared_ptr<const base::Json>> RuleObjects() const;
   std::vector<OperatorObjectStatus> Statuses() const;
 
   // Who is told of faults, from any thread, one at a time; empty: nobody. What is wrong at present is told again. When
@@ -72,6 +76,10 @@ class OperatorSource {
   struct Watched {
     std::shared_ptr<kube::Informer> informer;
     kube::Informer::HandlerId handler;
+  };
+  struct RuleObject {
+    std::shared_ptr<const base::Json> object;
+    OperatorObjectStatus status;
   };
   struct Told {  // Of an object's fault.
     std::string logged, reported;
@@ -89,11 +97,15 @@ class OperatorSource {
   void FollowNamespaces();
   void TakeChanges();
   void Take(const ObjectKey& key);
+  void TakeRule(const ObjectKey& key, std::shared_ptr<const base::Json> object);
+  bool IsFollowed(const std::string& kind) const { return kind != kRuleKind || options_.check_rule != nullptr; }
   bool IsSelected(const base::Json& object) const;
   void ReadReferences();
   int64_t Read(const OperatorRegistry::Reference& reference, bool known);
   void TellFaults();
   void TellFault(const OperatorObjectStatus& status) REQUIRES_LOCK(report_mu_);
+
+  static constexpr const char* kRuleKind = "PrometheusRule";
 
   const OperatorSourceOptions options_;
   kube::Client& client_;
@@ -119,6 +131,10 @@ class OperatorSource {
   bool waking_soon_ GUARDED_BY(mu_) = false;
   base::Scheduler::TaskId wake_task_ GUARDED_BY(mu_) = 0;
   base::Scheduler::TaskId tick_task_ GUARDED_BY(mu_) = 0;
+
+  mutable base::Mutex rules_mu_;
+  std::map<ObjectKey, RuleObject> rules_ GUARDED_BY(rules_mu_);
+  bool rules_changed_ GUARDED_BY(rules_mu_) = false;
 
   base::Mutex report_mu_;  // Held while telling.
   Report report_ GUARDED_BY(report_mu_);

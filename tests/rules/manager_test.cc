@@ -171,6 +171,18 @@ TEST_F(ManagerTest, ExternalLabelsChangeWithoutLossOfState) {
   EXPECT_EQ(after.active_at_ms, before.active_at_ms);
 }
 
+TEST_F(ManagerTest, MetricsOfAGroupGoWithIt) {
+  std::string file = WriteFile("a.yml", "groups:\n- name: g\n  rules:\n  - {record: a, expr: up}\n");
+  auto parsed = ParseRuleFile("groups:\n- name: o\n  rules:\n  - {record: b, expr: up}\n", "object.yaml");
+  ASSERT_TRUE(parsed.ok());
+  ASSERT_TRUE(manager_.Load({file}, *parsed).ok());
+  EXPECT_NE(metrics_.Render().find("prometheus_rule_group_rules{rule_group=\"" + file + ";g\"} 1"), std::string::npos);
+  EXPECT_NE(metrics_.Render().find("prometheus_rule_group_rules{rule_group=\"object.yaml;o\"} 1"), std::string::npos);
+  ASSERT_TRUE(manager_.Load({file}).ok());
+  EXPECT_NE(metrics_.Render().find(";g\"}"), std::string::npos);
+  EXPECT_EQ(metrics_.Render().find(";o\"}"), std::string::npos);
+}
+
 // An engine whose answers wait until the test lets them go.
 class SlowEngine : public promql::QueryEngine {
  public:

@@ -172,5 +172,39 @@ TEST_F(OperatorSourceTest, FilesThatAreAllowed) {
   EXPECT_TRUE(Reaches({"serviceMonitor/shop/a/0"}));
 }
 
+TEST_F(OperatorSourceTest, HandsOverRuleObjects) {
+  const kube::Resource rules{"monitoring.coreos.com", "v1", "prometheusrules", "PrometheusRule", true};
+  auto put = [&](const std::string& ns, const std::string& name, const std::string& expr) {
+    cluster_.Put(rules, {{"kind", "PrometheusRule"},
+                         {"metadata", {{"namespace", ns}, {"name", name}, {"labels", {{"team", ns}}}}},
+                         {"spec", {{"expr", expr}}}});
+  };
+  auto names = [&] {
+    std::vector<std::string> found;
+    for (const auto& object : source_->RuleObjects()) found.push_back((*object)["metadata"]["name"].get<std::string>());
+    return found;
+  };
+  Serve({"PrometheusRule"});
+  put("shop", "a", "good");
+  put("shop", "b", "bad");
+  put("lab", "c", "good");
+  OperatorSourceOptions options;
+  options.objects = *kube::LabelSelector::Parse("team=shop");
+  options.check_rule = [](const base::Json& object) {
+    return object["spec"]["expr"] == "good" ? base::Status::Ok() : base::InvalidArgumentError("bad expression");
+  };
+  Start(std::move(options));
+  EXPECT_TRUE(Eventually([&] { return names() == std::vector<std::string>{"a"} && !reports().empty(); }));
+  EXPECT_THAT(reports(), ElementsAre("b: bad expression"));
+  EXPECT_THAT(Jobs(), IsEmpty());
+  const int before = changes_;
+  put("shop", "b", "good");
+  EXPECT_TRUE(Eventually([&] { return names() == std::vector<std::string>{"a", "b"} && changes_ > before; }));
+  cluster_.Remove(rules, "shop", "a");
+  EXPECT_TRUE(Eventually([&] { return names() == std::vector<std::string>{"b"}; }));
+  Serve({});
+  EXPECT_TRUE(Eventually([&] { return names().empty(); }));
+}
+
 }  // namespace
 }  // namespace tidewright::scrape
