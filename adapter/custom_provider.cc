@@ -103,6 +103,7 @@ base::Result<CustomProvider::Answer> CustomProvider::Ask(const Question& questio
   std::string title = metric.rule->Title();
   Answer answer;
   answer.now_ms = clock_.NowMs();
+  answer.window_s = WindowSeconds(question.query);
   TW_ASSIGN_OR_RETURN(promql::Value value, EvaluateQuery(engine_, title, question.query, answer.now_ms));
   const auto* vector = std::get_if<promql::Vector>(&value);
   if (vector == nullptr) {
@@ -125,15 +126,14 @@ base::Result<CustomMetricValue> CustomProvider::ToValue(const Question& question
                                                         const std::string& name) const {
   const CustomMetric& metric = question.metric;
   auto it = answer.values.find(name);
-  std::string title = metric.rule->Title();
   if (it == answer.values.end()) {
-    return base::NotFoundError(title + ": the query " + ShownQuery(question.query) + " gave " +
+    return base::NotFoundError(metric.rule->Title() + ": the query " + ShownQuery(question.query) + " gave " +
                                std::to_string(answer.samples) + " samples, none with " + metric.resource_label + "=" +
                                base::Quoted(name));
   }
   base::Result<base::Quantity> quantity = base::Quantity::FromDoubleMilli(it->second);
   if (!quantity.ok()) {
-    return base::NotFoundError(title + ": the query " + ShownQuery(question.query) + " gave " +
+    return base::NotFoundError(metric.rule->Title() + ": the query " + ShownQuery(question.query) + " gave " +
                                base::FormatDouble(it->second) + ", which is no value to scale on");
   }
   CustomMetricValue value;
@@ -144,7 +144,7 @@ base::Result<CustomMetricValue> CustomProvider::ToValue(const Question& question
   value.name = name;
   value.metric = question.name;
   value.timestamp_ms = answer.now_ms;
-  value.window_s = WindowSeconds(question.query);
+  value.window_s = answer.window_s;
   value.value = *quantity;
   return value;
 }

@@ -2,6 +2,7 @@
 #pragma once
 
 #include <map>
+#include <optional>
 #include <string>
 #include <vector>
 
@@ -57,6 +58,7 @@ class CustomProvider : public apiservice::CustomMetricsProvider {
   // What a query gave.
   struct Answer {
     int64_t now_ms = 0;
+    std::optional<int64_t> window_s;  // Of the query, which is long: it is read once for all values.
     size_t samples = 0;
     std::map<std::string, double> values;  // By object name.
   };

@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <map>
+#include <optional>
 #include <utility>
 
 #include "adapter/metric_query.h"
@@ -93,6 +94,7 @@ base::Result<ExternalProvider::Values> ExternalProvider::Ask(const Question& que
   bool by_namespace = own_promql && metric.rule->namespaced && !metric.namespace_label.empty();
   Values values;
   size_t candidates = 0;
+  std::optional<int64_t> window_s = WindowSeconds(question.query);
   for (const promql::VectorSample& sample : samples) {
     ExternalMetricValue item;
     for (const auto& label : sample.labels) item.labels[label.name] = label.value;
@@ -103,7 +105,7 @@ base::Result<ExternalProvider::Values> ExternalProvider::Ask(const Question& que
     if (!quantity.ok()) continue;
     item.metric = question.name;
     item.timestamp_ms = now;
-    item.window_s = WindowSeconds(question.query);
+    item.window_s = window_s;
     item.value = *quantity;
     values.push_back(std::move(item));
   }

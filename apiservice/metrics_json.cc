@@ -38,20 +38,35 @@ Json ListJson(const std::string& kind, const std::string& api_version, Json item
   return {{"kind", kind}, {"apiVersion", api_version}, {"metadata", Json::object()}, {"items", std::move(items)}};
 }
 
-Json CustomItem(bool v1beta1, const CustomMetricValue& value, const Json& selector) {
-  Json object = {{"kind", value.kind}, {"name", value.name}, {"apiVersion", value.api_version}};
-  if (!value.ns.empty()) object["namespace"] = value.ns;
-  Json item = {{"describedObject", std::move(object)},
-               {"timestamp", base::FormatTime(value.timestamp_ms)},
-               {"value", value.value.ToString()}};
-  if (v1beta1) {
-    item["metricName"] = value.metric;
-    item["selector"] = selector;
-  } else {
-    item["metric"] = {{"name", value.metric}, {"selector", selector}};
+std::string Text(const std::string& text) { return base::DumpJson(Json(text)); }
+
+// The text of an item around the name of its object, and from there to its value.
+struct ItemFrame {
+  std::string before_name, before_value;
+};
+
+ItemFrame FrameOf(bool v1beta1, const CustomMetricValue& value, const std::string& selector) {
+  ItemFrame frame;
+  frame.before_name =
+      "{\"describedObject\":{\"kind\":" + Text(value.kind) + ",\"apiVersion\":" + Text(value.api_version);
+  if (!value.ns.empty()) frame.before_name += ",\"namespace\":" + Text(value.ns);
+  frame.before_name += ",\"name\":";
+  std::string metric = Text(value.metric);
+  frame.before_value = "},";
+  frame.before_value += v1beta1 ? "\"metricName\":" + metric + ",\"selector\":" + selector
+                                : "\"metric\":{\"name\":" + metric + ",\"selector\":" + selector + "}";
+  frame.before_value += ",\"timestamp\":" + Text(base::FormatTime(value.timestamp_ms));
+  if (value.window_s) {
+    frame.before_value += v1beta1 ? ",\"window\":" : ",\"windowSeconds\":";
+    frame.before_value += std::to_string(*value.window_s);
   }
-  if (value.window_s) item[v1beta1 ? "window" : "windowSeconds"] = *value.window_s;
-  return item;
+  frame.before_value += ",\"value\":\"";
+  return frame;
+}
+
+bool SameFrame(const CustomMetricValue& a, const CustomMetricValue& b) {
+  return a.timestamp_ms == b.timestamp_ms && a.window_s == b.window_s && a.ns == b.ns && a.metric == b.metric &&
+         a.kind == b.kind && a.api_version == b.api_version;
 }
 
 Json UsageJson(const ResourceUsage& usage) {
@@ -126,12 +141,24 @@ std::string FormatGoDuration(int64_t ms) {
   return text + "s";
 }
 
-Json CustomMetricsJson(const std::string& version, const std::vector<CustomMetricValue>& values,
-                       const kube::LabelSelector& selector) {
-  Json items = Json::array();
-  Json selector_json = SelectorJson(selector);
-  for (const CustomMetricValue& value : values) items.push_back(CustomItem(version == "v1beta1", value, selector_json));
-  return ListJson("MetricValueList", std::string(kCustomGroup) + "/" + version, std::move(items));
+std::string CustomMetricsText(const std::string& version, const std::vector<CustomMetricValue>& values,
+                              const kube::LabelSelector& selector) {
+  bool v1beta1 = version == "v1beta1";
+  std::string selector_text = base::DumpJson(SelectorJson(selector));
+  std::string text = "{\"kind\":\"MetricValueList\",\"apiVersion\":\"" + std::string(kCustomGroup) + "/" + version +
+                     "\",\"metadata\":{},\"items\":[";
+  ItemFrame frame;
+  for (size_t i = 0; i < values.size(); ++i) {
+    const CustomMetricValue& value = values[i];
+    if (i > 0) text += ',';
+    if (i == 0 || !SameFrame(values[i - 1], value)) frame = FrameOf(v1beta1, value, selector_text);
+    text += frame.before_name;
+    text += Text(value.name);
+    text += frame.before_value;
+    text += value.value.ToString();  // Digits, a sign, a point and letters.
+    text += "\"}";
+  }
+  return text + "]}";
 }
 
 Json ExternalMetricsJson(const std::vector<ExternalMetricValue>& values) {

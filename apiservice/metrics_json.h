@@ -13,8 +13,9 @@ namespace tidewright::apiservice {
 
 // MetricValueList of custom.metrics.k8s.io; `version` is v1beta1 or v1beta2, which name metric, window and selector
 // differently. `selector` is the request's metricLabelSelector.
-base::Json CustomMetricsJson(const std::string& version, const std::vector<CustomMetricValue>& values,
-                             const kube::LabelSelector& selector);
+// Written as text: an answer may have thousands of values, of which only name and number differ.
+std::string CustomMetricsText(const std::string& version, const std::vector<CustomMetricValue>& values,
+                              const kube::LabelSelector& selector);
 // ExternalMetricValueList of external.metrics.k8s.io/v1beta1.
 base::Json ExternalMetricsJson(const std::vector<ExternalMetricValue>& values);
 

@@ -39,6 +39,13 @@ http::Response JsonReply(const http::ServerRequest& request, const base::Json& b
   return response;
 }
 
+// Lays a body of JSON out for people, if they ask for it.
+void Indent(const http::ServerRequest& request, http::Response* response) {
+  if (!WantsIndent(request)) return;
+  base::Result<base::Json> json = base::ParseJson(response->body);
+  if (json.ok()) response->body = base::DumpJson(*json, 2) + "\n";
+}
+
 http::Response TextReply(std::string text) {
   http::Response response;
   response.headers.Set("Content-Type", "text/plain; charset=utf-8");
@@ -377,9 +384,7 @@ http::Response ApiService::Document(const http::ServerRequest& request, const Ro
     return response;
   }
   response.body = found->body;
-  if (!WantsIndent(request)) return response;
-  base::Result<base::Json> json = base::ParseJson(found->body);
-  if (json.ok()) response.body = base::DumpJson(*json, 2) + "\n";
+  Indent(request, &response);
   return response;
 }
 
@@ -402,7 +407,10 @@ http::Response ApiService::Custom(const http::ServerRequest& request, const Rout
     if (!one.ok()) return StatusReply(one.status());
     values.push_back(*std::move(one));
   }
-  http::Response response = JsonReply(request, CustomMetricsJson(route.version, values, *metric));
+  http::Response response;
+  response.headers.Set("Content-Type", "application/json");
+  response.body = CustomMetricsText(route.version, values, *metric) + "\n";
+  Indent(request, &response);
   AddWarnings(values, &response);
   return response;
 }

@@ -34,6 +34,7 @@ constexpr int kMetrics = 50'000;
 constexpr int kHpas = 5000;
 constexpr int kPodsPerHpa = 3;
 constexpr int64_t kHistoryMs = 300'000;
+constexpr int64_t kFutureMs = 900'000;  // The samples of the time that the loads take are there from the start.
 constexpr int64_t kIntervalMs = 15'000;
 
 constexpr char kRules[] = R"yaml(
@@ -123,7 +124,7 @@ void Store(tsdb::Db& db, const std::vector<Target>& targets, int64_t now) {
         tsdb::Labels::Of({{"__name__", Number("metric_", i)}, {"namespace", "big"}, {"pod", targets[i % kPods].pod}}),
         false);
   }
-  for (int64_t t = now - kHistoryMs; t <= now; t += kIntervalMs) {
+  for (int64_t t = now - kHistoryMs; t <= now + kFutureMs; t += kIntervalMs) {
     auto appender = db.NewAppender();
     for (const auto& [labels, history] : series) {
       if (history || t > now - kIntervalMs)
