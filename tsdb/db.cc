@@ -102,7 +102,13 @@ class DbImpl : public Db {
         options_(options),
         clock_(clock),
         blocks_(std::move(blocks)),
-        head_(options, clock, metrics) {}
+        head_(options, clock, metrics) {
+    if (metrics == nullptr) return;
+    metrics
+        ->GetCounter("tidewright_tsdb_blocks_damaged_total",
+                     "Blocks that could not be read when the store was opened, and are left out.")
+        .Add(static_cast<double>(blocks_->damaged()));
+  }
   ~DbImpl() override {
     base::Status status = Close();
     if (!status.ok()) base::LogError("tsdb", "closing the database failed", {{"error", status.ToString()}});

@@ -23,8 +23,9 @@ base::Status Corrupt(std::string_view what) { return base::DataLossError("checkp
 // Applies the records of a log to an empty head. Every call is made with commit_mu_ held.
 class Head::ReplayHandler : public LogHandler, private ReplayTarget {
  public:
-  explicit ReplayHandler(Head& head) : head_(head), replay_(*this) {}
+  explicit ReplayHandler(Head& head) : head_(head), replay_(*this) { head_.index_.PostponePostings(); }
   ~ReplayHandler() override NO_THREAD_SAFETY_ANALYSIS {
+    head_.index_.AddPostponed();
     for (auto& [serial, timeline] : timelines_) head_.chunks_.timelines().Release(timeline.segment);
     for (Symbol symbol : symbols_) head_.index_.ReleaseSymbol(symbol);
   }

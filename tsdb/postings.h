@@ -2,11 +2,11 @@
 #pragma once
 
 #include <cstdint>
-#include <map>
 #include <memory>
 #include <span>
 #include <string>
 #include <string_view>
+#include <unordered_map>
 #include <vector>
 
 #include "base/mutex.h"
@@ -63,7 +63,7 @@ class Postings {
 
   Slab& slab_;
   const SymbolTable& symbols_;
-  std::map<Symbol, std::unique_ptr<Name>> names_;
+  std::unordered_map<Symbol, std::unique_ptr<Name>> names_;
   PostingList all_;
   mutable base::Mutex order_mu_;  // Guards every Name's order; taken last.
 };

@@ -4,9 +4,13 @@
 #include <cstring>
 #include <set>
 
+#include "base/hash.h"
+
 namespace tidewright::tsdb {
 
 namespace {
+
+constexpr size_t kUsualPairBytes = 6;
 
 void PutVarint(uint64_t value, std::string* out) {
   for (; value >= 0x80; value >>= 7) *out += static_cast<char>(value | 0x80);
@@ -26,6 +30,7 @@ uint64_t GetVarint(const char** at) {
 
 void SeriesIndex::Encode(std::span<const SymbolPair> pairs, std::string* out) {
   out->clear();
+  out->reserve(pairs.size() * kUsualPairBytes);
   for (const SymbolPair& pair : pairs) {
     PutVarint(pair.name, out);
     PutVarint(pair.value, out);
@@ -53,6 +58,7 @@ void SeriesIndex::Decode(Slab::Handle labels, Pairs* pairs) const {
 
 bool SeriesIndex::FindSymbols(const Labels& labels, Pairs* pairs) const {
   pairs->clear();
+  pairs->reserve(labels.size());
   for (const Label& label : labels) {
     SymbolPair pair{symbols_.Find(label.name), symbols_.Find(label.value)};
     if (pair.name == 0 || pair.value == 0) return false;
@@ -76,19 +82,18 @@ IndexedSeries SeriesIndex::Find(const Labels& labels) const {
   base::ReaderLock lock(mu_);
   if (!FindSymbols(labels, &pairs)) return {};
   Encode(pairs, &encoded);
-  return FindEncoded(encoded, HashBytes(encoded));
+  return FindEncoded(encoded, base::HashBytes(encoded));
 }
 
 IndexedSeries SeriesIndex::GetOrCreate(const Labels& labels, SeriesRef wanted, bool* created, const Publish& publish) {
   *created = false;
   if (IndexedSeries found = Find(labels); found.ref != 0) return found;
   Pairs pairs;
-  {
-    base::WriterLock lock(mu_);
-    for (const Label& label : labels) pairs.push_back({symbols_.Acquire(label.name), symbols_.Acquire(label.value)});
-  }
-  IndexedSeries series = GetOrCreate(pairs, wanted, created, publish);
+  pairs.reserve(labels.size());
   base::WriterLock lock(mu_);
+  for (const Label& label : labels) pairs.push_back({symbols_.Acquire(label.name), symbols_.Acquire(label.value)});
+  const IndexedSeries series = GetOrCreateLocked(pairs, wanted, created, publish);
+  if (*created) return series;
   for (const SymbolPair& pair : pairs) {
     symbols_.Release(pair.name);
     symbols_.Release(pair.value);
@@ -99,13 +104,25 @@ IndexedSeries SeriesIndex::GetOrCreate(const Labels& labels, SeriesRef wanted, b
 IndexedSeries SeriesIndex::GetOrCreate(std::span<const SymbolPair> labels, SeriesRef wanted, bool* created,
                                        const Publish& publish) {
   *created = false;
+  base::WriterLock lock(mu_);
+  const IndexedSeries series = GetOrCreateLocked(labels, wanted, created, publish);
+  if (!*created) return series;
+  for (const SymbolPair& pair : labels) {
+    symbols_.Retain(pair.name);
+    symbols_.Retain(pair.value);
+  }
+  return series;
+}
+
+// A new series takes over the caller's references to its symbols.
+IndexedSeries SeriesIndex::GetOrCreateLocked(std::span<const SymbolPair> labels, SeriesRef wanted, bool* created,
+                                             const Publish& publish) {
   for (const SymbolPair& pair : labels) {
     if (pair.name == 0 || pair.value == 0) return {};
   }
   std::string encoded;
   Encode(labels, &encoded);
-  const uint64_t hash = HashBytes(encoded);
-  base::WriterLock lock(mu_);
+  const uint64_t hash = base::HashBytes(encoded);
   IndexedSeries series = FindEncoded(encoded, hash);
   if (series.ref != 0) return series;
   series = Create(labels, encoded, hash, wanted, publish);
@@ -117,25 +134,43 @@ IndexedSeries SeriesIndex::Create(std::span<const SymbolPair> pairs, std::string
                                   SeriesRef wanted, const Publish& publish) {
   IndexedSeries series{wanted != 0 && labels_of_(wanted) == 0 ? wanted : next_ref_, 0};
   if (series.ref > LabelIndex::kMaxRef) return {};
-  std::string bytes;
-  PutVarint(encoded.size(), &bytes);
-  bytes += encoded;
-  series.labels = slab_.Allocate(bytes.size());
+  std::string size;
+  PutVarint(encoded.size(), &size);
+  series.labels = slab_.Allocate(size.size() + encoded.size());
   if (series.labels == 0) return {};
-  std::memcpy(slab_.At(series.labels), bytes.data(), bytes.size());
+  char* place = slab_.At(series.labels);
+  std::memcpy(place, size.data(), size.size());
+  std::memcpy(place + size.size(), encoded.data(), encoded.size());
   if (!publish(series)) {
-    slab_.Free(series.labels, bytes.size());
+    slab_.Free(series.labels, size.size() + encoded.size());
     return {};
   }
-  for (const SymbolPair& pair : pairs) {
-    symbols_.Retain(pair.name);
-    symbols_.Retain(pair.value);
-  }
   index_.Insert(hash, series.ref);
-  postings_.Add(series.ref, pairs);
+  if (postponing_) {
+    postponed_.push_back(series.ref);
+  } else {
+    postings_.Add(series.ref, pairs);
+  }
   next_ref_ = std::max(next_ref_, series.ref + 1);
   epoch_.fetch_add(1, std::memory_order_release);
   return series;
+}
+
+void SeriesIndex::PostponePostings() {
+  base::WriterLock lock(mu_);
+  postponing_ = true;
+}
+
+void SeriesIndex::AddPostponed() {
+  base::WriterLock lock(mu_);
+  std::sort(postponed_.begin(), postponed_.end());
+  Pairs pairs;
+  for (SeriesRef ref : postponed_) {
+    Decode(labels_of_(ref), &pairs);
+    postings_.Add(ref, pairs);
+  }
+  postponed_ = {};
+  postponing_ = false;
 }
 
 size_t SeriesIndex::Remove(std::span<const SeriesRef> candidates, const std::function<bool(SeriesRef)>& remove) {
@@ -146,7 +181,7 @@ size_t SeriesIndex::Remove(std::span<const SeriesRef> candidates, const std::fun
   for (SeriesRef ref : candidates) {
     Slab::Handle labels = labels_of_(ref);
     if (labels == 0 || !remove(ref)) continue;
-    index_.Erase(HashBytes(Bytes(labels)), ref);
+    index_.Erase(base::HashBytes(Bytes(labels)), ref);
     Decode(labels, &pairs);
     touched.insert(touched.end(), pairs.begin(), pairs.end());
     gone.push_back({ref, ref + 1});

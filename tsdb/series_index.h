@@ -48,6 +48,12 @@ class SeriesIndex {
   IndexedSeries GetOrCreate(std::span<const SymbolPair> labels, SeriesRef wanted, bool* created,
                             const Publish& publish);
 
+  // From here to AddPostponed() new series are found by their labels, but not by matchers; nor may any be removed. For
+  // a log, which may define series in an order in which adding each to the postings would cost a pass over all before
+  // it.
+  void PostponePostings();
+  void AddPostponed();
+
   // Takes series out of the index: those for which `remove` returns true, which must make them unreachable for
   // others. Returns how many.
   size_t Remove(std::span<const SeriesRef> candidates, const std::function<bool(SeriesRef)>& remove);
@@ -99,6 +105,8 @@ class SeriesIndex {
   std::string_view Bytes(Slab::Handle labels) const;
   void Decode(Slab::Handle labels, Pairs* pairs) const;
   IndexedSeries FindEncoded(std::string_view encoded, uint64_t hash) const REQUIRES_SHARED_LOCK(mu_);
+  IndexedSeries GetOrCreateLocked(std::span<const SymbolPair> labels, SeriesRef wanted, bool* created,
+                                  const Publish& publish) REQUIRES_LOCK(mu_);
   IndexedSeries Create(std::span<const SymbolPair> pairs, std::string_view encoded, uint64_t hash, SeriesRef wanted,
                        const Publish& publish) REQUIRES_LOCK(mu_);
   std::vector<IndexedSeries> Matching(const Matchers& matchers) const REQUIRES_SHARED_LOCK(mu_);
@@ -113,6 +121,8 @@ class SeriesIndex {
   Postings postings_;
   LabelsOf labels_of_;
   SeriesRef next_ref_ = 1;
+  bool postponing_ = false;
+  std::vector<SeriesRef> postponed_;
   std::vector<Removed> removed_;
   uint64_t generation_ = 0;
   std::atomic<uint64_t> epoch_{1};

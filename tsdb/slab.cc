@@ -2,7 +2,6 @@
 
 #include <sys/mman.h>
 
-#include <bit>
 #include <cstring>
 
 namespace tidewright::tsdb {
@@ -20,24 +19,6 @@ Slab::Slab(size_t reserve_bytes) : reserved_(reserve_bytes / kCommitBytes * kCom
 
 Slab::~Slab() {
   if (base_ != nullptr) munmap(base_, reserved_);
-}
-
-size_t Slab::ClassOf(size_t size) {
-  if (size <= 64) return size == 0 ? 0 : (size - 1) / 8;
-  // Within (2^n, 2^(n+1)]: four steps of 2^(n-2).
-  size_t power = static_cast<size_t>(std::bit_width(size - 1)) - 1;
-  return 8 + (power - 6) * 4 + ((size - 1 - (size_t{1} << power)) >> (power - 2));
-}
-
-size_t Slab::ClassBytes(size_t size_class) {
-  if (size_class < 8) return (size_class + 1) * 8;
-  size_t power = 6 + (size_class - 8) / 4;
-  return (size_t{1} << power) + ((size_class - 8) % 4 + 1) * (size_t{1} << (power - 2));
-}
-
-size_t Slab::Capacity(size_t size) {
-  if (size > kPageBytes / 2) return (size + kPageBytes - 1) / kPageBytes * kPageBytes;
-  return ClassBytes(ClassOf(size));
 }
 
 bool Slab::GrowTo(size_t bytes) {

@@ -8,6 +8,7 @@
 #pragma once
 
 #include <array>
+#include <bit>
 #include <cstddef>
 #include <cstdint>
 #include <map>
@@ -35,7 +36,10 @@ class Slab {
   const char* At(Handle handle) const { return base_ + size_t{handle} * 8; }
 
   // The bytes that a piece of `size` really has.
-  static size_t Capacity(size_t size);
+  static size_t Capacity(size_t size) {
+    if (size > kPageBytes / 2) return (size + kPageBytes - 1) / kPageBytes * kPageBytes;
+    return ClassBytes(ClassOf(size));
+  }
   static constexpr size_t kMaxBytes = 16 << 20;
 
   size_t used_bytes() const { return used_; }  // In pieces, rounded up to their classes.
@@ -48,6 +52,18 @@ class Slab {
   // Steps of 8 up to 64, then four classes per power of two up to half a page.
   static constexpr size_t kClasses = 8 + 4 * 9;
 
+  static size_t ClassOf(size_t size) {
+    if (size <= 64) return size == 0 ? 0 : (size - 1) / 8;
+    // Within (2^n, 2^(n+1)]: four steps of 2^(n-2).
+    const size_t power = static_cast<size_t>(std::bit_width(size - 1)) - 1;
+    return 8 + (power - 6) * 4 + ((size - 1 - (size_t{1} << power)) >> (power - 2));
+  }
+  static size_t ClassBytes(size_t size_class) {
+    if (size_class < 8) return (size_class + 1) * 8;
+    const size_t power = 6 + (size_class - 8) / 4;
+    return (size_t{1} << power) + ((size_class - 8) % 4 + 1) * (size_t{1} << (power - 2));
+  }
+
   struct Page {
     uint32_t free_list = 0;  // Handle of the first piece that was given back.
     uint32_t live = 0;
@@ -57,8 +73,6 @@ class Slab {
     bool listed = false;
   };
 
-  static size_t ClassOf(size_t size);
-  static size_t ClassBytes(size_t size_class);
   uint32_t TakePages(uint32_t count);
   void ReleasePages(uint32_t first, uint32_t count);
   bool GrowTo(size_t bytes);

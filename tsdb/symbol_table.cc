@@ -2,39 +2,9 @@
 
 #include <cstring>
 
+#include "base/hash.h"
+
 namespace tidewright::tsdb {
-
-namespace {
-
-constexpr uint64_t kFactorA = 0x9fb21c651e98df25;
-constexpr uint64_t kFactorB = 0xd1342543de82ef95;
-
-uint64_t Fold(uint64_t a, uint64_t b) {
-  __extension__ using Wide = unsigned __int128;
-  Wide product = static_cast<Wide>(a) * b;
-  return static_cast<uint64_t>(product) ^ static_cast<uint64_t>(product >> 64);
-}
-
-uint64_t Load(const char* data, size_t size) {
-  uint64_t word = 0;
-  std::memcpy(&word, data, size);
-  return word;
-}
-
-}  // namespace
-
-uint64_t HashBytes(std::string_view bytes) {
-  const char* data = bytes.data();
-  size_t left = bytes.size();
-  uint64_t hash = left * kFactorA;
-  for (; left >= 16; left -= 16, data += 16) hash = Fold(hash ^ Load(data, 8), kFactorB ^ Load(data + 8, 8));
-  if (left >= 8) {
-    hash = Fold(hash ^ Load(data, 8), kFactorA);
-    left -= 8;
-    data += 8;
-  }
-  return Fold(hash ^ Load(data, left) ^ kFactorB, kFactorA ^ (hash >> 32));
-}
 
 size_t SymbolTable::SlotOf(std::string_view text, uint32_t hash) const {
   const size_t mask = slots_.size() - 1;
@@ -50,7 +20,7 @@ size_t SymbolTable::SlotOf(std::string_view text, uint32_t hash) const {
 }
 
 Symbol SymbolTable::Find(std::string_view text) const {
-  return slots_.empty() ? 0 : slots_[SlotOf(text, static_cast<uint32_t>(HashBytes(text)))];
+  return slots_.empty() ? 0 : slots_[SlotOf(text, static_cast<uint32_t>(base::HashBytes(text)))];
 }
 
 void SymbolTable::Rehash(size_t capacity) {
@@ -65,7 +35,7 @@ void SymbolTable::Rehash(size_t capacity) {
 
 Symbol SymbolTable::Acquire(std::string_view text) {
   if ((count_ + 1) * 4 > slots_.size() * 3) Rehash(slots_.empty() ? 64 : slots_.size() * 2);
-  const auto hash = static_cast<uint32_t>(HashBytes(text));
+  const auto hash = static_cast<uint32_t>(base::HashBytes(text));
   size_t slot = SlotOf(text, hash);
   if (slots_[slot] != 0) {
     ++entries_[slots_[slot]].references;

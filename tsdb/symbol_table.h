@@ -63,7 +63,4 @@ class SymbolTable {
   size_t count_ = 0;
 };
 
-// A 64-bit hash of bytes, for tables in memory only: it may change from release to release.
-uint64_t HashBytes(std::string_view bytes);
-
 }  // namespace tidewright::tsdb

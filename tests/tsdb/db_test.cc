@@ -5,6 +5,8 @@
 
 #include <csignal>
 #include <cstdio>
+#include <filesystem>
+#include <fstream>
 
 #include "tests/tsdb/store.h"
 
@@ -284,6 +286,28 @@ TEST(Maintain, CheckpointsReplaceSegments) {
     EXPECT_EQ(ReadAll(store.db()), before);
     EXPECT_EQ(store.db().AllMetadata().size(), 1u);
     EXPECT_EQ(store.db().Stats().wal_corruptions, 0u);
+  }
+}
+
+// A damaged block is left out, which somebody has to learn.
+TEST(Blocks, ThoseThatCannotBeReadAreCounted) {
+  for (const char* file : {"meta.json", "tombstones", "index"}) {
+    SCOPED_TRACE(file);
+    Store store;
+    auto counts = [&](const char* damaged) {
+      const std::string line = std::string("\ntidewright_tsdb_blocks_damaged_total ") + damaged + "\n";
+      return store.metrics().Render().find(line) != std::string::npos;
+    };
+    ASSERT_TRUE(Write(store.db(), {{kUp, 1, 1}}).ok());
+    store.Reopen();  // The stop made a block.
+    EXPECT_TRUE(counts("0")) << store.metrics().Render();
+    ASSERT_EQ(store.db().Stats().blocks, 1u);
+    for (const auto& entry : std::filesystem::directory_iterator(store.directory())) {
+      if (entry.path().filename().string().size() == 26) std::ofstream(entry.path() / file) << "damage";
+    }
+    store.Reopen();
+    EXPECT_TRUE(counts("1")) << store.metrics().Render();
+    EXPECT_EQ(store.db().Stats().blocks, 0u);
   }
 }
 

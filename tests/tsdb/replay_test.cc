@@ -9,6 +9,7 @@
 #include "tsdb/log_codec.h"
 #include "tsdb/sample_replay.h"
 #include "tsdb/series_chunks.h"
+#include "tsdb/series_index.h"
 #include "tsdb/symbol_table.h"
 
 namespace tidewright::tsdb {
@@ -174,6 +175,55 @@ TEST(SampleReplay, ManySamplesAtOnceAreTheSameAsOneByOne) {
       EXPECT_EQ(damaged, 0u);
     }
   }
+}
+
+// Series that were created by turns for two scrapes are defined scrape by scrape.
+TEST(SeriesIndex, FindsSeriesThatCameInAnyOrder) {
+  std::map<SeriesRef, Slab::Handle> published;
+  SeriesIndex index([&](SeriesRef ref) {
+    auto found = published.find(ref);
+    return found == published.end() ? 0 : found->second;
+  });
+  auto labels_of = [](SeriesRef ref) {
+    return Labels::Of({{"__name__", "m"}, {"i", std::to_string(ref)}, {"pod", std::to_string(ref % 7)}});
+  };
+  auto create = [&](SeriesRef ref) {
+    bool created = false;
+    IndexedSeries series = index.GetOrCreate(labels_of(ref), ref, &created, [&](const IndexedSeries& one) {
+      return published.emplace(one.ref, one.labels).second;
+    });
+    EXPECT_TRUE(created);
+    EXPECT_EQ(series.ref, ref);
+  };
+  auto found = [&](const char* name, const char* value) {
+    std::set<SeriesRef> refs;
+    for (const IndexedSeries& one : index.Select({Matcher::Equal(name, value)})) {
+      refs.insert(one.ref);
+    }
+    return refs;
+  };
+
+  index.PostponePostings();
+  std::set<SeriesRef> all, of_pod_3;
+  for (SeriesRef odd : {1, 0}) {
+    for (SeriesRef ref = 2 - odd; ref <= 300; ref += 2) {
+      create(ref);
+      EXPECT_EQ(index.Find(labels_of(ref)).ref, ref);
+      all.insert(ref);
+      if (ref % 7 == 3) of_pod_3.insert(ref);
+    }
+  }
+  index.AddPostponed();
+  EXPECT_EQ(found("__name__", "m"), all);
+  EXPECT_EQ(found("pod", "3"), of_pod_3);
+
+  create(301);  // 301 % 7 == 0.
+  all.insert(301);
+  EXPECT_EQ(found("__name__", "m"), all);
+  const SeriesRef gone[] = {3};
+  EXPECT_EQ(index.Remove(gone, [&](SeriesRef ref) { return published.erase(ref) == 1; }), 1u);
+  of_pod_3.erase(3);
+  EXPECT_EQ(found("pod", "3"), of_pod_3);
 }
 
 }  // namespace
