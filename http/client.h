@@ -1,5 +1,6 @@
-// HTTP(S) client. One interface, two implementations: libcurl for every peer that we do not trust (scrape targets,
-// query engines, whatever a user configures), cpprestsdk for the Kubernetes API server. docs/architecture.md says why.
+// HTTP(S) client. One interface: libcurl for every peer that we do not trust (query engines, whatever a user
+// configures), with a small client of our own in front of it for scrape targets, and cpprestsdk for the Kubernetes API
+// server. docs/architecture.md says why.
 #pragma once
 
 #include <cstdint>
@@ -88,10 +89,19 @@ class Client {
 
   // Sends without waiting; `done` runs exactly once, on a thread of the client, and must not block.
   virtual void SendAsync(ClientRequest request, std::function<void(base::Result<Response>)> done) = 0;
+
+  // Gives back the body of a reply that is not needed any more, so that its memory serves for another.
+  virtual void Recycle(std::string /*body*/) {}
 };
 
 // libcurl: survives hostile peers, parallel name resolution. Keep-alive per client.
 base::Result<std::unique_ptr<Client>> NewCurlClient(const ClientOptions& options);
+
+// For whoever asks many servers the same again and again. SendAsync() carries GETs of http:// URLs whose host is an
+// address by itself, at a fraction of libcurl's cost, as long as `options` have neither TLS settings nor a proxy, and
+// the connect timeout is not shorter than the total one. All else, and servers whose replies are out of the ordinary or
+// redirect, are libcurl's.
+base::Result<std::unique_ptr<Client>> NewPollingClient(const ClientOptions& options);
 
 // cpprestsdk: for the Kubernetes API server only. See InitializeCpprest.
 base::Result<std::unique_ptr<Client>> NewCpprestClient(const ClientOptions& options);

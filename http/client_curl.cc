@@ -15,12 +15,11 @@
 #include "http/client.h"
 #include "http/openssl_ptr.h"
 #include "http/outgoing.h"
+#include "http/reply_reader.h"
 
 namespace tidewright::http {
 namespace {
 
-// All headers of one exchange, interim replies included: libcurl 7.88 bounds a line but not their sum.
-constexpr size_t kMaxReplyHeaderBytes = 256u << 10;
 // Connections kept for reuse. libcurl's default follows the number of running exchanges and so forgets them in between.
 constexpr long kMaxIdleConnections = 4096;
 constexpr size_t kMaxSpareHandles = 256;
@@ -85,6 +84,7 @@ size_t OnHeaderLine(char* data, size_t /*one*/, size_t size, void* user) {
   auto& transfer = *static_cast<Transfer*>(user);
   transfer.last_activity_ns = base::MonotonicNanos();
   transfer.header_bytes += size;
+  // libcurl 7.88 bounds a line but not their sum.
   if (transfer.header_bytes > kMaxReplyHeaderBytes) {
     transfer.failure =
         base::ResourceExhaustedError("the reply's headers exceed " + std::to_string(kMaxReplyHeaderBytes) + " bytes");

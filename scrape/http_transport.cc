@@ -188,6 +188,11 @@ base::Result<http::ClientTls> HttpTransport::ReadTls() const {
   return tls;
 }
 
+void HttpTransport::Recycle(std::string body) {
+  base::MutexLock lock(mu_);
+  if (direct_.client != nullptr) direct_.client->Recycle(std::move(body));
+}
+
 base::Result<std::shared_ptr<http::Client>> HttpTransport::Client(int64_t now_ms, const std::string& url) {
   // Without a list of exceptions the proxy gets everything, loopback addresses included.
   bool use_proxy = !config_.proxy.url.empty();

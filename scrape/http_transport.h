@@ -27,6 +27,9 @@ class HttpTransport {
   // once a minute).
   base::Result<std::shared_ptr<http::Client>> Client(int64_t now_ms, const std::string& url);
 
+  // Gives back the body of a reply that a client of this transport brought.
+  void Recycle(std::string body);
+
   // Finds the authorization and custom header fields of one request and hands them to `done`, which runs once: at once,
   // or on a thread of a client after an OAuth 2 token has been fetched. A token is kept until ten seconds before it
   // expires, and is in no error text. kAborted: this token endpoint wants the request in another form; ask again.

@@ -194,6 +194,7 @@ void ScrapeLoop::Ingest() {
   ScrapeOutcome outcome = IngestReply(*reply, t_ms, duration_seconds);
   Count(outcome);
   base::MutexLock lock(mu_);
+  if (reply->ok() && transport_ != nullptr) transport_->Recycle(std::move((*reply)->body));
   Record(outcome);
   ScheduleNext();
 }

@@ -36,7 +36,7 @@ Manager::Manager(tsdb::Appendable& appendable, base::Clock& clock, base::Schedul
       discovery_scheduler_(clock, discovery_pool_),
       context_{
           {appendable, metadata_, clock, scheduler, MakeInstruments(metrics)}, retired_, discovery_scheduler_, kube,
-          client_factory ? std::move(client_factory) : http::NewCurlClient,    metrics} {}
+          client_factory ? std::move(client_factory) : http::NewPollingClient, metrics} {}
 
 Manager::~Manager() { Stop(); }
 

@@ -56,7 +56,7 @@ struct TargetsSnapshot {
 class Manager {
  public:
   // `metrics` and `kube` may be null; without `kube`, kubernetes_sd_configs find no targets. `client_factory` is
-  // replaced in tests; empty is http::NewCurlClient.
+  // replaced in tests; empty is http::NewPollingClient.
   Manager(tsdb::Appendable& appendable, base::Clock& clock, base::Scheduler& scheduler, base::MetricRegistry* metrics,
           kube::SharedCaches* kube, HttpTransport::Factory client_factory = {});
   ~Manager();  // Stop().

@@ -1,10 +1,13 @@
-// What a hostile or broken server may do to the libcurl client: every row ends in a Status, soon and in bounded memory.
+// What a hostile or broken server may do to the clients for peers that we do not trust: every row ends in a Status,
+// soon and in bounded memory.
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
 #include <atomic>
+#include <future>
 #include <optional>
 #include <thread>
+#include <tuple>
 
 #include "base/clock.h"
 #include "http/client.h"
@@ -26,43 +29,62 @@ struct ReplyCase {
   std::optional<Code> want = std::nullopt;  // Nothing: a good reply with the body "ok".
 };
 void PrintTo(const ReplyCase& c, std::ostream* os) { *os << c.name; }
-class HostileReplyTest : public testing::TestWithParam<ReplyCase> {};
+enum class Kind { kCurl, kPolling };
+class HostileReplyTest : public testing::TestWithParam<std::tuple<Kind, ReplyCase>> {};
+
+// As SendAsync() brings it, which differs between the two.
+base::Result<Response> Fetch(Client& client, ClientRequest request) {
+  request.connect_timeout_ms = request.total_timeout_ms;
+  std::promise<base::Result<Response>> reply;
+  client.SendAsync(std::move(request), [&](base::Result<Response> result) { reply.set_value(std::move(result)); });
+  return reply.get_future().get();
+}
+
+std::unique_ptr<Client> NewClient(Kind kind) {
+  return *(kind == Kind::kCurl ? NewCurlClient({}) : NewPollingClient({}));
+}
 
 std::string Chunked(const std::string& body) { return "HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n" + body; }
 
 INSTANTIATE_TEST_SUITE_P(
     Table, HostileReplyTest,
-    testing::Values(
-        ReplyCase{"Fine", "HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok", ""},
-        ReplyCase{"FineChunked", Chunked("2;ext=1\r\nok\r\n0\r\nTrailer: x\r\n\r\n"), ""},
-        ReplyCase{"FineAfterInterimReplies",
-                  "HTTP/1.1 100 Continue\r\n\r\nHTTP/1.1 103 Early Hints\r\nLink: x\r\n\r\n"
-                  "HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok",
-                  ""},
-        ReplyCase{"FineUntilClose", "HTTP/1.0 200 OK\r\n\r\nok", ""},
-        ReplyCase{"ChunkMinusOne", Chunked("-1\r\nxxxx"), "", Code::kUnavailable},
-        ReplyCase{"ChunkMinusTwo", Chunked("-2\r\nxxxx"), "", Code::kUnavailable},
-        ReplyCase{"ChunkHuge", Chunked("fffffffffffffffff\r\nxxxx"), "", Code::kUnavailable},
-        ReplyCase{"ChunkOf2GB", Chunked("80000000\r\n"), "xxxxxxxxxxxxxxxx", Code::kResourceExhausted},
-        ReplyCase{"EndlessChunkLine", Chunked(""), "1111111111111111", Code::kUnavailable},
-        ReplyCase{"EndlessBody", "HTTP/1.1 200 OK\r\n\r\n", "xxxxxxxxxxxxxxxx", Code::kResourceExhausted},
-        ReplyCase{"EndlessHeaders", "HTTP/1.1 200 OK\r\n", "X-Name: some value\r\n", Code::kResourceExhausted},
-        ReplyCase{"EndlessHeaderLine", "HTTP/1.1 200 OK\r\nX: ", "xxxxxxxxxxxxxxxx", Code::kResourceExhausted},
-        ReplyCase{"EndlessInterimReplies", "", "HTTP/1.1 100 Continue\r\nX: y\r\n\r\n", Code::kResourceExhausted},
-        ReplyCase{"EndlessTrailers", Chunked("1\r\nx\r\n0\r\n"), "X-Name: some value\r\n", Code::kResourceExhausted},
-        ReplyCase{"Garbage", "\x01\x02\x03\x04 not http at all\r\n\r\n", "", Code::kUnavailable},
-        ReplyCase{"BadStatus", "HTTP/1.1 abc OK\r\n\r\n", "", Code::kUnavailable},
-        ReplyCase{"Empty", "", "", Code::kUnavailable},
-        ReplyCase{"CutHead", "HTTP/1.1 200 OK\r\nContent-Le", "", Code::kUnavailable},
-        ReplyCase{"CutBody", "HTTP/1.1 200 OK\r\nContent-Length: 10\r\n\r\nok", "", Code::kUnavailable},
-        ReplyCase{"CutChunk", Chunked("8\r\nok"), "", Code::kUnavailable},
-        ReplyCase{"LengthNegative", "HTTP/1.1 200 OK\r\nContent-Length: -5\r\n\r\nok", "", Code::kUnavailable},
-        ReplyCase{"BadGzip", "HTTP/1.1 200 OK\r\nContent-Encoding: gzip\r\nContent-Length: 2\r\n\r\nok", "",
-                  Code::kUnavailable}),
-    [](const auto& row) { return row.param.name; });
+    testing::Combine(
+        testing::Values(Kind::kCurl, Kind::kPolling),
+        testing::Values(
+            ReplyCase{"Fine", "HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok", ""},
+            ReplyCase{"FineChunked", Chunked("2;ext=1\r\nok\r\n0\r\nTrailer: x\r\n\r\n"), ""},
+            ReplyCase{"FineAfterInterimReplies",
+                      "HTTP/1.1 100 Continue\r\n\r\nHTTP/1.1 103 Early Hints\r\nLink: x\r\n\r\n"
+                      "HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok",
+                      ""},
+            ReplyCase{"FineUntilClose", "HTTP/1.0 200 OK\r\n\r\nok", ""},
+            ReplyCase{"ChunkMinusOne", Chunked("-1\r\nxxxx"), "", Code::kUnavailable},
+            ReplyCase{"ChunkMinusTwo", Chunked("-2\r\nxxxx"), "", Code::kUnavailable},
+            ReplyCase{"ChunkHuge", Chunked("fffffffffffffffff\r\nxxxx"), "", Code::kUnavailable},
+            ReplyCase{"ChunkOf2GB", Chunked("80000000\r\n"), "xxxxxxxxxxxxxxxx", Code::kResourceExhausted},
+            ReplyCase{"EndlessChunkLine", Chunked(""), "1111111111111111", Code::kUnavailable},
+            ReplyCase{"EndlessBody", "HTTP/1.1 200 OK\r\n\r\n", "xxxxxxxxxxxxxxxx", Code::kResourceExhausted},
+            ReplyCase{"EndlessHeaders", "HTTP/1.1 200 OK\r\n", "X-Name: some value\r\n", Code::kResourceExhausted},
+            ReplyCase{"EndlessHeaderLine", "HTTP/1.1 200 OK\r\nX: ", "xxxxxxxxxxxxxxxx", Code::kResourceExhausted},
+            ReplyCase{"EndlessInterimReplies", "", "HTTP/1.1 100 Continue\r\nX: y\r\n\r\n", Code::kResourceExhausted},
+            ReplyCase{"EndlessTrailers", Chunked("1\r\nx\r\n0\r\n"), "X-Name: some value\r\n",
+                      Code::kResourceExhausted},
+            ReplyCase{"Garbage", "\x01\x02\x03\x04 not http at all\r\n\r\n", "", Code::kUnavailable},
+            ReplyCase{"BadStatus", "HTTP/1.1 abc OK\r\n\r\n", "", Code::kUnavailable},
+            ReplyCase{"Empty", "", "", Code::kUnavailable},
+            ReplyCase{"CutHead", "HTTP/1.1 200 OK\r\nContent-Le", "", Code::kUnavailable},
+            ReplyCase{"CutBody", "HTTP/1.1 200 OK\r\nContent-Length: 10\r\n\r\nok", "", Code::kUnavailable},
+            ReplyCase{"CutChunk", Chunked("8\r\nok"), "", Code::kUnavailable},
+            ReplyCase{"LengthNegative", "HTTP/1.1 200 OK\r\nContent-Length: -5\r\n\r\nok", "", Code::kUnavailable},
+            ReplyCase{"BadGzip", "HTTP/1.1 200 OK\r\nContent-Encoding: gzip\r\nContent-Length: 2\r\n\r\nok", "",
+                      Code::kUnavailable})),
+    [](const auto& row) {
+      return std::get<1>(row.param).name + (std::get<0>(row.param) == Kind::kCurl ? "Curl" : "Polling");
+    });
 
 TEST_P(HostileReplyTest, EndsInAStatus) {
-  const ReplyCase& test = GetParam();
+  const Kind kind = std::get<0>(GetParam());
+  const ReplyCase& test = std::get<1>(GetParam());
   std::string endless;
   while (!test.endless.empty() && endless.size() < 64 << 10) endless += test.endless;
   RawServer server([&](RawSocket& socket) {
@@ -71,11 +93,10 @@ TEST_P(HostileReplyTest, EndsInAStatus) {
     while (!endless.empty() && socket.Send(endless)) {
     }
   });
-  auto client = *NewCurlClient({});
   ClientRequest request;
   request.url = "http://127.0.0.1:" + std::to_string(server.port()) + "/";
   request.max_body_bytes = 1 << 20;
-  auto response = client->Send(request);
+  auto response = Fetch(*NewClient(kind), request);
   if (test.want.has_value()) {
     EXPECT_EQ(response.status().code(), *test.want) << response.status().ToString();
   } else {

@@ -1,0 +1,184 @@
+// The client for many servers: what it does by itself, and what it leaves to libcurl.
+#include <gmock/gmock.h>
+#include <gtest/gtest.h>
+
+#include <atomic>
+#include <future>
+#include <memory>
+#include <string>
+#include <thread>
+
+#include "http/client.h"
+#include "http/reply.h"
+#include "tests/http/raw_socket.h"
+
+namespace tidewright::http {
+namespace {
+
+using base::Code;
+using testing::HasSubstr;
+using testing::Not;
+
+class PollingClientTest : public testing::Test {
+ protected:
+  // Sends without waiting.
+  std::future<base::Result<Response>> Begin(ClientRequest request) {
+    request.connect_timeout_ms = request.total_timeout_ms;
+    auto reply = std::make_shared<std::promise<base::Result<Response>>>();
+    auto future = reply->get_future();
+    client_->SendAsync(std::move(request), [reply](base::Result<Response> got) { reply->set_value(std::move(got)); });
+    return future;
+  }
+  base::Result<Response> Get(const RawServer& server, const std::string& path = "/") {
+    ClientRequest request;
+    request.url = UrlOf(server, path);
+    request.max_redirects = 3;
+    return Begin(std::move(request)).get();
+  }
+  static std::string UrlOf(const RawServer& server, const std::string& path) {
+    return "http://127.0.0.1:" + std::to_string(server.port()) + path;
+  }
+
+  std::unique_ptr<Client> client_ = *NewPollingClient({});
+};
+
+// Answers every request on a connection, until the client closes it.
+void AnswerAll(RawSocket& socket, const std::string& reply) {
+  while (!socket.ReadUntil("\r\n\r\n").empty() && socket.Send(reply)) {
+  }
+}
+
+TEST_F(PollingClientTest, AsksOnTheSameConnectionAgain) {
+  RawServer server([](RawSocket& socket) { AnswerAll(socket, "HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok"); });
+  for (int i = 0; i < 5; ++i) {
+    auto response = Get(server);
+    ASSERT_TRUE(response.ok()) << response.status().ToString();
+    EXPECT_EQ(response->body, "ok");
+    client_->Recycle(std::move(response->body));
+  }
+  EXPECT_EQ(server.accepted(), 1);
+  client_ = nullptr;
+}
+
+TEST_F(PollingClientTest, SendsWhatItWasGiven) {
+  std::promise<std::string> head;
+  RawServer server([&head](RawSocket& socket) {
+    head.set_value(socket.ReadUntil("\r\n\r\n"));
+    socket.Send("HTTP/1.1 204 No Content\r\n\r\n");
+  });
+  ClientRequest request;
+  request.url = UrlOf(server, "/metrics?a=b");
+  request.headers = {{"Accept", "text/plain"}, {"X-Name", "value"}};
+  auto response = Begin(std::move(request)).get();
+  ASSERT_TRUE(response.ok()) << response.status().ToString();
+  EXPECT_EQ(response->status, 204);
+  EXPECT_EQ(head.get_future().get(), "GET /metrics?a=b HTTP/1.1\r\nHost: 127.0.0.1:" + std::to_string(server.port()) +
+                                         "\r\nUser-Agent: tidewright\r\nAccept-Encoding: gzip\r\nAccept: text/plain\r\n"
+                                         "X-Name: value\r\n\r\n");
+}
+
+// Whether the client has heard of the end by then or not.
+TEST_F(PollingClientTest, AsksAgainWhenAKeptConnectionHasEnded) {
+  RawServer server([](RawSocket& socket) {
+    socket.ReadUntil("\r\n\r\n");
+    socket.Send("HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok");
+  });
+  for (int i = 0; i < 20; ++i) {
+    auto response = Get(server);
+    ASSERT_TRUE(response.ok()) << response.status().ToString();
+    EXPECT_EQ(response->body, "ok");
+  }
+  EXPECT_EQ(server.accepted(), 20);
+}
+
+TEST_F(PollingClientTest, InflatesWhatComesInPieces) {
+  std::string text;
+  for (int i = 0; i < 100'000; ++i) text += std::to_string(i) + "\n";
+  const std::string gzip = Gzip(text);
+  RawServer server([&gzip](RawSocket& socket) {
+    socket.ReadUntil("\r\n\r\n");
+    socket.Send("HTTP/1.1 200 OK\r\nContent-Encoding: gzip\r\nTransfer-Encoding: chunked\r\n\r\n");
+    for (size_t at = 0; at < gzip.size(); at += 1000) {
+      std::string chunk;
+      AppendChunk(std::string_view(gzip).substr(at, 1000), &chunk);
+      socket.Send(chunk);
+    }
+    socket.Send(kLastChunk);
+  });
+  auto response = Get(server);
+  ASSERT_TRUE(response.ok()) << response.status().ToString();
+  EXPECT_EQ(response->body, text);
+}
+
+TEST_F(PollingClientTest, FollowsRedirects) {
+  RawServer server([](RawSocket& socket) {
+    const bool end = socket.ReadUntil("\r\n\r\n").find("/end") != std::string::npos;
+    socket.Send(end ? "HTTP/1.1 200 OK\r\nContent-Length: 3\r\nConnection: close\r\n\r\nend"
+                    : "HTTP/1.1 302 Found\r\nLocation: /end\r\nContent-Length: 0\r\nConnection: close\r\n\r\n");
+  });
+  for (int i = 0; i < 2; ++i) {
+    auto response = Get(server);
+    ASSERT_TRUE(response.ok()) << response.status().ToString();
+    EXPECT_EQ(response->body, "end");
+  }
+  EXPECT_EQ(server.accepted(), 5) << "the first redirect is met twice, as libcurl asks again";
+}
+
+TEST_F(PollingClientTest, LeavesRareRepliesToLibcurl) {
+  RawServer server([](RawSocket& socket) {
+    socket.ReadUntil("\r\n\r\n");
+    socket.Send("HTTP/1.1 200 OK\r\nX-Long: a\r\n b\r\nContent-Length: 2\r\nConnection: close\r\n\r\nok");
+  });
+  auto response = Get(server);
+  ASSERT_TRUE(response.ok()) << response.status().ToString();
+  EXPECT_EQ(response->body, "ok");
+  EXPECT_EQ(server.accepted(), 2);
+}
+
+TEST_F(PollingClientTest, ADrippingReplyEndsAtTheTotalTimeout) {
+  RawServer server([](RawSocket& socket) {
+    socket.ReadUntil("\r\n\r\n");
+    socket.Send("HTTP/1.1 200 OK\r\n\r\n");
+    while (socket.Send("x")) std::this_thread::yield();
+  });
+  ClientRequest request;
+  request.url = UrlOf(server, "/path?secret=1");
+  request.total_timeout_ms = 100;
+  const base::Status status = Begin(std::move(request)).get().status();
+  EXPECT_EQ(status.code(), Code::kDeadlineExceeded);
+  EXPECT_THAT(status.message(), HasSubstr("/path: timed out after 100 ms"));
+  EXPECT_THAT(status.message(), Not(HasSubstr("secret")));
+}
+
+TEST_F(PollingClientTest, APeerThatDoesNotAcceptEndsAtTheTotalTimeout) {
+  Blackhole server;
+  ClientRequest request;
+  request.url = "http://127.0.0.1:" + std::to_string(server.port()) + "/";
+  request.total_timeout_ms = 100;
+  EXPECT_EQ(Begin(std::move(request)).get().status().code(), Code::kDeadlineExceeded);
+}
+
+TEST_F(PollingClientTest, ARefusedConnectionSaysSo) {
+  uint16_t port = 0;
+  {
+    RawServer server([](RawSocket&) {});
+    port = server.port();
+  }
+  ClientRequest request;
+  request.url = "http://127.0.0.1:" + std::to_string(port) + "/";
+  const base::Status status = Begin(std::move(request)).get().status();
+  EXPECT_EQ(status.code(), Code::kUnavailable);
+  EXPECT_THAT(status.message(), HasSubstr("Connection refused"));
+}
+
+TEST_F(PollingClientTest, EndsWhatIsUnderWayWhenItCloses) {
+  RawServer server([](RawSocket& socket) { socket.WaitForClose(); });
+  ClientRequest request;
+  request.url = UrlOf(server, "/");
+  auto reply = Begin(std::move(request));
+  client_ = nullptr;
+  EXPECT_EQ(reply.get().status().code(), Code::kCancelled);
+}
+
+}  // namespace
+}  // namespace tidewright::http
