@@ -475,7 +475,10 @@ base::Status Ingester::Judge(const base::Status& append_status, ScrapeOutcome* o
   }
 }
 
+// A marker that is out of order says nothing about now, though the store may take it.
 void Ingester::AppendMarkers(const std::vector<tsdb::SeriesRef>& refs, int64_t t_ms, tsdb::Appender& appender) {
+  if (t_ms < newest_ms_) return;
+  newest_ms_ = t_ms;
   for (tsdb::SeriesRef ref : refs) {
     // A series that the store has forgotten, or that has a newer sample, needs no marker.
     static_cast<void>(appender.Append(ref, NoLabels(), t_ms, tsdb::StaleNan()).ok());
