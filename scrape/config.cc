@@ -349,6 +349,8 @@ base::Result<Config> ParseConfig(std::string_view text, const std::string& origi
       TW_RETURN_IF_ERROR(ReadScrapeConfigFile(path, context, &jobs, &config));
     }
   }
+  config.global.out_of_order_time_window = config.out_of_order_time_window;
+  for (ScrapeConfig& job : config.scrape_configs) job.out_of_order_time_window = config.out_of_order_time_window;
   config.warnings = std::move(context.warnings);
   return config;
 }

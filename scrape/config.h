@@ -104,7 +104,8 @@ struct ScrapeDefaults {
   bool native_histograms = false;
   bool always_classic_histograms = false;
   bool convert_classic_histograms = false;
-  bool extra_metrics = false;  // scrape_timeout_seconds, scrape_sample_limit, scrape_body_size_bytes.
+  bool extra_metrics = false;                  // scrape_timeout_seconds, scrape_sample_limit, scrape_body_size_bytes.
+  base::Duration out_of_order_time_window{0};  // As Config has it: how old the times may be that targets give.
   Features features;
   friend bool operator==(const ScrapeDefaults&, const ScrapeDefaults&) = default;
 };

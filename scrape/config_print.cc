@@ -52,6 +52,22 @@ constexpr Section Of(const Field (&fields)[kCount], const Section* more = nullpt
   return {fields, kCount, more};
 }
 
+// A section that is left out when it is empty; a list of such.
+constexpr Field One(std::string_view name, const Section& section) {
+  return {name, Form::kSection, "", Zero::kLeftOut, &section};
+}
+constexpr Field Several(std::string_view name, const Section& section) {
+  return {name, Form::kSections, "", Zero::kLeftOut, &section};
+}
+// A section whose defaults are shown when it is not given.
+constexpr Field Defaults(std::string_view name, const Section& section) {
+  return {name, Form::kSection, "{}", Zero::kLeftOut, &section};
+}
+// A value that is shown whatever it is.
+constexpr Field Shown(std::string_view name, Form form, std::string_view standard) {
+  return {name, form, standard, Zero::kKept};
+}
+
 constexpr Field kBasicAuthFields[] = {{"username", Form::kText},
                                       {"username_file", Form::kText},
                                       {"password", Form::kSecret},
@@ -62,12 +78,11 @@ constexpr Field kAuthorizationFields[] = {
     {"type", Form::kText, "Bearer", Zero::kDefault}, {"credentials", Form::kSecret}, {"credentials_file", Form::kText}};
 constexpr Section kAuthorization = Of(kAuthorizationFields);
 
-constexpr Field kTlsFields[] = {
-    {"ca", Form::kText},          {"cert", Form::kText},
-    {"key", Form::kSecret},       {"ca_file", Form::kText},
-    {"cert_file", Form::kText},   {"key_file", Form::kText},
-    {"server_name", Form::kText}, {"insecure_skip_verify", Form::kFlag, "false", Zero::kKept},
-    {"min_version", Form::kText}, {"max_version", Form::kText}};
+constexpr Field kTlsFields[] = {{"ca", Form::kText},          {"cert", Form::kText},
+                                {"key", Form::kSecret},       {"ca_file", Form::kText},
+                                {"cert_file", Form::kText},   {"key_file", Form::kText},
+                                {"server_name", Form::kText}, Shown("insecure_skip_verify", Form::kFlag, "false"),
+                                {"min_version", Form::kText}, {"max_version", Form::kText}};
 constexpr Section kTls = Of(kTlsFields);
 
 constexpr Field kProxyFields[] = {{"proxy_url", Form::kUrl},
@@ -91,31 +106,31 @@ constexpr Field kOauth2Fields[] = {{"client_id", Form::kText},
                                    {"scopes"},
                                    {"token_url", Form::kText},
                                    {"endpoint_params"},
-                                   {"tls_config", Form::kSection, "", Zero::kLeftOut, &kTls}};
+                                   One("tls_config", kTls)};
 constexpr Section kOauth2 = Of(kOauth2Fields, &kProxy);
 
 constexpr Field kHeaderFields[] = {{"values"}, {"secrets", Form::kSecret}, {"files"}};
 constexpr Section kHeader = Of(kHeaderFields);
 
 constexpr Field kHttpFields[] = {{"basic_auth", Form::kSection, "", Zero::kKept, &kBasicAuth},
-                                 {"authorization", Form::kSection, "", Zero::kLeftOut, &kAuthorization},
-                                 {"oauth2", Form::kSection, "", Zero::kLeftOut, &kOauth2},
-                                 {"tls_config", Form::kSection, "", Zero::kLeftOut, &kTls},
-                                 {"follow_redirects", Form::kFlag, "true", Zero::kKept},
-                                 {"enable_http2", Form::kFlag, "true", Zero::kKept},
+                                 One("authorization", kAuthorization),
+                                 One("oauth2", kOauth2),
+                                 One("tls_config", kTls),
+                                 Shown("follow_redirects", Form::kFlag, "true"),
+                                 Shown("enable_http2", Form::kFlag, "true"),
                                  {"http_headers", Form::kSectionMap, "", Zero::kLeftOut, &kHeader}};
 constexpr Section kHttp = Of(kHttpFields, &kProxy);
 
 constexpr Field kRelabelFields[] = {{"source_labels"},
-                                    {"separator", Form::kText, ";", Zero::kKept},
+                                    Shown("separator", Form::kText, ";"),
                                     {"regex", Form::kText},
                                     {"modulus", Form::kNumber},
                                     {"target_label", Form::kText},
-                                    {"replacement", Form::kText, "$1", Zero::kKept},
+                                    Shown("replacement", Form::kText, "$1"),
                                     {"action", Form::kText, "replace"}};
 constexpr Section kRelabel = Of(kRelabelFields);
 
-constexpr Field kStaticFields[] = {{"targets", Form::kAsIs, "[]", Zero::kKept}, {"labels"}, {"source", Form::kText}};
+constexpr Field kStaticFields[] = {Shown("targets", Form::kAsIs, "[]"), {"labels"}, {"source", Form::kText}};
 constexpr Section kStatic = Of(kStaticFields);
 constexpr Field kFileSdFields[] = {{"files"}, {"refresh_interval", Form::kDuration, "5m"}};
 constexpr Section kFileSd = Of(kFileSdFields);
@@ -124,51 +139,43 @@ constexpr Section kHttpSd = Of(kHttpSdFields, &kHttp);
 constexpr Field kDnsSdFields[] = {{"names"},
                                   {"refresh_interval", Form::kDuration, "30s"},
                                   {"type", Form::kText, "SRV"},
-                                  {"port", Form::kNumber, "0", Zero::kKept}};
+                                  Shown("port", Form::kNumber, "0")};
 constexpr Section kDnsSd = Of(kDnsSdFields);
 
-constexpr Field kNamespacesFields[] = {{"own_namespace", Form::kFlag, "false", Zero::kKept},
-                                       {"names", Form::kAsIs, "[]", Zero::kKept}};
+constexpr Field kNamespacesFields[] = {Shown("own_namespace", Form::kFlag, "false"), Shown("names", Form::kAsIs, "[]")};
 constexpr Section kNamespaces = Of(kNamespacesFields);
 constexpr Field kSelectorFields[] = {{"role", Form::kText}, {"label", Form::kText}, {"field", Form::kText}};
 constexpr Section kSelector = Of(kSelectorFields);
-constexpr Field kAttachFields[] = {{"node", Form::kFlag, "false", Zero::kKept},
-                                   {"namespace", Form::kFlag, "false", Zero::kKept},
-                                   {"deployment", Form::kFlag, "false", Zero::kKept},
-                                   {"job", Form::kFlag, "false", Zero::kKept},
-                                   {"cronjob", Form::kFlag, "false", Zero::kKept}};
+constexpr Field kAttachFields[] = {Shown("node", Form::kFlag, "false"), Shown("namespace", Form::kFlag, "false"),
+                                   Shown("deployment", Form::kFlag, "false"), Shown("job", Form::kFlag, "false"),
+                                   Shown("cronjob", Form::kFlag, "false")};
 constexpr Section kAttach = Of(kAttachFields);
-constexpr Field kKubernetesFields[] = {{"api_server", Form::kText},
-                                       {"role", Form::kText},
-                                       {"kubeconfig_file", Form::kText, "\"\"", Zero::kKept},
-                                       {"namespaces", Form::kSection, "", Zero::kLeftOut, &kNamespaces},
-                                       {"selectors", Form::kSections, "", Zero::kLeftOut, &kSelector},
-                                       {"attach_metadata", Form::kSection, "", Zero::kLeftOut, &kAttach}};
+constexpr Field kKubernetesFields[] = {
+    {"api_server", Form::kText},    {"role", Form::kText},           Shown("kubeconfig_file", Form::kText, "\"\""),
+    One("namespaces", kNamespaces), Several("selectors", kSelector), One("attach_metadata", kAttach)};
 constexpr Section kKubernetes = Of(kKubernetesFields, &kHttp);
 
-constexpr Field kDiscoveryFields[] = {{"static_configs", Form::kSections, "", Zero::kLeftOut, &kStatic},
-                                      {"file_sd_configs", Form::kSections, "", Zero::kLeftOut, &kFileSd},
-                                      {"http_sd_configs", Form::kSections, "", Zero::kLeftOut, &kHttpSd},
-                                      {"dns_sd_configs", Form::kSections, "", Zero::kLeftOut, &kDnsSd},
-                                      {"kubernetes_sd_configs", Form::kSections, "", Zero::kLeftOut, &kKubernetes}};
+constexpr Field kDiscoveryFields[] = {Several("static_configs", kStatic), Several("file_sd_configs", kFileSd),
+                                      Several("http_sd_configs", kHttpSd), Several("dns_sd_configs", kDnsSd),
+                                      Several("kubernetes_sd_configs", kKubernetes)};
 constexpr Section kDiscovery = Of(kDiscoveryFields, &kHttp);
 
 // Fields without a default come from the decoded job, which has inherited them.
 constexpr Field kScrapeFields[] = {{"job_name", Form::kText},
                                    {"honor_labels", Form::kFlag},
-                                   {"honor_timestamps", Form::kFlag, "true", Zero::kKept},
-                                   {"track_timestamps_staleness", Form::kFlag, "false", Zero::kKept},
+                                   Shown("honor_timestamps", Form::kFlag, "true"),
+                                   Shown("track_timestamps_staleness", Form::kFlag, "false"),
                                    {"params"},
                                    {"scrape_interval", Form::kDuration},
                                    {"scrape_timeout", Form::kDuration},
                                    {"scrape_protocols"},
                                    {"fallback_scrape_protocol", Form::kText},
-                                   {"scrape_native_histograms", Form::kFlag, "false", Zero::kKept},
-                                   {"always_scrape_classic_histograms", Form::kFlag, "false", Zero::kKept},
-                                   {"convert_classic_histograms_to_nhcb", Form::kFlag, "false", Zero::kKept},
+                                   Shown("scrape_native_histograms", Form::kFlag, "false"),
+                                   Shown("always_scrape_classic_histograms", Form::kFlag, "false"),
+                                   Shown("convert_classic_histograms_to_nhcb", Form::kFlag, "false"),
                                    {"metrics_path", Form::kText, "/metrics"},
                                    {"scheme", Form::kText, "http"},
-                                   {"enable_compression", Form::kFlag, "true", Zero::kKept},
+                                   Shown("enable_compression", Form::kFlag, "true"),
                                    {"body_size_limit", Form::kBytes},
                                    {"sample_limit", Form::kNumber},
                                    {"target_limit", Form::kNumber},
@@ -180,10 +187,10 @@ constexpr Field kScrapeFields[] = {{"job_name", Form::kText},
                                    {"keep_dropped_targets", Form::kNumber},
                                    {"metric_name_validation_scheme", Form::kText},
                                    {"metric_name_escaping_scheme", Form::kText},
-                                   {"extra_scrape_metrics", Form::kFlag, "false", Zero::kKept},
+                                   Shown("extra_scrape_metrics", Form::kFlag, "false"),
                                    {"scrape_failure_log_file", Form::kText},
-                                   {"relabel_configs", Form::kSections, "", Zero::kLeftOut, &kRelabel},
-                                   {"metric_relabel_configs", Form::kSections, "", Zero::kLeftOut, &kRelabel}};
+                                   Several("relabel_configs", kRelabel),
+                                   Several("metric_relabel_configs", kRelabel)};
 constexpr Section kScrape = Of(kScrapeFields, &kDiscovery);
 
 constexpr Field kGlobalFields[] = {{"scrape_interval", Form::kDuration},
@@ -203,21 +210,19 @@ constexpr Field kGlobalFields[] = {{"scrape_interval", Form::kDuration},
                                    {"keep_dropped_targets", Form::kNumber},
                                    {"metric_name_validation_scheme", Form::kText, "utf8", Zero::kDefault},
                                    {"metric_name_escaping_scheme", Form::kText},
-                                   {"scrape_native_histograms", Form::kFlag, "false", Zero::kKept},
+                                   Shown("scrape_native_histograms", Form::kFlag, "false"),
                                    {"convert_classic_histograms_to_nhcb", Form::kFlag},
                                    {"always_scrape_classic_histograms", Form::kFlag},
-                                   {"extra_scrape_metrics", Form::kFlag, "false", Zero::kKept}};
+                                   Shown("extra_scrape_metrics", Form::kFlag, "false")};
 constexpr Section kGlobal = Of(kGlobalFields);
 
-constexpr Field kAlertmanagerFields[] = {{"scheme", Form::kText, "http"},
-                                         {"path_prefix", Form::kText},
-                                         {"timeout", Form::kDuration, "10s", Zero::kKept},
-                                         {"api_version", Form::kText, "v2", Zero::kKept},
-                                         {"relabel_configs", Form::kSections, "", Zero::kLeftOut, &kRelabel},
-                                         {"alert_relabel_configs", Form::kSections, "", Zero::kLeftOut, &kRelabel}};
+constexpr Field kAlertmanagerFields[] = {
+    {"scheme", Form::kText, "http"},          {"path_prefix", Form::kText},
+    Shown("timeout", Form::kDuration, "10s"), Shown("api_version", Form::kText, "v2"),
+    Several("relabel_configs", kRelabel),     Several("alert_relabel_configs", kRelabel)};
 constexpr Section kAlertmanager = Of(kAlertmanagerFields, &kDiscovery);
-constexpr Field kAlertingFields[] = {{"alert_relabel_configs", Form::kSections, "", Zero::kLeftOut, &kRelabel},
-                                     {"alertmanagers", Form::kSections, "", Zero::kLeftOut, &kAlertmanager}};
+constexpr Field kAlertingFields[] = {Several("alert_relabel_configs", kRelabel),
+                                     Several("alertmanagers", kAlertmanager)};
 constexpr Section kAlerting = Of(kAlertingFields);
 
 constexpr Field kQueueFields[] = {{"capacity", Form::kNumber, "10000"},
@@ -230,25 +235,25 @@ constexpr Field kQueueFields[] = {{"capacity", Form::kNumber, "10000"},
                                   {"retry_on_http_429", Form::kFlag},
                                   {"sample_age_limit", Form::kDuration}};
 constexpr Section kQueue = Of(kQueueFields);
-constexpr Field kSendMetadataFields[] = {{"send", Form::kFlag, "true", Zero::kKept},
-                                         {"send_interval", Form::kDuration, "1m", Zero::kKept},
+constexpr Field kSendMetadataFields[] = {Shown("send", Form::kFlag, "true"),
+                                         Shown("send_interval", Form::kDuration, "1m"),
                                          {"max_samples_per_send", Form::kNumber, "2000"}};
 constexpr Section kSendMetadata = Of(kSendMetadataFields);
 constexpr Field kRemoteWriteFields[] = {{"url", Form::kUrl},
-                                        {"remote_timeout", Form::kDuration, "30s", Zero::kKept},
+                                        Shown("remote_timeout", Form::kDuration, "30s"),
                                         {"headers"},
-                                        {"write_relabel_configs", Form::kSections, "", Zero::kLeftOut, &kRelabel},
+                                        Several("write_relabel_configs", kRelabel),
                                         {"name", Form::kText},
                                         {"send_exemplars", Form::kFlag},
                                         {"send_native_histograms", Form::kFlag},
                                         {"round_robin_dns", Form::kFlag},
                                         {"protobuf_message", Form::kText, "prometheus.WriteRequest"},
-                                        {"enable_http2", Form::kFlag, "false", Zero::kKept},
-                                        {"queue_config", Form::kSection, "{}", Zero::kLeftOut, &kQueue},
-                                        {"metadata_config", Form::kSection, "{}", Zero::kLeftOut, &kSendMetadata}};
+                                        Shown("enable_http2", Form::kFlag, "false"),
+                                        Defaults("queue_config", kQueue),
+                                        Defaults("metadata_config", kSendMetadata)};
 constexpr Section kRemoteWrite = Of(kRemoteWriteFields, &kHttp);
 constexpr Field kRemoteReadFields[] = {{"url", Form::kUrl},
-                                       {"remote_timeout", Form::kDuration, "1m", Zero::kKept},
+                                       Shown("remote_timeout", Form::kDuration, "1m"),
                                        {"chunked_read_limit", Form::kNumber, "50000000"},
                                        {"headers"},
                                        {"read_recent", Form::kFlag},
@@ -262,22 +267,21 @@ constexpr Section kRetention = Of(kRetentionFields);
 constexpr Field kChunkFields[] = {{"floats", Form::kText}};
 constexpr Section kChunk = Of(kChunkFields);
 constexpr Field kTsdbFields[] = {{"out_of_order_time_window", Form::kDuration},
-                                 {"outofordertimewindow", Form::kNumber, "0", Zero::kKept},
+                                 Shown("outofordertimewindow", Form::kNumber, "0"),
                                  {"stale_series_compaction_threshold", Form::kNumber},
-                                 {"chunk_encoding", Form::kSection, "", Zero::kLeftOut, &kChunk},
+                                 One("chunk_encoding", kChunk),
                                  {"retention", Form::kSection, "{}", Zero::kKept, &kRetention}};
 constexpr Section kTsdb = Of(kTsdbFields);
 constexpr Field kExemplarFields[] = {{"max_exemplars", Form::kNumber}};
 constexpr Section kExemplars = Of(kExemplarFields);
-constexpr Field kStorageFields[] = {{"tsdb", Form::kSection, "{}", Zero::kLeftOut, &kTsdb},
-                                    {"exemplars", Form::kSection, "", Zero::kLeftOut, &kExemplars}};
+constexpr Field kStorageFields[] = {Defaults("tsdb", kTsdb), One("exemplars", kExemplars)};
 constexpr Section kStorage = Of(kStorageFields);
 
 constexpr Field kTracingFields[] = {{"client_type", Form::kText, "grpc"},
                                     {"endpoint", Form::kText},
                                     {"sampling_fraction", Form::kNumber},
                                     {"insecure", Form::kFlag},
-                                    {"tls_config", Form::kSection, "", Zero::kLeftOut, &kTls},
+                                    One("tls_config", kTls),
                                     {"headers"},
                                     {"compression", Form::kText},
                                     {"timeout", Form::kDuration}};
@@ -295,17 +299,17 @@ constexpr Section kOtlp = Of(kOtlpFields);
 constexpr Field kRuntimeFields[] = {{"gogc", Form::kNumber, "75"}};
 constexpr Section kRuntime = Of(kRuntimeFields);
 
-constexpr Field kRootFields[] = {{"global", Form::kSection, "{}", Zero::kLeftOut, &kGlobal},
-                                 {"runtime", Form::kSection, "{}", Zero::kLeftOut, &kRuntime},
-                                 {"alerting", Form::kSection, "", Zero::kLeftOut, &kAlerting},
+constexpr Field kRootFields[] = {Defaults("global", kGlobal),
+                                 Defaults("runtime", kRuntime),
+                                 One("alerting", kAlerting),
                                  {"rule_files"},
                                  {"scrape_config_files"},
-                                 {"scrape_configs", Form::kSections, "", Zero::kLeftOut, &kScrape},
-                                 {"storage", Form::kSection, "{}", Zero::kLeftOut, &kStorage},
-                                 {"tracing", Form::kSection, "", Zero::kLeftOut, &kTracing},
-                                 {"remote_write", Form::kSections, "", Zero::kLeftOut, &kRemoteWrite},
-                                 {"remote_read", Form::kSections, "", Zero::kLeftOut, &kRemoteRead},
-                                 {"otlp", Form::kSection, "{}", Zero::kLeftOut, &kOtlp}};
+                                 Several("scrape_configs", kScrape),
+                                 Defaults("storage", kStorage),
+                                 One("tracing", kTracing),
+                                 Several("remote_write", kRemoteWrite),
+                                 Several("remote_read", kRemoteRead),
+                                 Defaults("otlp", kOtlp)};
 constexpr Section kRoot = Of(kRootFields);
 
 constexpr const char* kHidden = "<secret>";

@@ -9,6 +9,8 @@ namespace tidewright::scrape {
 namespace {
 
 constexpr int64_t kMaxFutureMs = 10 * 60 * 1000;
+// Half of the time that Prometheus keeps in its head, as there. Longer with an out-of-order window.
+constexpr int64_t kMaxAgeMs = 60 * 60 * 1000;
 constexpr std::string_view kReportNames[] = {"up", "scrape_duration_seconds", "scrape_samples_scraped",
                                              "scrape_samples_post_metric_relabeling", "scrape_series_added",
                                              // Only with extra_scrape_metrics:
@@ -80,6 +82,7 @@ bool KeepsSeriesCache(const ScrapeConfig& before, const ScrapeConfig& after) {
   alike.limits.samples = before.limits.samples;
   alike.limits.body_size = before.limits.body_size;
   alike.http = before.http;
+  alike.out_of_order_time_window = before.out_of_order_time_window;
   return alike == before;
 }
 
@@ -193,6 +196,7 @@ base::Status Ingester::AppendBody(std::string_view body, std::string_view conten
   metadata_.BeginScrape();
   family_.clear();
   latest_ms_ = now_ms + kMaxFutureMs;
+  earliest_ms_ = sink.t_ms - std::max(kMaxAgeMs, config_->out_of_order_time_window.ms);
   auto format = ChooseFormat(content_type, ProtocolMediaType(config_->fallback_protocol));
   TW_RETURN_IF_ERROR(format.status());
   std::unique_ptr<ExpositionParser> parser = NewExpositionParser(body, *format, ParserOptions());
@@ -282,6 +286,7 @@ base::Result<tsdb::SeriesRef> Ingester::Put(tsdb::SeriesRef ref, const tsdb::Lab
 base::Result<tsdb::SeriesRef> Ingester::Store(tsdb::SeriesRef ref, const tsdb::Labels& labels, const Sample& sample,
                                               ScrapeSink& sink) const {
   if (sample.t > latest_ms_) return base::OutOfRangeError("in the future");
+  if (sample.explicit_time && sample.t < earliest_ms_) return base::OutOfRangeError("too old");
   // By far the most samples are these.
   if (sample.start_ms == 0 && !sample.of_histogram()) {
     return sink.appender->Append(ref, labels, sample.t, sample.value);
@@ -470,7 +475,10 @@ base::Status Ingester::Judge(const base::Status& append_status, ScrapeOutcome* o
   }
 }
 
+// A marker that is out of order says nothing about now, though the store may take it.
 void Ingester::AppendMarkers(const std::vector<tsdb::SeriesRef>& refs, int64_t t_ms, tsdb::Appender& appender) {
+  if (t_ms < newest_ms_) return;
+  newest_ms_ = t_ms;
   for (tsdb::SeriesRef ref : refs) {
     // A series that the store has forgotten, or that has a newer sample, needs no marker.
     static_cast<void>(appender.Append(ref, NoLabels(), t_ms, tsdb::StaleNan()).ok());

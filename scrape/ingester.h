@@ -131,7 +131,9 @@ class Ingester {
   tsdb::Appendable& appendable_;
   SeriesCache cache_;
   std::vector<Report> reports_;
-  int64_t latest_ms_ = 0;  // Samples after this are in the future.
+  int64_t latest_ms_ = 0;          // Samples after this are in the future.
+  int64_t newest_ms_ = INT64_MIN;  // The latest time of a scrape.
+  int64_t earliest_ms_ = 0;        // Samples whose target says that they are before this are too old.
   TargetMetadata metadata_;
   std::string family_;  // At hand.
   tsdb::Metadata family_metadata_;

@@ -36,7 +36,10 @@ ScrapeLoop::ScrapeLoop(const LoopContext& context, std::shared_ptr<const ScrapeC
 void ScrapeLoop::Start() {
   base::MutexLock lock(mu_);
   if (std::exchange(started_, true) || stopped_) return;
-  planned_ms_ = FirstScrapeMs(target_, context_.clock.NowMs());
+  const int64_t now_ms = context_.clock.NowMs();
+  planned_ms_ = FirstScrapeMs(target_, now_ms);
+  // Better a little late than nearly an interval later.
+  if (planned_ms_ - now_ms > target_.interval.ms * 9 / 10) planned_ms_ = now_ms;
   Schedule(planned_ms_, &ScrapeLoop::Request);
 }
 

@@ -53,8 +53,8 @@ struct LoopContext {
 };
 
 // Thread-safe. Made by Create() and kept by shared_ptr: a reply that arrives after Stop() finds the loop stopped and
-// touches nothing else. The first scrape is at FirstScrapeMs(), each further one an interval later; a scrape that could
-// not start in time is left out, never made up for.
+// touches nothing else. The first scrape is at FirstScrapeMs(), or at once if that would have been just before; each
+// further one an interval later; a scrape that could not start in time is left out, never made up for.
 class ScrapeLoop : public std::enable_shared_from_this<ScrapeLoop> {
  public:
   static std::shared_ptr<ScrapeLoop> Create(const LoopContext& context, std::shared_ptr<const ScrapeConfig> config,

@@ -170,7 +170,14 @@ std::string Print(const std::map<std::string, std::string>& series) {
   return out;
 }
 
+base::Duration WindowOf(const base::Json& test) {
+  auto window = base::ParseDuration(test.value("out_of_order_time_window", "0s"));
+  EXPECT_TRUE(window.ok()) << window.status().ToString();
+  return window.ok() ? *window : base::Duration();
+}
+
 ScrapeConfig WithFeatures(ScrapeConfig config, const base::Json& test) {
+  config.out_of_order_time_window = WindowOf(test);
   for (const auto& feature : test.value("features", base::Json::array())) {
     if (feature == "created-timestamp-zero-ingestion") config.features.start_timestamp_zero_samples = true;
     if (feature == "type-and-unit-labels") config.features.type_and_unit_labels = true;
@@ -259,21 +266,6 @@ std::string Play(const base::Json& test, tsdb::Appendable& store) {
   return verdicts;
 }
 
-// The cases that do not pass, beside those that the data itself calls oddities of the reference.
-const std::set<std::string>& Exceptions() {
-  static const std::set<std::string> names = {
-      // The store takes samples of any age for a new series, where the reference takes them from some hours ago on.
-      "explicit timestamp long ago",
-      "timestamp 0",
-      "counts with duplicates and old samples",
-      // The store has no window for samples that are out of order yet.
-      "explicit timestamp goes back inside out-of-order window",
-      "older scrape inside the out-of-order window",
-      "out of order duplicate with another value",
-  };
-  return names;
-}
-
 TEST(ScrapeConformance, Scenarios) {
   base::Json cases = LoadCases("scrape/scenarios.json");
   if (cases.is_null()) GTEST_SKIP() << "conformance data is not here";
@@ -282,6 +274,7 @@ TEST(ScrapeConformance, Scenarios) {
   for (const auto& test : cases) {
     tsdb::DbOptions options;
     options.max_exemplars = 1000;
+    options.out_of_order_window_ms = WindowOf(test).ms;
     auto opened = tsdb::Db::Open("", options, clock, nullptr);
     ASSERT_TRUE(opened.ok()) << opened.status().ToString();
     tsdb::Db& store = **opened;
@@ -297,8 +290,7 @@ TEST(ScrapeConformance, Scenarios) {
     const bool odd = test.contains("oddity");
     tally.Count(passed, test["name"],
                 verdicts + " not " + expected_verdicts + Print(actual) + "\n  not" + Print(expected));
-    if (!passed && !odd && Exceptions().count(test["name"]) == 0) ADD_FAILURE() << test["name"] << " differs";
-    if (passed && Exceptions().count(test["name"]) > 0) ADD_FAILURE() << test["name"] << " is no exception any more";
+    if (!passed && !odd) ADD_FAILURE() << test["name"] << " differs";
   }
 }
 
