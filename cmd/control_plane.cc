@@ -349,6 +349,7 @@ base::Status ControlPlane::Impl::BeLeader() {
   context.board = &board_;
   context.monitoring = monitoring_.get();
   context.instance = options_.leader_election.identity;
+  context.own_namespace = options_.service_ns;
   context.watch_keda = options_.watch_keda;
   context.hpa_controller = options_.hpa_controller;
   context.hpa_sync_period_ms = options_.hpa_sync_period_ms;

@@ -36,6 +36,7 @@ struct LeaderContext {
   scaler::StatusBoard* board = nullptr;
   scrape::OperatorSource* monitoring = nullptr;  // Whose faults are told in events; may be null.
   std::string instance;                          // Of this process, in its events.
+  std::string own_namespace;                     // Of this process.
   bool watch_keda = false;
   bool hpa_controller = false;
   int64_t hpa_sync_period_ms = 15'000;

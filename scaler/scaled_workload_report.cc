@@ -90,7 +90,9 @@ void ScaledWorkload::ReportReadiness(const DecisionInput& input, const Decision&
   } else if (decision.any_error) {
     changed = Condition("Ready", "Unknown", "PartialTriggerError", errors);
   } else {
-    changed = Condition("Ready", "True", "ScaledObjectReady", "The object is valid and its triggers can be read.");
+    std::string message = "The object is valid and its triggers can be read.";
+    if (spec_.mode == ScalingMode::kDryRun) message += " It is a dry run: what is decided is not carried out.";
+    changed = Condition("Ready", "True", "ScaledObjectReady", message);
   }
   if (changed && errors.empty()) Event(EventType::kNormal, "ScaledObjectReady", "ScaledObject is ready for scaling");
   if (changed && !errors.empty()) Event(EventType::kWarning, "KEDAScalerFailed", errors);
@@ -176,6 +178,7 @@ WorkloadStatus ScaledWorkload::BaseStatus() const {
 
 void ScaledWorkload::ShowOnBoard(WorkloadStatus status) {
   status.conditions = ConditionsOf(status_.object());
+  if (status.decided_ms == 0) status.decided_ms = Now();
   context_.board->Update(std::move(status));
   if (scaled_) context_.board->RecordScale("ScaledObject", spec_.ns, spec_.name, *scaled_);
   scaled_.reset();

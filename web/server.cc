@@ -2,7 +2,9 @@
 
 #include <utility>
 
+#include "base/document.h"
 #include "base/json.h"
+#include "base/strings.h"
 #include "web/api_error.h"
 #include "web/autoscaling_api.h"
 #include "web/metric_explanations.h"
@@ -137,7 +139,17 @@ http::Response WebServer::Api(const http::ServerRequest& request) {
   }
   if (name == "autoscaling/explain" && sources_.adapter != nullptr) return ExplainMetric(*sources_.adapter, request);
   base::Json data;
-  if (name == "autoscaling/metric-rules" && sources_.adapter != nullptr) {
+  if (name == "autoscaling/decisions") {
+    constexpr int64_t kDefaultLimit = 100;
+    int64_t limit = kDefaultLimit;
+    std::string wanted = http::QueryValue(request.query, "limit");
+    if (!wanted.empty() && (!base::ParseInt64(wanted, &limit) || limit < 1)) {
+      return Text(400, "limit: " + base::Quoted(wanted) + " is not a positive number\n");
+    }
+    data =
+        DecisionsJson(sources_.board->Decisions(http::QueryValue(request.query, "namespace"),
+                                                http::QueryValue(request.query, "name"), static_cast<size_t>(limit)));
+  } else if (name == "autoscaling/metric-rules" && sources_.adapter != nullptr) {
     data = MetricRulesJson(sources_.adapter->Rules());
   } else if (name == "rules" && sources_.rules != nullptr) {
     data = RulesJson(*sources_.rules);

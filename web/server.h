@@ -68,6 +68,7 @@ struct WebSources {
 //   /api/v1/status/buildinfo /config
 //   /api/v1/status/leader                      {"elected", "leads", "leader", "identity"}
 //   /api/v1/autoscaling/workloads              web/autoscaling_api.h
+//   /api/v1/autoscaling/decisions              the last that changed something, with their steps
 //   /api/v1/autoscaling/metric-rules           the adapter's rules and what they list
 //   /api/v1/autoscaling/explain  /check-adapter-config    web/metric_explanations.h
 //   /api/v1/write                              web/remote_write.h, if there is where to write to
