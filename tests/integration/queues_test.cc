@@ -88,7 +88,7 @@ class QueuesTest : public testing::Test {
     return text.ok() ? *text : text.status().ToString();
   }
 
-  base::TempDir folder_;
+  base::TempDir folder_ = *base::TempDir::Create("queues");
   std::unique_ptr<http::Client> client_;
   TriggerContext context_;
   TriggerSecrets secrets_;
@@ -174,10 +174,16 @@ TEST_F(QueuesTest, Rabbitmq) {
                                                                          "\nmanagement.tcp.ip = 127.0.0.1\n" +
                                                                          "management.tcp.port = " + management + "\n")
                   .ok());
+  // Ours, so that it ends with the test.
+  const std::string names = std::to_string(*base::FreePort());
+  auto name_server = base::Subprocess::Start({"epmd", "-port", names, "-address", "127.0.0.1"});
+  ASSERT_TRUE(name_server.ok()) << name_server.status().ToString();
   Run({program}, {{"HOME", folder_.path()},
                   {"RABBITMQ_NODENAME", "tidewright" + port + "@localhost"},
                   {"RABBITMQ_DIST_PORT", std::to_string(*base::FreePort())},
-                  {"ERL_EPMD_PORT", std::to_string(*base::FreePort())},
+                  {"ERL_EPMD_PORT", names},
+                  {"RABBITMQ_ALLOW_INPUT", "1"},                                 // Stays one process,
+                  {"RABBITMQ_SERVER_ADDITIONAL_ERL_ARGS", "-noshell -noinput"},  // ... without a terminal.
                   {"RABBITMQ_MNESIA_BASE", folder_.path() + "/mnesia"},
                   {"RABBITMQ_LOG_BASE", folder_.path() + "/logs"},
                   {"RABBITMQ_PID_FILE", folder_.path() + "/pid"},
