@@ -53,6 +53,7 @@ void ScaledWorkload::Report(const DecisionInput& input, const Decision& decision
   shown.steps = decision.steps;
   shown.signals = SignalStatuses(input.signals, types, decision);
   shown.decided_ms = input.now_ms;
+  shown.decided_from = input.current.spec_replicas;
   ShowOnBoard(std::move(shown));
 }
 
@@ -169,7 +170,7 @@ WorkloadStatus ScaledWorkload::BaseStatus() const {
   shown.name = kube::NameOf(*object_);
   shown.target_kind = base::FindString(*object_, {"spec", "scaleTargetRef", "kind"}, "Deployment");
   shown.target_name = base::FindString(*object_, {"spec", "scaleTargetRef", "name"});
-  shown.current = shown.desired = target_.replicas.spec_replicas;
+  shown.current = shown.desired = shown.decided_from = target_.replicas.spec_replicas;
   shown.ready = target_.replicas.ready_replicas;
   shown.min = spec_.scale.min_replicas;
   shown.max = spec_.scale.max_replicas;

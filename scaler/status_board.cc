@@ -51,7 +51,7 @@ void StatusBoard::Remember(const WorkloadStatus& before, const WorkloadStatus& n
   if (same) return;
   if (decisions_.size() == kMaxDecisions) decisions_.pop_front();
   decisions_.push_back({now.controller, now.ns, now.name, now.target_kind, now.target_name, now.decided_ms,
-                        first ? now.current : before.current, now.desired, now.held, now.why, now.steps});
+                        now.decided_from, now.desired, now.held, now.why, now.steps});
 }
 
 std::vector<DecisionRecord> StatusBoard::Decisions(const std::string& ns, const std::string& name, size_t limit) const {

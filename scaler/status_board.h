@@ -57,6 +57,7 @@ struct WorkloadStatus {
   std::vector<ConditionStatus> conditions;
   std::vector<ScaleRecord> scales;  // Oldest first, the last 20; kept by the board.
   int64_t decided_ms = 0;           // 0: no decision yet.
+  int32_t decided_from = 0;         // The replicas that it was decided at.
 };
 
 // A decision that changed something: a new number, or the begin or end of a hold or a pause.

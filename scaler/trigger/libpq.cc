@@ -4,9 +4,9 @@
 #include <poll.h>
 
 #include <algorithm>
-#include <chrono>
 #include <vector>
 
+#include "base/boot_clock.h"
 #include "base/strings.h"
 
 namespace tidewright::scaler::trigger {
@@ -71,10 +71,7 @@ const Library* Pq() {
 }
 
 // Waits for a socket are about a peer, not about the time of decisions.
-int64_t NowMs() {
-  auto now = std::chrono::steady_clock::now().time_since_epoch();
-  return std::chrono::duration_cast<std::chrono::milliseconds>(now).count();
-}
+int64_t NowMs() { return base::BootClock::Get().NowMs(); }
 
 base::Status WaitFor(int socket, short events, int64_t deadline_ms) {
   pollfd waiting{socket, events, 0};

@@ -273,7 +273,7 @@ spec:
   scalingMode: dryRun
   fallback: {failureThreshold: 3, replicas: 1, behavior: scalingModifiers}
   advanced:
-    scalingModifiers: {formula: orders ?? 10, target: "2.5", activationTarget: "1", metricType: Value}
+    scalingModifiers: {formula: "orders ?? 10", target: "2.5", activationTarget: "1", metricType: Value}
   triggers:
     - type: redis
       name: orders

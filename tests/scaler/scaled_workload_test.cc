@@ -269,6 +269,7 @@ TEST_F(ScaledWorkloadTest, DecisionsAreRemembered) {
   std::vector<DecisionRecord> decisions = board_.Decisions("shop", "web", 10);
   ASSERT_EQ(decisions.size(), 2u) << "one that changes nothing is none";
   EXPECT_TRUE(decisions[0].held);
+  EXPECT_EQ(decisions[1].from, 0);
   EXPECT_EQ(decisions[1].to, 5);
   EXPECT_THAT(decisions[1].why, HasSubstr("rate = 42"));
   EXPECT_FALSE(decisions[1].steps.empty());
