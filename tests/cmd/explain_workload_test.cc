@@ -30,8 +30,8 @@ TEST(ExplainWorkload, PrintsTheTrace) {
             "replicas: 4 set, 3 ready, 5 decided\n"
             "why: redis orders = 22, target 5 per replica -> 5 replicas\n"
             "steps:\n"
-            "  signal          5  redis orders = 22, target 5 per replica -> 5 replicas\n"
-            "  combine         5  one signal asks for 5 replicas\n"
+            "  signal         5  redis orders = 22, target 5 per replica -> 5 replicas\n"
+            "  combine        5  one signal asks for 5 replicas\n"
             "before:\n"
             "  2026-01-08T12:00:00Z  0 -> 4  waking up\n");
   flags.ns = "other";
