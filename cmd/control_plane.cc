@@ -422,6 +422,7 @@ base::Status ControlPlane::Impl::BeLeader() {
   context.metric_rules = metric_rules_.get();
   context.rule_status = [this] { return adapter_->Rules(); };
   context.instance = options_.leader_election.identity;
+  context.own_namespace = options_.service_ns;
   context.watch_keda = options_.watch_keda;
   context.hpa_controller = options_.hpa_controller;
   context.hpa_sync_period_ms = options_.hpa_sync_period_ms;

@@ -9,6 +9,7 @@
 #include "base/file.h"
 #include "base/json.h"
 #include "base/strings.h"
+#include "cmd/explain_workload.h"
 #include "http/client.h"
 
 namespace tidewright::cmd {
@@ -163,7 +164,8 @@ std::string RulesText(const std::string& reply, bool* well) {
 
 void AddExplainCommands(CLI::App& app, CLI::App& check, std::function<int()>* command) {
   auto explain = std::make_shared<ExplainFlags>();
-  CLI::App* group = app.add_subcommand("explain", "Ask a running Tidewright why")->require_subcommand(1);
+  CLI::App* group = app.add_subcommand("explain", "Ask a running Tidewright why")->require_subcommand(0, 1);
+  AddExplainWorkload(*group, command);
   CLI::App* metric = group->add_subcommand("metric", "Why a metric has the value that it has, or none");
   metric->add_option("METRIC", explain->metric, "pods/http_requests, deployments.apps/lag, external/queue_depth")
       ->required();

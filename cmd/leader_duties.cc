@@ -31,6 +31,7 @@ scaler::Cluster LeaderDuties::ClusterFor(kube::EventRecorder& events) {
   cluster.client = context_.client;
   cluster.caches = context_.caches;
   cluster.objects = context_.objects;
+  cluster.own_namespace = context_.own_namespace;
   cluster.record_event = [&events](const base::Json& object, std::string_view type, std::string_view reason,
                                    std::string_view message) { events.Record(object, type, reason, message); };
   return cluster;

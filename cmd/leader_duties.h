@@ -40,6 +40,7 @@ struct LeaderContext {
   adapter::MetricRuleSource* metric_rules = nullptr;              // Whose status is written; may be null.
   std::function<std::vector<adapter::RuleStatus>()> rule_status;  // What is known of the adapter's rules.
   std::string instance;                                           // Of this process, in its events.
+  std::string own_namespace;                                      // Of this process.
   bool watch_keda = false;
   bool hpa_controller = false;
   int64_t hpa_sync_period_ms = 15'000;

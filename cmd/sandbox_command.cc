@@ -124,6 +124,8 @@ base::Status SandboxSession::StartSandbox(bool scripted) {
   TW_RETURN_IF_ERROR(sandbox_->ApplyManifests(embedded::kMetricrulesYaml, "the CRD of MetricRules"));
   TW_RETURN_IF_ERROR(
       sandbox_->ApplyManifests(embedded::kTriggerauthenticationsYaml, "the CRD of TriggerAuthentications"));
+  TW_RETURN_IF_ERROR(sandbox_->ApplyManifests(embedded::kClustertriggerauthenticationsYaml,
+                                              "the CRD of ClusterTriggerAuthentications"));
   kube::ClientConfig config;
   config.server = sandbox_->Url();
   kube::ClientOptions client_options;

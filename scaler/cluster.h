@@ -2,6 +2,7 @@
 #pragma once
 
 #include <functional>
+#include <string>
 #include <string_view>
 
 #include "base/json_fwd.h"
@@ -16,8 +17,9 @@ struct Cluster {
   // For writes, and for what is not to be cached: Secrets, ConfigMaps, scale subresources. Of several replicas only the
   // leader's must write: give it the client that the leader election guards.
   kube::Client* client = nullptr;
-  kube::SharedCaches* caches = nullptr;   // Where the autoscaler objects are followed.
-  kube::ObjectReader* objects = nullptr;  // Everything else.
+  kube::SharedCaches* caches = nullptr;      // Where the autoscaler objects are followed.
+  kube::ObjectReader* objects = nullptr;     // Everything else.
+  std::string own_namespace = "tidewright";  // Where the Secrets of ClusterTriggerAuthentications are.
   // Records an event about an object, without blocking; kube::EventRecorder outside of tests.
   std::function<void(const base::Json& object, std::string_view type, std::string_view reason,
                      std::string_view message)>

@@ -22,6 +22,7 @@ class Evaluation {
   }
 
   Decision Run() {
+    Bound();
     ReadSignals();
     if (!TracksActivity()) {
       ScaleBetween(spec_.min_replicas);
@@ -38,10 +39,34 @@ class Evaluation {
   }
   void Because(const std::string& text) { out_.why += (out_.why.empty() ? "" : "; ") + text; }
 
+  // Limits that signals set on the whole workload. A ceiling protects something, so it wins over every floor.
+  void Bound() {
+    for (const Signal& signal : in_.signals) {
+      if (!signal.error.empty()) continue;
+      if (signal.floor && *signal.floor > spec_.min_replicas) {
+        spec_.min_replicas = *signal.floor;
+        AddStep("bounds", spec_.min_replicas, signal.name + " raises the minimum to " + FormatReplicas(*signal.floor),
+                signal.name);
+      }
+      if (signal.ceiling && *signal.ceiling < spec_.max_replicas) {
+        spec_.max_replicas = *signal.ceiling;
+        AddStep("bounds", spec_.max_replicas, signal.name + " lowers the maximum to " + FormatReplicas(*signal.ceiling),
+                signal.name);
+      }
+    }
+    spec_.min_replicas = std::min(spec_.min_replicas, spec_.max_replicas);
+    if (spec_.idle_replicas) spec_.idle_replicas = std::min(*spec_.idle_replicas, spec_.max_replicas);
+  }
+
   void ReadSignals() {
     size_t failed = 0;
     for (const Signal& signal : in_.signals) {
       Proposal proposal = Propose(signal, spec_, in_.current);
+      if (spec_.composite && proposal.error.empty()) {
+        proposal.text =
+            signal.name + (signal.absent ? " is " + signal.detail : " = " + FormatMilli(signal.value_milli));
+        proposal.replicas = current_;  // It asks for nothing by itself.
+      }
       AddStep("signal", proposal.error.empty() ? proposal.replicas : current_, proposal.text, signal.name);
       out_.measured.push_back(proposal.measured);
       if (!proposal.error.empty()) {
@@ -50,20 +75,52 @@ class Evaluation {
         out_.proposals.emplace_back();
         continue;
       }
+      if (spec_.composite) {
+        out_.proposals.emplace_back();
+        continue;
+      }
       out_.proposals.emplace_back(proposal.replicas);
       if (signal.counts_for_activity && signal.value_milli > signal.activation_milli) out_.active = true;
-      if (deciding_text_.empty() || proposal.replicas > combined_) {
-        combined_ = proposal.replicas;
-        deciding_text_ = proposal.text;
-        out_.deciding_signal = signal.name;
-      }
+      Consider(proposal, signal.name);
     }
     out_.any_error = failed > 0;
     out_.all_failed = failed == in_.signals.size();
+    if (spec_.composite) Compose(failed);
+  }
+
+  void Consider(const Proposal& proposal, const std::string& name) {
+    if (!deciding_text_.empty() && proposal.replicas <= combined_) return;
+    combined_ = proposal.replicas;
+    deciding_text_ = proposal.text;
+    out_.deciding_signal = name;
+  }
+
+  // One proposal of the formula in place of those of the signals. While a fallback is in use its number counts.
+  void Compose(size_t failed) {
+    out_.all_failed = out_.any_error = failed > 0;
+    if (failed > 0) return;
+    bool fallback = false;
+    for (size_t i = 0; i < in_.signals.size(); ++i) {
+      if (!in_.signals[i].in_fallback) continue;
+      fallback = true;
+      out_.active = out_.active || in_.signals[i].value_milli > 0;
+      Consider(Propose(in_.signals[i], spec_, in_.current), in_.signals[i].name);
+    }
+    if (fallback) return;
+    Signal composite = EvaluateFormula(*spec_.composite, in_.signals);
+    Proposal proposal = Propose(composite, spec_, in_.current);
+    AddStep("formula", proposal.error.empty() ? proposal.replicas : current_, proposal.text);
+    if (!proposal.error.empty()) {
+      first_error_ = proposal.text;
+      out_.all_failed = out_.any_error = true;
+      return;
+    }
+    out_.active = composite.value_milli > composite.activation_milli;
+    Consider(proposal, composite.name);
   }
 
   bool TracksActivity() const {
-    return spec_.force_activation ||
+    return spec_.force_activation || spec_.composite.has_value() ||
            std::any_of(in_.signals.begin(), in_.signals.end(), [](const Signal& s) { return s.counts_for_activity; });
   }
 
@@ -135,7 +192,8 @@ class Evaluation {
     AddStep("activity", idle, text);
     Because(text);
     out_.recommended = idle;
-    int32_t allowed = ScaleDownLimit(in_);
+    // Above the maximum no policy keeps anything.
+    int32_t allowed = std::min(ScaleDownLimit(in_), spec_.max_replicas);
     if (allowed > idle) {
       Limit(Limiting::kDownPolicy, "policy", allowed,
             "the scale-down policies allow no fewer than " + FormatReplicas(allowed) + " now");
@@ -252,7 +310,7 @@ class Evaluation {
   }
 
   const DecisionInput& in_;
-  const ScaleSpec& spec_;
+  ScaleSpec spec_;  // With the limits that signals set.
   const int64_t now_;
   const int32_t current_;
   Decision out_;

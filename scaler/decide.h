@@ -10,9 +10,12 @@
 #pragma once
 
 #include <cstdint>
+#include <memory>
 #include <optional>
 #include <string>
 #include <vector>
+
+#include "scaler/formula.h"
 
 namespace tidewright::scaler {
 
@@ -38,6 +41,23 @@ struct ScalingRules {
 ScalingRules DefaultScaleUp();
 ScalingRules DefaultScaleDown();
 
+// How a signal's value turns into replicas.
+enum class TargetType {
+  kAverageValue,  // ceil(value / target): a total shared by all replicas (queue length, total rate, cron).
+  kValue,         // ceil(value / target * ready pods): a value that more replicas bring down (a latency).
+  kPerPod,        // Average over pods against the target (HPA type Pods, Resource averageValue).
+  kUtilization,   // Sum over pods as a percentage of their requests (HPA type Resource).
+};
+
+// scalingModifiers: a formula over the signals' values takes the place of the highest proposal, and its value that of
+// the single triggers for what is active.
+struct Composite {
+  std::shared_ptr<const Formula> formula;
+  TargetType type = TargetType::kAverageValue;  // Or kValue.
+  int64_t target_milli = 0;
+  int64_t activation_milli = 0;
+};
+
 // What a workload's replicas follow.
 struct ScaleSpec {
   int32_t min_replicas = 1;
@@ -54,14 +74,7 @@ struct ScaleSpec {
   bool pause_scale_in = false;
   bool pause_scale_out = false;
   bool force_activation = false;
-};
-
-// How a signal's value turns into replicas.
-enum class TargetType {
-  kAverageValue,  // ceil(value / target): a total shared by all replicas (queue length, total rate, cron).
-  kValue,         // ceil(value / target * ready pods): a value that more replicas bring down (a latency).
-  kPerPod,        // Average over pods against the target (HPA type Pods, Resource averageValue).
-  kUtilization,   // Sum over pods as a percentage of their requests (HPA type Resource).
+  std::optional<Composite> composite;
 };
 
 // How one pod stands with regard to one signal; filled for kPerPod and kUtilization only.
@@ -76,6 +89,7 @@ struct PodSample {
 // One trigger or metric, as read at one time. Exactly one of error and the values is meaningful.
 struct Signal {
   std::string name;   // "redis orders", "Pods http_requests_per_second": for reasons.
+  std::string id;     // What a formula calls it, or "".
   std::string error;  // Not empty: it could not be read; it never scales anything down.
   TargetType type = TargetType::kAverageValue;
   int64_t value_milli = 0;           // kAverageValue, kValue.
@@ -84,7 +98,14 @@ struct Signal {
   int64_t activation_milli = 0;      // Active when value > activation (strictly).
   bool exact = false;                // No tolerance: a cron window asks for a number, not for a load.
   std::vector<PodSample> pods;
-  std::string detail;  // Shown with the reason: "list orders = 42", "window 08:00-18:00 Europe/Rome is open".
+  std::optional<int32_t> max_replicas;  // The most that it may ask for.
+  // While it can be read it bounds the whole workload, on top of ScaleSpec: the highest floor and the lowest ceiling of
+  // all signals count, and where they contradict each other the ceiling.
+  std::optional<int32_t> floor;
+  std::optional<int32_t> ceiling;
+  bool in_fallback = false;  // It could not be read; value and `exact` are the fallback's. A formula steps back then.
+  bool absent = false;       // It could not be read, and a formula may say what then counts (`queue ?? 10`).
+  std::string detail;        // Shown with the reason: "list orders = 42", "window 08:00-18:00 Europe/Rome is open".
 };
 
 // Something that happened in the past.
@@ -123,8 +144,8 @@ struct DecisionInput {
   int64_t now_ms = 0;
 };
 
-// One step of the reasoning, in order. `stage` is a fixed word: "signal", "combine", "activity", "stabilize", "policy",
-// "limit", "hold". `replicas` is the number after this step.
+// One step of the reasoning, in order. `stage` is a fixed word: "bounds", "signal", "formula", "combine", "activity",
+// "stabilize", "policy", "limit", "hold". `replicas` is the number after this step.
 struct Step {
   std::string stage;
   std::string signal;  // Which signal, for stage "signal".
@@ -153,7 +174,7 @@ struct Decision {
   std::string why;  // One line: the deciding signal and what bounded it.
   std::string deciding_signal;
   std::vector<Step> steps;
-  std::vector<std::optional<int32_t>> proposals;  // Per signal; empty where it failed.
+  std::vector<std::optional<int32_t>> proposals;  // Per signal; empty where it failed, or feeds a formula.
   std::vector<Measured> measured;                 // Per signal; zero where it failed.
   History history;  // Pass to the next call. The caller adds a ScaleEvent once the write succeeded.
 };

@@ -88,6 +88,7 @@ void HpaWorkload::Show(const std::vector<Signal>& signals, const Decision& decis
   shown.signals = SignalStatuses(signals, types, decision);
   shown.conditions = ConditionsOf(status_.object());
   shown.decided_ms = Now();
+  shown.decided_from = scaled_ ? scaled_->from : scale_.spec_replicas;
   context_.board->Update(std::move(shown));
   if (scaled_) context_.board->RecordScale("HorizontalPodAutoscaler", spec_.ns, spec_.name, *scaled_);
   scaled_.reset();

@@ -238,7 +238,37 @@ Proposal Propose(const Signal& signal, const ScaleSpec& spec, const CurrentState
   } else {
     result = ProposeValid(signal, spec, current);
   }
-  if (!result.error.empty()) result.text = signal.name + " cannot be read: " + result.error;
+  if (!result.error.empty()) {
+    result.text = signal.name + " cannot be read: " + result.error;
+  } else if (signal.max_replicas && result.replicas > *signal.max_replicas) {
+    result.replicas = *signal.max_replicas;
+    result.text += ", of which it may ask for " + std::to_string(result.replicas);
+  }
+  return result;
+}
+
+Signal EvaluateFormula(const Composite& composite, const std::vector<Signal>& signals) {
+  Signal result;
+  result.name = "formula";
+  result.type = composite.type;
+  result.target_milli = composite.target_milli;
+  result.activation_milli = composite.activation_milli;
+  result.counts_for_activity = true;
+  Formula::Variables variables;
+  for (const Signal& signal : signals) {
+    if (signal.id.empty()) continue;
+    std::optional<double> value;
+    if (!signal.absent) value = static_cast<double>(signal.value_milli) / 1000;
+    variables[signal.id] = value;
+  }
+  auto value = composite.formula->Evaluate(variables);
+  if (!value.ok()) {
+    result.error = value.status().message();
+    return result;
+  }
+  // Below zero there is no load; a positive value never becomes none by rounding.
+  if (*value > 0) result.value_milli = std::max<int64_t>(1, std::llround(std::min(*value, 9e14) * 1000));
+  result.detail = composite.formula->text();
   return result;
 }
 

@@ -3,6 +3,7 @@
 
 #include <cstdint>
 #include <string>
+#include <vector>
 
 #include "scaler/decide.h"
 
@@ -19,5 +20,8 @@ struct Proposal {
 // Applies the formula of signal.type. `spec` gives the tolerances: the present count is kept while
 // (1 - scale_down.tolerance) <= ratio <= (1 + scale_up.tolerance), both bounds included. Pure.
 Proposal Propose(const Signal& signal, const ScaleSpec& spec, const CurrentState& current);
+
+// The formula's value as a signal of its own, with the error when it has none.
+Signal EvaluateFormula(const Composite& composite, const std::vector<Signal>& signals);
 
 }  // namespace tidewright::scaler

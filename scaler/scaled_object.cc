@@ -1,6 +1,7 @@
 #include "scaler/scaled_object.h"
 
 #include <algorithm>
+#include <cmath>
 #include <utility>
 
 #include "base/duration.h"
@@ -82,6 +83,7 @@ class Decoder {
     if (!spec.Object("scaleTargetRef", [this](base::ObjectReader& ref) { ReadTarget(ref); })) {
       spec.Missing("scaleTargetRef");
     }
+    ReadMode(spec);
     ReadTimes(spec);
     ReadLimits(spec);
     spec.Object("fallback", [this](base::ObjectReader& fallback) { ReadFallback(fallback); });
@@ -94,7 +96,18 @@ class Decoder {
     if (out_.triggers.empty() && errors_.empty()) {
       spec.Error("triggers", "is empty; name at least one trigger, for example {type: cron, metadata: {...}}");
     }
+    CheckFormula();
     RelaxExactDownscale();
+  }
+
+  void ReadMode(base::ObjectReader& spec) {
+    std::string mode = "direct";
+    spec.Optional("scalingMode", &mode);
+    if (mode == "dryRun") out_.mode = ScalingMode::kDryRun;
+    if (mode == "direct" || mode == "dryRun") return;
+    spec.Error("scalingMode", base::Quoted(mode) +
+                                  (mode == "hpa" ? " is not supported by this version" : " is unknown") +
+                                  "; use direct or dryRun");
   }
 
   // A calendar has no noise that a window would have to smooth: if only cron decides, the end of a window counts at
@@ -175,7 +188,8 @@ class Decoder {
         {"static", Fallback::Behavior::kStatic},
         {"currentReplicas", Fallback::Behavior::kCurrent},
         {"currentReplicasIfHigher", Fallback::Behavior::kCurrentIfHigher},
-        {"currentReplicasIfLower", Fallback::Behavior::kCurrentIfLower}};
+        {"currentReplicasIfLower", Fallback::Behavior::kCurrentIfLower},
+        {"scalingModifiers", Fallback::Behavior::kFormula}};
     bool known = false;
     for (const auto& [name, value] : kBehaviors) {
       if (behavior == name) fallback.behavior = value;
@@ -183,7 +197,7 @@ class Decoder {
     }
     if (!known) {
       reader.Error("behavior", base::Quoted(behavior) + " is not supported; use static, currentReplicas, " +
-                                   "currentReplicasIfHigher or currentReplicasIfLower");
+                                   "currentReplicasIfHigher, currentReplicasIfLower or scalingModifiers");
     }
     out_.fallback = fallback;
   }
@@ -194,15 +208,66 @@ class Decoder {
       config.Ignore("name");  // There is no HorizontalPodAutoscaler in between: Tidewright scales by itself.
       config.Object("behavior", [behavior](base::ObjectReader& reader) { ReadBehavior(reader, behavior); });
     });
-    if (advanced.Raw("scalingModifiers") != nullptr) {
-      advanced.Error("scalingModifiers", "is not supported by this version of Tidewright; let the triggers' maximum " +
-                                             std::string("decide, or combine them in one PromQL query"));
+    advanced.Object("scalingModifiers", [this](base::ObjectReader& reader) { ReadModifiers(reader); });
+  }
+
+  static int64_t ReadNumber(base::ObjectReader& reader, const char* key, bool positive) {
+    std::string text;
+    double number = 0;
+    if (!reader.Optional(key, &text)) return 0;
+    if (!base::ParseDouble(text, &number) || !(number < 1e12) || (positive ? !(number >= 0.001) : !(number >= 0))) {
+      reader.Error(key,
+                   base::Quoted(text) + " is not a " + (positive ? "positive " : "") + "number; use for example \"5\"");
+      return 0;
+    }
+    return std::llround(number * 1000);
+  }
+
+  void ReadModifiers(base::ObjectReader& reader) {
+    Composite composite;
+    std::string formula;
+    std::string type = "AverageValue";
+    if (!reader.Has("target")) reader.Missing("target");
+    composite.target_milli = ReadNumber(reader, "target", true);
+    composite.activation_milli = ReadNumber(reader, "activationTarget", false);
+    reader.Optional("metricType", &type);
+    if (type == "Value") composite.type = TargetType::kValue;
+    if (type != "Value" && type != "AverageValue") {
+      reader.Error("metricType", base::Quoted(type) + " does not go with a formula; use AverageValue or Value");
+    }
+    if (!reader.Required("formula", &formula)) return;
+    auto parsed = Formula::Parse(formula);
+    if (!parsed.ok()) return reader.Error("formula", parsed.status().message());
+    composite.formula = *parsed;
+    out_.scale.composite = std::move(composite);
+  }
+
+  // Every name of a formula is a trigger's, and what only a formula can do has one.
+  void CheckFormula() {
+    constexpr char kPath[] = "spec.advanced.scalingModifiers.formula";
+    bool by_formula = out_.fallback && out_.fallback->behavior == Fallback::Behavior::kFormula;
+    if (by_formula && !out_.scale.composite) {
+      errors_.Add({}, "spec.fallback.behavior",
+                  "\"scalingModifiers\" needs advanced.scalingModifiers.formula; write one");
+    }
+    if (!out_.scale.composite) return;
+    std::vector<std::string> names;
+    for (const TriggerSpec& trigger : out_.triggers) {
+      if (!trigger.name.empty()) names.push_back(trigger.name);
+    }
+    for (const std::string& variable : out_.scale.composite->formula->variables()) {
+      if (std::find(names.begin(), names.end(), variable) != names.end()) continue;
+      std::string nearest = base::NearestName(variable, names);
+      errors_.Add({}, kPath,
+                  base::Quoted(variable) + " is not the name of a trigger; " +
+                      (nearest.empty() ? "give one this name" : "did you mean " + base::Quoted(nearest) + "?"));
     }
   }
 
   void ReadTrigger(base::ObjectReader& reader) {
     TriggerSpec trigger;
     trigger.index = static_cast<int>(out_.triggers.size());
+    trigger.ns = out_.ns;
     if (out_.triggers.size() >= kMaxTriggers) {
       reader.IgnoreRest();
       return reader.Error("type", "is more than the " + std::to_string(kMaxTriggers) + "th trigger; split the object");
@@ -220,6 +285,9 @@ class Decoder {
     if (reader.Optional("useCachedMetrics", &cached) && cached && trigger.type == "cron") {
       reader.Error("useCachedMetrics", "makes no sense for cron; remove it");
     }
+    int32_t most = 0;
+    if (ReadCount(reader, "maxReplicaCount", 1, &most)) trigger.max_replicas = most;
+    reader.Object("when", [&trigger](base::ObjectReader& when) { ReadHours(when, &trigger); });
     reader.Object("authenticationRef", [&trigger](base::ObjectReader& ref) { ReadAuthentication(ref, &trigger); });
     out_.triggers.push_back(std::move(trigger));
   }
@@ -238,6 +306,15 @@ class Decoder {
     }
   }
 
+  static void ReadHours(base::ObjectReader& reader, TriggerSpec* trigger) {
+    TriggerHours hours;
+    bool complete = reader.Required("timezone", &hours.timezone);
+    complete = reader.Required("start", &hours.start) && complete;
+    complete = reader.Required("end", &hours.end) && complete;
+    reader.Optional("exclude", &hours.exclude);
+    if (complete) trigger->when = std::move(hours);
+  }
+
   static void ReadMetricType(base::ObjectReader& reader, TriggerSpec* trigger) {
     std::string type = "AverageValue";
     reader.Optional("metricType", &type);
@@ -252,11 +329,10 @@ class Decoder {
     ref.Required("name", &trigger->authentication);
     std::string kind = "TriggerAuthentication";
     ref.Optional("kind", &kind);
-    if (kind == "ClusterTriggerAuthentication") {
-      ref.Error("kind", "ClusterTriggerAuthentication is not supported by this version; use a TriggerAuthentication");
-    } else if (kind != "TriggerAuthentication") {
-      ref.Error("kind", base::Quoted(kind) + " is not a kind of authentication; use TriggerAuthentication");
-    }
+    trigger->cluster_authentication = kind == "ClusterTriggerAuthentication";
+    if (kind == "ClusterTriggerAuthentication" || kind == "TriggerAuthentication") return;
+    ref.Error("kind", base::Quoted(kind) + " is not a kind of authentication; use TriggerAuthentication or " +
+                          "ClusterTriggerAuthentication");
   }
 
   const base::Json& object_;

@@ -15,11 +15,15 @@ namespace tidewright::scaler {
 
 // What to do while a trigger fails for longer than `failure_threshold` readings in a row.
 struct Fallback {
-  enum class Behavior { kStatic, kCurrent, kCurrentIfHigher, kCurrentIfLower };
+  // kFormula: the trigger has no value then, and scalingModifiers.formula says what counts (`queue ?? 10`).
+  enum class Behavior { kStatic, kCurrent, kCurrentIfHigher, kCurrentIfLower, kFormula };
   int32_t failure_threshold = 0;
   int32_t replicas = 0;
   Behavior behavior = Behavior::kStatic;
 };
+
+// Whether decisions are carried out.
+enum class ScalingMode { kDirect, kDryRun };
 
 // A decoded ScaledObject. Value type.
 struct ScaledObject {
@@ -40,7 +44,8 @@ struct ScaledObject {
   bool has_down_window = false;  // behavior.scaleDown.stabilizationWindowSeconds is written.
   std::vector<TriggerSpec> triggers;
   std::optional<Fallback> fallback;
-  bool restore_on_delete = false;  // advanced.restoreToOriginalReplicaCount
+  ScalingMode mode = ScalingMode::kDirect;  // scalingMode
+  bool restore_on_delete = false;           // advanced.restoreToOriginalReplicaCount
 
   bool paused = false;                     // autoscaling.keda.sh/paused or paused-replicas.
   std::optional<int32_t> paused_replicas;  // autoscaling.keda.sh/paused-replicas

@@ -17,6 +17,7 @@ class ScaledObjectController::Impl {
     context_.triggers.calendar = &calendar;
     context_.triggers.engine = &engine;
     context_.triggers.http = options_.http;
+    context_.triggers.objects = cluster.objects;
     context_.triggers.resolve_host = options_.resolve_host;
     context_.board = options_.board != nullptr ? options_.board : &own_board_;
     context_.targets = options_.targets != nullptr ? options_.targets : &own_targets_;

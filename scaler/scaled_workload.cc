@@ -120,6 +120,10 @@ ScaledWorkload::Delay ScaledWorkload::Refuse(const std::string& reason, const st
 }
 
 base::Status ScaledWorkload::ClaimTarget() {
+  if (spec_.mode == ScalingMode::kDryRun) {  // Changes nothing, so it is in nobody's way.
+    context_.targets->Release(Owner());
+    return base::Status::Ok();
+  }
   TW_RETURN_IF_ERROR(context_.targets->Claim(spec_.TargetKey(), Owner(), spec_.created_ms));
   if (target_resource_) return base::Status::Ok();
   return RefuseOtherAutoscalers();
@@ -189,7 +193,8 @@ base::Status ScaledWorkload::PatchFinalizers(bool present) {
 ScaledWorkload::Delay ScaledWorkload::Finalize() {
   context_.targets->Release(Owner());
   const base::Json* original = status_.Find("originalReplicaCount");
-  bool restore = decoded_->ok() && spec_.restore_on_delete && original != nullptr && original->is_number_integer();
+  bool restore = decoded_->ok() && spec_.restore_on_delete && spec_.mode == ScalingMode::kDirect &&
+                 original != nullptr && original->is_number_integer();
   base::Status done;
   if (restore) done = Restore(original->get<int32_t>());
   if (done.ok()) done = PatchFinalizers(false);
@@ -219,7 +224,8 @@ ScaledWorkload::Delay ScaledWorkload::KeepPaused() {
     const base::Json* done = status_.Find("pausedReplicaCount");
     bool reached = done != nullptr && *done == *spec_.paused_replicas;
     why += " at " + FormatReplicas(*spec_.paused_replicas);
-    if (!reached && ScaleTo(*spec_.paused_replicas, why, "ScaledObjectPaused").ok()) {
+    if (!reached && spec_.mode == ScalingMode::kDirect &&
+        ScaleTo(*spec_.paused_replicas, why, "ScaledObjectPaused").ok()) {
       status_.Set("pausedReplicaCount", *spec_.paused_replicas);
     }
   }
@@ -247,7 +253,8 @@ ScaledWorkload::Delay ScaledWorkload::Follow() {
 
 base::Result<std::map<std::string, std::string>> ScaledWorkload::Parameters(const TriggerSpec& trigger) {
   if (trigger.authentication.empty()) return std::map<std::string, std::string>();
-  kube::Resource resource = kube::resources::kTriggerAuthentications;
+  kube::Resource resource =
+      trigger.cluster_authentication ? kClusterTriggerAuthentications : kube::resources::kTriggerAuthentications;
   resource.group = resource_.group;
   return ReadAuthentication(context_.cluster, resource, spec_.ns, trigger.authentication, *target_.object,
                             spec_.env_container);
@@ -282,6 +289,8 @@ Signal ScaledWorkload::ReadTrigger(size_t index) {
   const TriggerInfo& info = source.info;
   const TriggerSpec& trigger = spec_.triggers[index];
   signal.name = info.name.empty() ? (trigger.name.empty() ? trigger.type : trigger.name) : info.name;
+  signal.id = trigger.name;
+  signal.max_replicas = trigger.max_replicas;
   signal.type = trigger.target_type;
   signal.target_milli = info.target_milli;
   signal.counts_for_activity = true;
@@ -292,6 +301,8 @@ Signal ScaledWorkload::ReadTrigger(size_t index) {
     source.in_fallback = false;
     signal.value_milli = reading->value_milli;
     signal.detail = reading->detail;
+    signal.floor = reading->min_replicas;
+    signal.ceiling = reading->max_replicas;
     return signal;
   }
   signal.error = Cut(reading.status().message());
@@ -308,6 +319,14 @@ void ScaledWorkload::ApplyFallback(size_t index, Signal* signal) {
   source.in_fallback = spec_.fallback && source.failures > spec_.fallback->failure_threshold;
   if (!source.in_fallback) return;
   const Fallback& fallback = *spec_.fallback;
+  signal->absent = fallback.behavior == Fallback::Behavior::kFormula;
+  if (signal->absent) {
+    signal->detail =
+        "absent after " + std::to_string(fallback.failure_threshold + 1) + " failures (" + signal->error + ")";
+    signal->target_milli = 1000;
+    return signal->error.clear();
+  }
+  signal->in_fallback = true;
   int32_t current = target_.replicas.spec_replicas;
   int32_t replicas = fallback.replicas;
   if (fallback.behavior == Fallback::Behavior::kCurrent) replicas = current;
@@ -370,7 +389,7 @@ base::Status ScaledWorkload::ScaleTo(int32_t replicas, const std::string& why, c
 
 void ScaledWorkload::Act(const Decision& decision) {
   int32_t from = target_.replicas.spec_replicas;
-  if (decision.hold || decision.replicas == from) return;
+  if (decision.hold || decision.replicas == from || spec_.mode == ScalingMode::kDryRun) return;
   int32_t rest = spec_.scale.idle_replicas.value_or(0);
   const char* reason = "SuccessfulRescale";
   if (from <= rest && decision.replicas > from) reason = "KEDAScaleTargetActivated";

@@ -53,6 +53,7 @@ void ScaledWorkload::Report(const DecisionInput& input, const Decision& decision
   shown.steps = decision.steps;
   shown.signals = SignalStatuses(input.signals, types, decision);
   shown.decided_ms = input.now_ms;
+  shown.decided_from = input.current.spec_replicas;
   ShowOnBoard(std::move(shown));
 }
 
@@ -90,7 +91,9 @@ void ScaledWorkload::ReportReadiness(const DecisionInput& input, const Decision&
   } else if (decision.any_error) {
     changed = Condition("Ready", "Unknown", "PartialTriggerError", errors);
   } else {
-    changed = Condition("Ready", "True", "ScaledObjectReady", "The object is valid and its triggers can be read.");
+    std::string message = "The object is valid and its triggers can be read.";
+    if (spec_.mode == ScalingMode::kDryRun) message += " It is a dry run: what is decided is not carried out.";
+    changed = Condition("Ready", "True", "ScaledObjectReady", message);
   }
   if (changed && errors.empty()) Event(EventType::kNormal, "ScaledObjectReady", "ScaledObject is ready for scaling");
   if (changed && !errors.empty()) Event(EventType::kWarning, "KEDAScalerFailed", errors);
@@ -167,7 +170,7 @@ WorkloadStatus ScaledWorkload::BaseStatus() const {
   shown.name = kube::NameOf(*object_);
   shown.target_kind = base::FindString(*object_, {"spec", "scaleTargetRef", "kind"}, "Deployment");
   shown.target_name = base::FindString(*object_, {"spec", "scaleTargetRef", "name"});
-  shown.current = shown.desired = target_.replicas.spec_replicas;
+  shown.current = shown.desired = shown.decided_from = target_.replicas.spec_replicas;
   shown.ready = target_.replicas.ready_replicas;
   shown.min = spec_.scale.min_replicas;
   shown.max = spec_.scale.max_replicas;
@@ -176,6 +179,7 @@ WorkloadStatus ScaledWorkload::BaseStatus() const {
 
 void ScaledWorkload::ShowOnBoard(WorkloadStatus status) {
   status.conditions = ConditionsOf(status_.object());
+  if (status.decided_ms == 0) status.decided_ms = Now();
   context_.board->Update(std::move(status));
   if (scaled_) context_.board->RecordScale("ScaledObject", spec_.ns, spec_.name, *scaled_);
   scaled_.reset();

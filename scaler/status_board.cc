@@ -39,9 +39,28 @@ void StatusBoard::Update(WorkloadStatus status) {
   base::MutexLock lock(mu_);
   WorkloadStatus& slot = workloads_[{status.ns, status.name, status.controller}];
   if (!SameSignals(slot, status)) DropSignalMetrics(slot);
+  Remember(slot, status);
   status.scales = std::move(slot.scales);
   slot = std::move(status);
   SetMetrics(slot);
+}
+
+void StatusBoard::Remember(const WorkloadStatus& before, const WorkloadStatus& now) {
+  bool first = before.name.empty();
+  bool same = !first && before.desired == now.desired && before.held == now.held && before.paused == now.paused;
+  if (same) return;
+  if (decisions_.size() == kMaxDecisions) decisions_.pop_front();
+  decisions_.push_back({now.controller, now.ns, now.name, now.target_kind, now.target_name, now.decided_ms,
+                        now.decided_from, now.desired, now.held, now.why, now.steps});
+}
+
+std::vector<DecisionRecord> StatusBoard::Decisions(const std::string& ns, const std::string& name, size_t limit) const {
+  base::MutexLock lock(mu_);
+  std::vector<DecisionRecord> found;
+  for (auto it = decisions_.rbegin(); it != decisions_.rend() && found.size() < limit; ++it) {
+    if ((ns.empty() || it->ns == ns) && (name.empty() || it->name == name)) found.push_back(*it);
+  }
+  return found;
 }
 
 void StatusBoard::SetMetrics(const WorkloadStatus& status) {

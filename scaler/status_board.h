@@ -3,6 +3,7 @@
 #pragma once
 
 #include <cstdint>
+#include <deque>
 #include <map>
 #include <optional>
 #include <string>
@@ -56,6 +57,18 @@ struct WorkloadStatus {
   std::vector<ConditionStatus> conditions;
   std::vector<ScaleRecord> scales;  // Oldest first, the last 20; kept by the board.
   int64_t decided_ms = 0;           // 0: no decision yet.
+  int32_t decided_from = 0;         // The replicas that it was decided at.
+};
+
+// A decision that changed something: a new number, or the begin or end of a hold or a pause.
+struct DecisionRecord {
+  std::string controller, ns, name;
+  std::string target_kind, target_name;
+  int64_t t_ms = 0;
+  int32_t from = 0, to = 0;
+  bool held = false;
+  std::string why;
+  std::vector<Step> steps;
 };
 
 // Thread-safe. Also keeps these metrics, one series per workload (or trigger), gone with the workload:
@@ -69,7 +82,7 @@ class StatusBoard {
  public:
   explicit StatusBoard(base::MetricRegistry& metrics) : metrics_(metrics) {}
 
-  // Replaces a workload's entry; `status.scales` is ignored.
+  // Replaces a workload's entry; `status.scales` is ignored. What changed is kept among the decisions.
   void Update(WorkloadStatus status);
   void RecordScale(const std::string& controller, const std::string& ns, const std::string& name,
                    const ScaleRecord& record);
@@ -79,10 +92,15 @@ class StatusBoard {
 
   // Sorted by namespace, name and controller.
   std::vector<WorkloadStatus> Snapshot() const;
+  // The last decisions of all workloads, newest first: those of one namespace and name where these are not empty.
+  // Decisions of workloads that are gone stay; the oldest go once there are kMaxDecisions.
+  std::vector<DecisionRecord> Decisions(const std::string& ns, const std::string& name, size_t limit) const;
+  static constexpr size_t kMaxDecisions = 1000;
   std::optional<WorkloadStatus> Get(const std::string& controller, const std::string& ns,
                                     const std::string& name) const;
 
  private:
+  void Remember(const WorkloadStatus& before, const WorkloadStatus& now) REQUIRES_LOCK(mu_);
   using Key = std::tuple<std::string, std::string, std::string>;  // Namespace, name, controller.
   void SetMetrics(const WorkloadStatus& status) REQUIRES_LOCK(mu_);
   void DropSignalMetrics(const WorkloadStatus& status) REQUIRES_LOCK(mu_);
@@ -91,6 +109,7 @@ class StatusBoard {
   base::MetricRegistry& metrics_;
   mutable base::Mutex mu_;
   std::map<Key, WorkloadStatus> workloads_ GUARDED_BY(mu_);
+  std::deque<DecisionRecord> decisions_ GUARDED_BY(mu_);  // Oldest first.
 };
 
 // The signals of a status from what was decided. `types` gives one word per signal.

@@ -9,6 +9,9 @@
 
 namespace tidewright::scaler {
 
+const kube::Resource kClusterTriggerAuthentications{"tidewright.dev", "v1alpha1", "clustertriggerauthentications",
+                                                    "ClusterTriggerAuthentication", false};
+
 namespace {
 
 int32_t Count(const base::Json& object, std::initializer_list<std::string_view> path, int32_t fallback) {
@@ -167,9 +170,12 @@ base::Result<std::map<std::string, std::string>> ReadAuthentication(const Cluste
                                                                     const std::string& ns, const std::string& name,
                                                                     const base::Json& workload,
                                                                     const std::string& container) {
-  TW_ASSIGN_OR_RETURN(std::shared_ptr<const base::Json> object, cluster.objects->Get(resource, ns, name));
+  const std::string key = resource.namespaced ? ns + "/" + name : name;
+  const std::string what = resource.kind + " " + key;
+  const std::string& secrets_ns = resource.namespaced ? ns : cluster.own_namespace;
+  TW_ASSIGN_OR_RETURN(std::shared_ptr<const base::Json> object,
+                      cluster.objects->Get(resource, resource.namespaced ? ns : "", name));
   kube::Client& client = *cluster.client;
-  const std::string what = resource.kind + " " + ns + "/" + name;
   std::map<std::string, std::string> parameters;
   const base::Json* spec = base::Find(*object, {"spec"});
   if (spec == nullptr || !spec->is_object()) return parameters;
@@ -185,7 +191,7 @@ base::Result<std::map<std::string, std::string>> ReadAuthentication(const Cluste
           source == "env"
               ? LookUpEnv(client, ns, workload, base::FindString(entry, {"containerName"}, container), ref)
               : ReadKey(client, source == "secretTargetRef" ? kube::resources::kSecrets : kube::resources::kConfigMaps,
-                        ns, ref, base::FindString(entry, {"key"}));
+                        secrets_ns, ref, base::FindString(entry, {"key"}));
       if (!value.ok()) return value.status().Annotate(what + ": spec." + source);
       parameters[base::FindString(entry, {"parameter"})] = *value;
     }

@@ -16,6 +16,8 @@
 
 namespace tidewright::scaler {
 
+extern const kube::Resource kClusterTriggerAuthentications;  // tidewright.dev/v1alpha1
+
 // A workload as read at one time.
 struct Target {
   CurrentState replicas;
@@ -45,8 +47,9 @@ base::Status SetReplicas(kube::Client& client, const kube::Resource& resource, c
 base::Result<std::string> LookUpEnv(kube::Client& client, const std::string& ns, const base::Json& workload,
                                     const std::string& container, const std::string& variable);
 
-// The parameters of a TriggerAuthentication: secretTargetRef, configMapTargetRef and env. Other sources are
-// kUnimplemented, by name.
+// The parameters of a TriggerAuthentication or ClusterTriggerAuthentication: secretTargetRef, configMapTargetRef and
+// env. Other sources are kUnimplemented, by name. The Secrets and ConfigMaps of a cluster's object are those of
+// Cluster::own_namespace.
 base::Result<std::map<std::string, std::string>> ReadAuthentication(const Cluster& cluster,
                                                                     const kube::Resource& resource,
                                                                     const std::string& ns, const std::string& name,

@@ -5,6 +5,7 @@
 #include <functional>
 #include <map>
 #include <memory>
+#include <optional>
 #include <string>
 #include <vector>
 
@@ -12,25 +13,38 @@
 #include "base/document.h"
 #include "base/status.h"
 #include "http/client.h"
+#include "kube/object_reader.h"
 #include "promql/engine.h"
 #include "scaler/decide.h"
 
 namespace tidewright::scaler {
 
+// Hours outside of which a trigger rests: spec.triggers[].when. Texts as in the manifest, checked by CheckTrigger().
+struct TriggerHours {
+  std::string timezone, start, end, exclude;
+};
+
 // One entry of spec.triggers. The metadata's values are texts, as in the manifest.
 struct TriggerSpec {
   int index = 0;     // Position in spec.triggers: part of the metric's name.
+  std::string ns;    // Of the object.
   std::string type;  // "cron"
   std::string name;  // Optional, unique in the object.
   std::map<std::string, std::string> metadata;
   TargetType target_type = TargetType::kAverageValue;  // metricType: AverageValue or Value.
   std::string authentication;                          // authenticationRef.name, or "".
+  bool cluster_authentication = false;                 // It is a ClusterTriggerAuthentication.
+  std::optional<int32_t> max_replicas;                 // maxReplicaCount: the most that this trigger may ask for.
+  std::optional<TriggerHours> when;
 };
 
 // What one reading said.
 struct Reading {
   int64_t value_milli = 0;
   std::string detail;  // "list orders = 42", "window is open until Mon 2026-11-23 18:00 Europe/Rome"
+  // Limits of the object that hold as long as this is read: a cron window's.
+  std::optional<int32_t> min_replicas;
+  std::optional<int32_t> max_replicas;
 };
 
 // What a trigger is, apart from its value.
@@ -60,12 +74,13 @@ class Trigger {
   const TriggerInfo info_;
 };
 
-// What triggers read with. Borrows everything; all of it must outlive the triggers.
+// What triggers read with. Borrows everything; all of it, and the context itself, must outlive the triggers.
 struct TriggerContext {
   base::Clock* control = nullptr;         // The time of samples.
   base::Clock* calendar = nullptr;        // The time of cron windows; in the sandbox it runs faster.
   promql::QueryEngine* engine = nullptr;  // The embedded store, for prometheus triggers without serverAddress.
-  http::Client* http = nullptr;           // For prometheus triggers with one.
+  http::Client* http = nullptr;           // For everything that is asked by HTTP.
+  kube::ObjectReader* objects = nullptr;  // For kubernetes-workload.
   // Maps a host name to what to connect to instead; empty is the identity. The sandbox uses it for service names.
   std::function<std::string(const std::string& host)> resolve_host;
 
@@ -90,6 +105,9 @@ base::Result<std::unique_ptr<Trigger>> NewTrigger(const TriggerSpec& spec, const
 
 // The trigger types that this build reads, sorted.
 std::vector<std::string> TriggerTypes();
+
+// The reference page of a type in Markdown, made from the table that its settings are read by: docs/triggers/<type>.md.
+std::string TriggerReference(const std::string& type);
 
 // "s<index>-<type>-<text>" with the characters that a metric name may not have replaced, as KEDA does.
 std::string MetricName(int index, const std::string& text);

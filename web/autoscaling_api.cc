@@ -22,6 +22,14 @@ Json SignalJson(const scaler::SignalStatus& signal) {
   return json;
 }
 
+Json StepsJson(const std::vector<scaler::Step>& steps) {
+  Json list = Json::array();
+  for (const auto& step : steps) {
+    list.push_back({{"stage", step.stage}, {"signal", step.signal}, {"replicas", step.replicas}, {"text", step.text}});
+  }
+  return list;
+}
+
 Json WorkloadJson(const WorkloadStatus& workload) {
   Json json = {{"controller", workload.controller},
                {"namespace", workload.ns},
@@ -36,14 +44,10 @@ Json WorkloadJson(const WorkloadStatus& workload) {
                {"paused", workload.paused},
                {"why", workload.why},
                {"signals", Json::array()},
-               {"steps", Json::array()},
+               {"steps", StepsJson(workload.steps)},
                {"conditions", Json::array()},
                {"events", Json::array()}};
   for (const auto& signal : workload.signals) json["signals"].push_back(SignalJson(signal));
-  for (const auto& step : workload.steps) {
-    json["steps"].push_back(
-        {{"stage", step.stage}, {"signal", step.signal}, {"replicas", step.replicas}, {"text", step.text}});
-  }
   for (const auto& condition : workload.conditions) {
     json["conditions"].push_back({{"type", condition.type},
                                   {"status", condition.status},
@@ -74,6 +78,23 @@ Json AutoscalingReport(const std::vector<WorkloadStatus>& workloads, int64_t now
                  {"workloads", Json::array()}};
   for (const WorkloadStatus& workload : workloads) report["workloads"].push_back(WorkloadJson(workload));
   return report;
+}
+
+Json DecisionsJson(const std::vector<scaler::DecisionRecord>& decisions) {
+  Json list = Json::array();
+  for (const auto& decision : decisions) {
+    list.push_back({{"controller", decision.controller},
+                    {"namespace", decision.ns},
+                    {"name", decision.name},
+                    {"target", decision.target_kind + "/" + decision.target_name},
+                    {"time", base::FormatTime(decision.t_ms)},
+                    {"from", decision.from},
+                    {"to", decision.to},
+                    {"held", decision.held},
+                    {"why", decision.why},
+                    {"steps", StepsJson(decision.steps)}});
+  }
+  return list;
 }
 
 std::vector<std::string> Problems(const std::vector<WorkloadStatus>& workloads) {

@@ -22,6 +22,12 @@ namespace tidewright::web {
 //      "events": [{"time","from","to","why"}]}]}
 base::Json AutoscalingReport(const std::vector<scaler::WorkloadStatus>& workloads, int64_t now_ms, int64_t calendar_ms);
 
+// The data of GET /api/v1/autoscaling/decisions, newest first:
+//   [{"controller", "namespace", "name", "target", "time", "from", "to", "held", "why",
+//     "steps": [{"stage","signal","replicas","text"}]}]
+// Parameters: namespace, name, limit (default 100, at most 1,000).
+base::Json DecisionsJson(const std::vector<scaler::DecisionRecord>& decisions);
+
 // One sentence per workload that cannot be scaled as asked: "shop/queue-worker: ...".
 std::vector<std::string> Problems(const std::vector<scaler::WorkloadStatus>& workloads);
 

@@ -2,8 +2,10 @@
 
 #include <utility>
 
+#include "base/document.h"
 #include "base/json.h"
 #include "base/log.h"
+#include "base/strings.h"
 #include "web/api_error.h"
 #include "web/autoscaling_api.h"
 #include "web/metric_explanations.h"
@@ -28,6 +30,18 @@ http::Response JsonDocument(const base::Json& document) {
   response.headers.Set("Content-Type", "application/json");
   response.body = base::DumpJson(document);
   return response;
+}
+
+// The last decisions that changed something, of one object or of all.
+http::Response DecisionsReply(const scaler::StatusBoard& board, const std::string& query) {
+  constexpr int64_t kDefaultLimit = 100;
+  int64_t limit = kDefaultLimit;
+  const std::string wanted = http::QueryValue(query, "limit");
+  if (!wanted.empty() && (!base::ParseInt64(wanted, &limit) || limit < 1)) {
+    return PlainError(400, "limit: " + base::Quoted(wanted) + " is not a positive number");
+  }
+  return JsonSuccess(DecisionsJson(board.Decisions(http::QueryValue(query, "namespace"), http::QueryValue(query, "name"),
+                                                   static_cast<size_t>(limit))));
 }
 
 http::Response FileReply(const PageFile& file) {
@@ -226,6 +240,7 @@ http::Response WebServer::OwnApi(const http::ServerRequest& request) {
     return JsonDocument(report);
   }
   if (name == "autoscaling/explain" && sources_.adapter != nullptr) return ExplainMetric(*sources_.adapter, request);
+  if (name == "autoscaling/decisions") return DecisionsReply(*sources_.board, request.query);
   if (name == "autoscaling/metric-rules" && sources_.adapter != nullptr) {
     return JsonSuccess(MetricRulesJson(sources_.adapter->Rules()));
   }

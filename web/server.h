@@ -86,6 +86,7 @@ struct WebSources {
 //   /api/v1/read  /federate                    web/remote_read.h, web/federation.h
 //   /api/v1/admin/tsdb/...                     web/admin_api.h
 //   /api/v1/autoscaling/workloads              web/autoscaling_api.h
+//   /api/v1/autoscaling/decisions              the last that changed something, with their steps
 //   /api/v1/autoscaling/metric-rules           the adapter's rules and what they list
 //   /api/v1/autoscaling/explain  /check-adapter-config    web/metric_explanations.h
 //   /metrics  /version  /-/healthy  /-/ready

@@ -158,6 +158,13 @@ std::string Zone::Format(int64_t t_ms) const {
   return std::string(text) + seconds + " " + name_;
 }
 
+CivilDate Zone::DateAt(int64_t t_ms) const {
+  int64_t t = std::clamp(FloorDiv(t_ms, 1000), -kMaxSeconds, kMaxSeconds);
+  date::year_month_day ymd{date::local_days(date::days(FloorDiv(t + SpanAt(*zone_, t).offset, kDay)))};
+  return {static_cast<int>(ymd.year()), static_cast<int32_t>(static_cast<unsigned>(ymd.month())),
+          static_cast<int32_t>(static_cast<unsigned>(ymd.day()))};
+}
+
 base::Result<Schedule> Schedule::Create(const Expression& expression, const Zone& zone, GapRule gap_rule) {
   if (expression.zone().empty()) return Schedule(expression, zone, gap_rule);
   auto own = Zone::Find(expression.zone());

@@ -15,6 +15,12 @@ class time_zone;
 
 namespace tidewright::scaler::cron {
 
+struct CivilDate {
+  int32_t year = 1970;
+  int32_t month = 1;  // 1-12
+  int32_t day = 1;    // 1-31
+};
+
 // A time zone of the system's IANA database. Cheap to copy; immutable, thread-safe.
 class Zone {
  public:
@@ -24,6 +30,8 @@ class Zone {
   const std::string& name() const { return name_; }
   // Local time for people: "Mon 2026-11-23 18:00 Europe/Rome".
   std::string Format(int64_t t_ms) const;
+  // The local date.
+  CivilDate DateAt(int64_t t_ms) const;
 
  private:
   friend class Schedule;

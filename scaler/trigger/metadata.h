@@ -1,6 +1,6 @@
 // Trigger metadata by table: one declarative list of fields per trigger type says what there is, what is required,
-// where values may come from and how each is parsed. Unknown keys are errors, because a misspelt threshold that is
-// ignored silently is a workload that does not scale. Private to scaler/trigger.
+// where values may come from, how each is parsed and what the reference page says of it. Unknown keys are errors,
+// because a misspelt threshold that is ignored silently is a workload that does not scale. Private to scaler/trigger.
 #pragma once
 
 #include <map>
@@ -24,12 +24,23 @@ enum class From {
 
 // One field. `parse` gets the trimmed value (not empty) and returns a message such as
 // "\"abc\" is not a number; use for example 5"; nullptr marks a key of KEDA's that this build does not implement.
+// `help` is a sentence for the reference page, with the default.
 template <typename Config>
 struct Field {
   const char* key;
   Need need;
   From from;
   base::Status (*parse)(const std::string& value, Config& config);
+  const char* help = "";
+};
+
+// A field without its parser, for the reference page.
+struct FieldHelp {
+  std::string key;
+  Need need;
+  From from;
+  std::string help;
+  bool supported;
 };
 
 // Hands out values of one trigger's metadata and remembers which keys are known.
@@ -37,6 +48,10 @@ class MetadataReader {
  public:
   // `secrets` null: only what the manifest says can be checked.
   MetadataReader(const TriggerSpec& spec, const TriggerSecrets* secrets, std::string path, base::ErrorList& errors);
+
+  // Collects what ReadMetadata() would read instead of reading it.
+  void DescribeTo(std::vector<FieldHelp>* fields) { described_ = fields; }
+  std::vector<FieldHelp>* described() const { return described_; }
 
   // The value of a field, if it has one now. Reports a required one that is missing.
   std::optional<std::string> Take(const char* key, Need need, From from);
@@ -53,12 +68,17 @@ class MetadataReader {
   const std::string path_;
   base::ErrorList& errors_;
   std::vector<std::string> known_;
+  std::vector<FieldHelp>* described_ = nullptr;
 };
 
 template <typename Config, size_t kCount>
 Config ReadMetadata(const Field<Config> (&table)[kCount], MetadataReader& reader) {
   Config config;
   for (const Field<Config>& field : table) {
+    if (reader.described() != nullptr) {
+      reader.described()->push_back({field.key, field.need, field.from, field.help, field.parse != nullptr});
+      continue;
+    }
     if (field.parse == nullptr) {
       reader.Unsupported(field.key);
       continue;
@@ -69,6 +89,12 @@ Config ReadMetadata(const Field<Config> (&table)[kCount], MetadataReader& reader
     if (!status.ok()) reader.Error(field.key, status.message());
   }
   return config;
+}
+
+// Keeps a text as it is: `return Keep(value, &config.member)`.
+inline base::Status Keep(const std::string& value, std::string* out) {
+  *out = value;
+  return base::Status::Ok();
 }
 
 // Parsers for fields. Numbers become milli-units; a positive number below 0.001 is an error because it would vanish.

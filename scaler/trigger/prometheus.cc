@@ -11,13 +11,13 @@
 #include "base/metrics.h"
 #include "base/strings.h"
 #include "http/message.h"
+#include "scaler/trigger/http_source.h"
 #include "scaler/trigger/types.h"
 
 namespace tidewright::scaler::trigger {
 
 namespace {
 
-constexpr size_t kMaxBodyBytes = 1 << 20;
 constexpr size_t kShownQuery = 60;
 
 struct PrometheusConfig {
@@ -29,8 +29,7 @@ struct PrometheusConfig {
   http::QueryParams parameters;
   http::Headers headers;
   bool ignore_null = true;
-  bool unsafe_tls = false;
-  int64_t timeout_ms = 3000;
+  HttpAccess from_server;  // User name and password that stand in the address.
 };
 
 // "a=b,c=d"
@@ -47,52 +46,40 @@ base::Status ParsePairs(const std::string& value, const Add& add) {
   return base::Status::Ok();
 }
 
-base::Status ParseServer(const std::string& value, std::string* server) {
-  auto url = http::Url::Parse(value);
-  if (!url.ok()) return url.status();
-  *server = value;
-  while (server->ends_with('/')) server->pop_back();
-  return base::Status::Ok();
-}
-
 constexpr Field<PrometheusConfig> kFields[] = {
     {"serverAddress", Need::kOptional, From::kAny,
-     [](const std::string& value, PrometheusConfig& config) { return ParseServer(value, &config.server); }},
+     [](const std::string& value, PrometheusConfig& config) {
+       return ParseHttpAddress(value, &config.server, &config.from_server);
+     },
+     "A Prometheus-compatible server. Without it the embedded store is asked."},
     {"query", Need::kRequired, From::kMetadata,
-     [](const std::string& value, PrometheusConfig& config) {
-       config.query = value;
-       return base::Status::Ok();
-     }},
+     [](const std::string& value, PrometheusConfig& config) { return Keep(value, &config.query); },
+     "PromQL with one number as its result."},
     {"threshold", Need::kRequired, From::kMetadata,
-     [](const std::string& value, PrometheusConfig& config) {
-       return ParsePositiveMilli(value, &config.target_milli);
-     }},
+     [](const std::string& value, PrometheusConfig& config) { return ParsePositiveMilli(value, &config.target_milli); },
+     "The value per replica."},
     {"activationThreshold", Need::kOptional, From::kMetadata,
-     [](const std::string& value, PrometheusConfig& config) { return ParseMilli(value, &config.activation_milli); }},
+     [](const std::string& value, PrometheusConfig& config) { return ParseMilli(value, &config.activation_milli); },
+     "Active above this value. Default 0."},
+    {"ignoreNullValues", Need::kOptional, From::kMetadata,
+     [](const std::string& value, PrometheusConfig& config) { return ParseFlag(value, &config.ignore_null); },
+     "An empty result is 0 (default true) or a failure."},
     {"namespace", Need::kOptional, From::kMetadata,
-     [](const std::string& value, PrometheusConfig& config) {
-       config.ns = value;
-       return base::Status::Ok();
-     }},
+     [](const std::string& value, PrometheusConfig& config) { return Keep(value, &config.ns); },
+     "Sent as the parameter namespace, for gateways that need it."},
     {"queryParameters", Need::kOptional, From::kMetadata,
      [](const std::string& value, PrometheusConfig& config) {
        return ParsePairs(value, [&](std::string name, std::string text) {
          config.parameters.emplace_back(std::move(name), std::move(text));
        });
-     }},
+     },
+     "More parameters: `a=1,b=2`."},
     {"customHeaders", Need::kOptional, From::kAny,
      [](const std::string& value, PrometheusConfig& config) {
        return ParsePairs(
            value, [&](std::string name, std::string text) { config.headers.Add(std::move(name), std::move(text)); });
-     }},
-    {"ignoreNullValues", Need::kOptional, From::kMetadata,
-     [](const std::string& value, PrometheusConfig& config) { return ParseFlag(value, &config.ignore_null); }},
-    {"unsafeSsl", Need::kOptional, From::kMetadata,
-     [](const std::string& value, PrometheusConfig& config) { return ParseFlag(value, &config.unsafe_tls); }},
-    {"timeout", Need::kOptional, From::kMetadata,
-     [](const std::string& value, PrometheusConfig& config) { return ParseTimeoutMs(value, &config.timeout_ms); }},
-    {"authModes", Need::kOptional, From::kAny, nullptr},
-    {"authMode", Need::kOptional, From::kAny, nullptr},
+     },
+     "More headers: `X-Scope-OrgID=shop`."},
     {"awsRegion", Need::kOptional, From::kAny, nullptr},
     {"identityOwner", Need::kOptional, From::kAny, nullptr},
 };
@@ -142,8 +129,8 @@ base::Result<std::optional<double>> ParseReply(const std::string& body) {
 
 class PrometheusTrigger : public Trigger {
  public:
-  PrometheusTrigger(TriggerInfo info, PrometheusConfig config, const TriggerContext& context)
-      : Trigger(std::move(info)), config_(std::move(config)), context_(context) {}
+  PrometheusTrigger(TriggerInfo info, PrometheusConfig config, HttpAccess access, const TriggerContext& context)
+      : Trigger(std::move(info)), config_(std::move(config)), context_(context), source_(std::move(access), context) {}
 
   base::Result<Reading> Read() override {
     base::Result<std::optional<double>> value = config_.server.empty() ? Embedded() : Remote();
@@ -158,17 +145,11 @@ class PrometheusTrigger : public Trigger {
       return base::FailedPreconditionError("the query gives " + base::FormatDouble(number) +
                                            ", which is not a number to scale by");
     }
-    return Reading{ToMilli(number), "query = " + base::FormatDouble(number)};
+    TW_ASSIGN_OR_RETURN(int64_t milli, ToMilli(number));
+    return Reading{milli, "query = " + base::FormatDouble(number)};
   }
 
  private:
-  // Rounded, but never a positive value to zero: it would be inactive. Below zero there is no load.
-  static int64_t ToMilli(double value) {
-    if (value <= 0) return 0;
-    if (value > 9e14) return int64_t{900'000'000'000'000'000};
-    return std::max<int64_t>(1, std::llround(value * 1000));
-  }
-
   base::Result<std::optional<double>> Embedded() {
     if (context_.engine == nullptr) return base::FailedPreconditionError("no serverAddress, and no embedded store");
     auto result = context_.engine->Instant(config_.query, context_.control->NowMs());
@@ -180,11 +161,7 @@ class PrometheusTrigger : public Trigger {
     http::ClientRequest request;
     request.url = QueryUrl();
     request.headers = config_.headers;
-    request.connect_timeout_ms = config_.timeout_ms;
-    request.total_timeout_ms = config_.timeout_ms;
-    request.max_body_bytes = kMaxBodyBytes;
-    TW_ASSIGN_OR_RETURN(http::Client * client, ClientFor());
-    auto response = client->Send(request);
+    auto response = source_.Send(std::move(request));
     if (!response.ok()) return response.status();
     if (response->status / 100 != 2) return Refused(*response);
     return ParseReply(response->body);
@@ -197,26 +174,9 @@ class PrometheusTrigger : public Trigger {
                                   (reason.empty() ? "" : ": " + reason.substr(0, 300)));
   }
 
-  base::Result<http::Client*> ClientFor() {
-    if (!config_.unsafe_tls) return context_.http;
-    if (unverified_ == nullptr) {
-      http::ClientOptions options;
-      options.tls.insecure_skip_verify = true;
-      TW_ASSIGN_OR_RETURN(unverified_, http::NewCurlClient(options));
-    }
-    return unverified_.get();
-  }
-
   std::string QueryUrl() const {
-    std::string url = config_.server;
-    if (auto parsed = http::Url::Parse(url); parsed.ok() && context_.resolve_host) {
-      // The host begins after the scheme and the user info, whose text may contain the host's.
-      size_t user = parsed->user_info.empty() ? 0 : parsed->user_info.size() + 1;
-      size_t at = url.find(parsed->host, url.find("://") + 3 + user);
-      if (at != std::string::npos) url.replace(at, parsed->host.size(), context_.Resolve(parsed->host));
-    }
-    url += "/api/v1/query?query=" + http::PercentEncode(config_.query) +
-           "&time=" + http::PercentEncode(base::FormatTime(context_.control->NowMs()));
+    std::string url = config_.server + "/api/v1/query?query=" + http::PercentEncode(config_.query) +
+                      "&time=" + http::PercentEncode(base::FormatTime(context_.control->NowMs()));
     if (!config_.ns.empty()) url += "&namespace=" + http::PercentEncode(config_.ns);
     for (const auto& [name, value] : config_.parameters) {
       url += "&" + http::PercentEncode(name) + "=" + http::PercentEncode(value);
@@ -225,8 +185,8 @@ class PrometheusTrigger : public Trigger {
   }
 
   const PrometheusConfig config_;
-  const TriggerContext context_;
-  std::unique_ptr<http::Client> unverified_;
+  const TriggerContext& context_;
+  HttpSource source_;
 };
 
 }  // namespace
@@ -234,6 +194,11 @@ class PrometheusTrigger : public Trigger {
 std::unique_ptr<Trigger> MakePrometheus(const TriggerSpec& spec, MetadataReader& reader,
                                         const TriggerContext* context) {
   PrometheusConfig config = ReadMetadata(kFields, reader);
+  HttpAccess access = ReadHttpAccess(reader);
+  if (access.username.empty()) {
+    access.username = config.from_server.username;
+    access.password = config.from_server.password;
+  }
   // A foreign server may know functions that we do not: only queries to ourselves can be checked here.
   bool embedded = spec.metadata.count("serverAddress") == 0 && spec.metadata.count("serverAddressFromEnv") == 0 &&
                   spec.authentication.empty();
@@ -246,7 +211,7 @@ std::unique_ptr<Trigger> MakePrometheus(const TriggerSpec& spec, MetadataReader&
   TriggerInfo info = InfoOf(spec, shown, "prometheus");
   info.target_milli = config.target_milli;
   info.activation_milli = config.activation_milli;
-  return std::make_unique<PrometheusTrigger>(std::move(info), std::move(config), *context);
+  return std::make_unique<PrometheusTrigger>(std::move(info), std::move(config), std::move(access), *context);
 }
 
 }  // namespace tidewright::scaler::trigger

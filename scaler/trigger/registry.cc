@@ -3,6 +3,7 @@
 
 #include "base/strings.h"
 #include "scaler/trigger.h"
+#include "scaler/trigger/hours.h"
 #include "scaler/trigger/types.h"
 
 namespace tidewright::scaler {
@@ -14,8 +15,32 @@ namespace {
 struct Type {
   const char* name;
   Factory make;
+  const char* summary;  // For the reference page.
 };
-constexpr Type kTypes[] = {{"cron", &MakeCron}, {"prometheus", &MakePrometheus}, {"redis", &MakeRedis}};
+constexpr Type kTypes[] = {
+    {"cron", &MakeCron,
+     "A number of replicas while a window is open. The window is open from each start to the next end; exactly the "
+     "number is scaled to, without a tolerance. A window may also carry other limits for the whole object."},
+    {"etcd", &MakeEtcd, "The number that is the value of a key in etcd."},
+    {"graphite", &MakeGraphite,
+     "The latest value of a query to Graphite. No series and no points count as 0; several series are an error."},
+    {"http", &MakeHttp,
+     "Requests per second of an ingress or service, from what the ingress controller or the mesh says in the embedded "
+     "store. A short form of `prometheus`: no query has to be written."},
+    {"kubernetes-workload", &MakeKubernetesWorkload, "How many pods of the object's namespace match a selector."},
+    {"metrics-api", &MakeMetricsApi, "A number in the JSON or YAML that any HTTP API answers with."},
+    {"nats-jetstream", &MakeNatsJetstream,
+     "What a consumer of a JetStream stream has pending or not acknowledged, by the monitoring endpoint of NATS."},
+    {"postgresql", &MakePostgresql,
+     "The number that a query to PostgreSQL gives. Needs libpq (package libpq5), which is loaded on first use."},
+    {"prometheus", &MakePrometheus, "The value of a PromQL query, of the embedded store or of another server."},
+    {"rabbitmq", &MakeRabbitmq,
+     "The length of a queue of RabbitMQ, or the rate of its messages, by the management API."},
+    {"redis", &MakeRedis,
+     "The length of a list, hash, set or sorted set of Redis. A key that does not exist has length 0."},
+    {"redis-streams", &MakeRedisStreams,
+     "The length of a Redis stream, or what a consumer group has pending or has not been delivered yet."},
+};
 
 // Types that KEDA has and this build does not: a different remedy than for a typing mistake.
 constexpr const char* kKedaTypes[] = {"activemq",
@@ -45,7 +70,6 @@ constexpr const char* kKedaTypes[] = {"activemq",
                                       "dynatrace",
                                       "elastic-forecast",
                                       "elasticsearch",
-                                      "etcd",
                                       "external",
                                       "external-push",
                                       "forgejo-runner",
@@ -55,35 +79,28 @@ constexpr const char* kKedaTypes[] = {"activemq",
                                       "gcp-stackdriver",
                                       "gcp-storage",
                                       "github-runner",
-                                      "graphite",
                                       "huawei-cloudeye",
                                       "ibmmq",
                                       "influxdb",
                                       "kafka",
                                       "kubernetes-resource",
-                                      "kubernetes-workload",
                                       "liiklus",
                                       "loki",
                                       "memory",
-                                      "metrics-api",
                                       "mongodb",
                                       "mssql",
                                       "mysql",
-                                      "nats-jetstream",
                                       "new-relic",
                                       "nsq",
                                       "opensearch",
                                       "openstack-metric",
                                       "openstack-swift",
-                                      "postgresql",
                                       "predictkube",
                                       "pulsar",
-                                      "rabbitmq",
                                       "redis-cluster",
                                       "redis-cluster-streams",
                                       "redis-sentinel",
                                       "redis-sentinel-streams",
-                                      "redis-streams",
                                       "selenium-grid",
                                       "solace-direct-messaging",
                                       "solace-event-queue",
@@ -129,6 +146,7 @@ void CheckTrigger(const TriggerSpec& spec, const std::string& path, base::ErrorL
   trigger::MetadataReader reader(spec, nullptr, path, errors);
   type->make(spec, reader, nullptr);
   reader.Finish();
+  if (spec.when) trigger::PlanHours(*spec.when, path + ".when", errors);
 }
 
 base::Result<std::unique_ptr<Trigger>> NewTrigger(const TriggerSpec& spec, const TriggerSecrets& secrets,
@@ -140,13 +158,45 @@ base::Result<std::unique_ptr<Trigger>> NewTrigger(const TriggerSpec& spec, const
   std::unique_ptr<Trigger> made = type->make(spec, reader, &context);
   TW_RETURN_IF_ERROR(errors.ToStatus());
   if (made == nullptr) return base::InternalError("trigger " + spec.type + " was not built");
-  return made;
+  if (!spec.when) return made;
+  auto hours = trigger::PlanHours(*spec.when, "spec.triggers[" + std::to_string(spec.index) + "].when", errors);
+  if (!hours) return errors.ToStatus();
+  return trigger::During(std::move(*hours), std::move(made), *context.calendar);
 }
 
 std::vector<std::string> TriggerTypes() {
   std::vector<std::string> names;
   for (const trigger::Type& type : trigger::kTypes) names.emplace_back(type.name);
   return names;
+}
+
+std::string TriggerReference(const std::string& name) {
+  const trigger::Type* type = trigger::Find(name);
+  if (type == nullptr) return "";
+  TriggerSpec spec;
+  spec.type = name;
+  base::ErrorList errors("reference");
+  trigger::MetadataReader reader(spec, nullptr, "", errors);
+  std::vector<trigger::FieldHelp> fields;
+  reader.DescribeTo(&fields);
+  type->make(spec, reader, nullptr);
+  std::string page = "<!-- Made from the table of settings in scaler/trigger by a test; do not edit. -->\n\n# " + name +
+                     "\n\n" + type->summary +
+                     "\n\n| setting | required | may come from | meaning |\n|---|---|---|---|\n";
+  std::string missing;
+  for (const trigger::FieldHelp& field : fields) {
+    if (!field.supported) {
+      missing += (missing.empty() ? "" : ", ") + ("`" + field.key + "`");
+      continue;
+    }
+    const char* from = "metadata";
+    if (field.from == trigger::From::kAny) from = "metadata, FromEnv, authentication";
+    if (field.from == trigger::From::kSecret) from = "FromEnv, authentication";
+    page += "| `" + field.key + "` | " + (field.need == trigger::Need::kRequired ? "yes" : "no") + " | " + from +
+            " | " + field.help + " |\n";
+  }
+  if (!missing.empty()) page += "\nSettings of KEDA that are errors here: " + missing + ".\n";
+  return page;
 }
 
 std::string MetricName(int index, const std::string& text) {

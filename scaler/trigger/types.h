@@ -15,6 +15,18 @@ using Factory = std::unique_ptr<Trigger> (*)(const TriggerSpec& spec, MetadataRe
                                              const TriggerContext* context);
 
 std::unique_ptr<Trigger> MakeCron(const TriggerSpec& spec, MetadataReader& reader, const TriggerContext* context);
+std::unique_ptr<Trigger> MakeEtcd(const TriggerSpec& spec, MetadataReader& reader, const TriggerContext* context);
+std::unique_ptr<Trigger> MakeGraphite(const TriggerSpec& spec, MetadataReader& reader, const TriggerContext* context);
+std::unique_ptr<Trigger> MakeHttp(const TriggerSpec& spec, MetadataReader& reader, const TriggerContext* context);
+std::unique_ptr<Trigger> MakeKubernetesWorkload(const TriggerSpec& spec, MetadataReader& reader,
+                                                const TriggerContext* context);
+std::unique_ptr<Trigger> MakeMetricsApi(const TriggerSpec& spec, MetadataReader& reader, const TriggerContext* context);
+std::unique_ptr<Trigger> MakeNatsJetstream(const TriggerSpec& spec, MetadataReader& reader,
+                                           const TriggerContext* context);
+std::unique_ptr<Trigger> MakePostgresql(const TriggerSpec& spec, MetadataReader& reader, const TriggerContext* context);
+std::unique_ptr<Trigger> MakeRabbitmq(const TriggerSpec& spec, MetadataReader& reader, const TriggerContext* context);
+std::unique_ptr<Trigger> MakeRedisStreams(const TriggerSpec& spec, MetadataReader& reader,
+                                          const TriggerContext* context);
 std::unique_ptr<Trigger> MakeRedis(const TriggerSpec& spec, MetadataReader& reader, const TriggerContext* context);
 std::unique_ptr<Trigger> MakePrometheus(const TriggerSpec& spec, MetadataReader& reader, const TriggerContext* context);
 

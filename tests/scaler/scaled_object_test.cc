@@ -164,8 +164,36 @@ const ErrorRow kErrors[] = {
      "spec.idleReplicaCount: 2 is not less than minReplicaCount 2"},
     {"polling_zero", "{" TARGET "pollingInterval: 0, triggers: [" REDIS "]}",
      "spec.pollingInterval: 0 is out of range"},
-    {"modifiers", "{" TARGET "advanced: {scalingModifiers: {formula: a}}, triggers: [" REDIS "]}",
-     "spec.advanced.scalingModifiers: is not supported"},
+    {"modifiers_variable",
+     "{" TARGET
+     "advanced: {scalingModifiers: {formula: ordrs * 2, target: '5'}}, triggers: [{type: redis, name: orders, "
+     "metadata: {address: 'r:1', listName: l}}]}",
+     "spec.advanced.scalingModifiers.formula: \"ordrs\" is not the name of a trigger; did you mean \"orders\"?"},
+    {"modifiers_syntax", "{" TARGET "advanced: {scalingModifiers: {formula: 1 +, target: '5'}}, triggers: [" REDIS "]}",
+     "spec.advanced.scalingModifiers.formula: formula \"1 +\": character 4: the end stands where"},
+    {"modifiers_target", "{" TARGET "advanced: {scalingModifiers: {formula: '1', target: '0'}}, triggers: [" REDIS "]}",
+     "spec.advanced.scalingModifiers.target: \"0\" is not a positive number"},
+    {"fallback_without_modifiers",
+     "{" TARGET "fallback: {failureThreshold: 1, replicas: 1, behavior: scalingModifiers}, triggers: [" REDIS "]}",
+     "spec.fallback.behavior: \"scalingModifiers\" needs advanced.scalingModifiers.formula"},
+    {"mode", "{" TARGET "scalingMode: hpa, triggers: [" REDIS "]}",
+     "spec.scalingMode: \"hpa\" is not supported by this version; use direct or dryRun"},
+    {"hours",
+     "{" TARGET "triggers: [{type: redis, metadata: {address: 'r:1', listName: l}, when: {timezone: Etc/UTC, "
+     "start: 0 8 * * *, end: 0 25 * * *}}]}",
+     "spec.triggers[0].when.end: cron expression \"0 25 * * *\": field hour"},
+    {"hours_incomplete",
+     "{" TARGET "triggers: [{type: redis, metadata: {address: 'r:1', listName: l}, when: {timezone: Etc/UTC, "
+     "start: 0 8 * * *}}]}",
+     "spec.triggers[0].when.end: is missing"},
+    {"cron_limits",
+     "{" TARGET "triggers: [{type: cron, metadata: {timezone: Etc/UTC, start: 0 8 * * *, end: 0 9 * * *, "
+     "minReplicas: '5', maxReplicas: '3'}}]}",
+     "spec.triggers[0].metadata.minReplicas: 5 is greater than maxReplicas 3; lower it"},
+    {"cron_dates",
+     "{" TARGET "triggers: [{type: cron, metadata: {timezone: Etc/UTC, start: 0 8 * * *, end: 0 9 * * *, "
+     "desiredReplicas: '5', exclude: Christmas}}]}",
+     "spec.triggers[0].metadata.exclude: \"Christmas\" is not a date; use 2026-12-25"},
     {"bad_policy",
      "{" TARGET "advanced: {horizontalPodAutoscalerConfig: {behavior: {scaleUp: {policies: [{type: Pod, "
      "value: 1, periodSeconds: 1}]}}}}, triggers: [" REDIS "]}",
@@ -174,8 +202,7 @@ const ErrorRow kErrors[] = {
      "spec.triggers[0].type: \"reddis\" is not a trigger type; did you mean redis?"},
     {"keda_trigger", "{" TARGET "triggers: [{type: kafka, metadata: {}}]}",
      "spec.triggers[0].type: \"kafka\" is a trigger of KEDA that this version does not read; use one of cron, "
-     "prometheus, "
-     "redis"},
+     "etcd, graphite, http"},
     {"duplicate_name",
      "{" TARGET "triggers: [{type: redis, name: q, metadata: {address: 'r:1', listName: l}}, {type: redis, "
      "name: q, metadata: {address: 'r:1', listName: m}}]}",
@@ -233,12 +260,43 @@ const ErrorRow kErrors[] = {
      "{" TARGET "triggers: [{type: redis, metricType: Utilization, metadata: {address: 'r:1', listName: l}}]}",
      "spec.triggers[0].metricType: \"Utilization\" is for cpu and memory only"},
     {"cluster_auth",
-     "{" TARGET "triggers: [{type: redis, authenticationRef: {name: a, kind: ClusterTriggerAuthentication}, "
-     "metadata: {listName: l}}]}",
-     "authenticationRef.kind: ClusterTriggerAuthentication is not supported"},
+     "{" TARGET "triggers: [{type: redis, authenticationRef: {name: a, kind: Cluster}, metadata: {listName: l}}]}",
+     "authenticationRef.kind: \"Cluster\" is not a kind of authentication; use TriggerAuthentication or"},
 };
 INSTANTIATE_TEST_SUITE_P(Rows, DecodeErrors, testing::ValuesIn(kErrors),
                          [](const auto& row) { return std::string(row.param.name); });
+
+TEST(DecodeScaledObject, FormulasHoursAndLimits) {
+  auto object = DecodeYaml(std::string(kHead) + R"yaml(
+spec:
+  scaleTargetRef: {name: worker}
+  scalingMode: dryRun
+  fallback: {failureThreshold: 3, replicas: 1, behavior: scalingModifiers}
+  advanced:
+    scalingModifiers: {formula: "orders ?? 10", target: "2.5", activationTarget: "1", metricType: Value}
+  triggers:
+    - type: redis
+      name: orders
+      metadata: {address: "redis:6379", listName: orders}
+      maxReplicaCount: 7
+      when: {timezone: Europe/Rome, start: "@daily", end: 0 18 * * *, exclude: 12-25}
+      authenticationRef: {name: redis, kind: ClusterTriggerAuthentication}
+)yaml");
+  ASSERT_TRUE(object.ok()) << object.status().ToString();
+  EXPECT_EQ(object->mode, ScalingMode::kDryRun);
+  EXPECT_EQ(object->fallback->behavior, Fallback::Behavior::kFormula);
+  ASSERT_TRUE(object->scale.composite);
+  EXPECT_EQ(object->scale.composite->formula->text(), "orders ?? 10");
+  EXPECT_EQ(object->scale.composite->target_milli, 2500);
+  EXPECT_EQ(object->scale.composite->activation_milli, 1000);
+  EXPECT_EQ(object->scale.composite->type, TargetType::kValue);
+  const TriggerSpec& trigger = object->triggers[0];
+  EXPECT_EQ(trigger.ns, "shop");
+  EXPECT_EQ(trigger.max_replicas, 7);
+  EXPECT_TRUE(trigger.cluster_authentication);
+  ASSERT_TRUE(trigger.when);
+  EXPECT_EQ(trigger.when->exclude, "12-25");
+}
 
 TEST(DecodeScaledObject, SecretsMayComeLater) {
   for (const char* trigger : {"{type: redis, metadata: {addressFromEnv: REDIS, listName: l, passwordFromEnv: PW}}",

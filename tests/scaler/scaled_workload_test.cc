@@ -231,6 +231,70 @@ TEST_F(ScaledWorkloadTest, FallbackActsAfterTheThreshold) {
   EXPECT_EQ(Condition("Fallback"), "NoFallbackFound");
 }
 
+TEST_F(ScaledWorkloadTest, AFormulaSaysWhatCountsForAFailedTrigger) {
+  kube_.Put(kDeployments, MakeDeployment("web", 2));
+  Apply({{"fallback", {{"failureThreshold", 0}, {"replicas", 1}, {"behavior", "scalingModifiers"}}},
+         {"advanced", {{"scalingModifiers", {{"formula", "rate ?? 70"}, {"target", "10"}}}}},
+         {"triggers", {PrometheusTrigger()}}});
+  engine_.SetVector({40});
+  Pass();
+  EXPECT_EQ(kube_.Replicas("shop", "web"), 4);
+  EXPECT_EQ(Status({"decision", "why"}), "formula = 40, target 10 per replica -> 4 replicas");
+  engine_.SetError(base::UnavailableError("gone"));
+  PassAfter(30'000);
+  EXPECT_EQ(kube_.Replicas("shop", "web"), 7);
+}
+
+TEST_F(ScaledWorkloadTest, ADryRunDecidesAndChangesNothing) {
+  Apply({{"scalingMode", "dryRun"}, {"triggers", {PrometheusTrigger()}}});
+  engine_.SetVector({42});
+  Pass();
+  EXPECT_EQ(kube_.Replicas("shop", "web"), 0);
+  EXPECT_EQ(Status({"decision", "replicas"}), 5);
+  EXPECT_THAT(Condition("Ready", "message"), HasSubstr("It is a dry run"));
+  EXPECT_EQ(board_.Get("ScaledObject", "shop", "web")->desired, 5);
+  // Nor is it in the way of whoever does scale.
+  EXPECT_TRUE(targets_.Claim("Deployment.apps/v1 shop/web", "somebody", 0).ok());
+  Pass();
+  EXPECT_EQ(Condition("Ready"), "ScaledObjectReady");
+}
+
+TEST_F(ScaledWorkloadTest, DecisionsAreRemembered) {
+  Apply({{"cooldownPeriod", 60}, {"triggers", {PrometheusTrigger()}}});
+  engine_.SetVector({42});
+  Pass();
+  PassAfter(5'000);
+  engine_.SetError(base::UnavailableError("gone"));
+  PassAfter(5'000);
+  std::vector<DecisionRecord> decisions = board_.Decisions("shop", "web", 10);
+  ASSERT_EQ(decisions.size(), 2u) << "one that changes nothing is none";
+  EXPECT_TRUE(decisions[0].held);
+  EXPECT_EQ(decisions[1].from, 0);
+  EXPECT_EQ(decisions[1].to, 5);
+  EXPECT_THAT(decisions[1].why, HasSubstr("rate = 42"));
+  EXPECT_FALSE(decisions[1].steps.empty());
+  EXPECT_TRUE(board_.Decisions("other", "", 10).empty());
+  EXPECT_EQ(board_.Decisions("", "", 1).size(), 1u);
+}
+
+TEST_F(ScaledWorkloadTest, ClusterAuthenticationReadsSecretsOfOurNamespace) {
+  if (!RedisServer::Available()) GTEST_SKIP() << "redis-server is not installed";
+  RedisServer server("pa55");
+  ASSERT_TRUE(server.Run({"RPUSH", "orders", "1", "2", "3", "4", "5", "6"}).ok());
+  kube_.Put(kube::resources::kSecrets,
+            {{"metadata", {{"name", "redis"}, {"namespace", "tidewright"}}}, {"data", {{"password", "cGE1NQ=="}}}});
+  kube_.Put(kClusterTriggerAuthentications,
+            {{"metadata", {{"name", "auth"}}},
+             {"spec", {{"secretTargetRef", {{{"parameter", "password"}, {"name", "redis"}, {"key", "password"}}}}}}});
+  Apply({{"triggers",
+          {{{"type", "redis"},
+            {"authenticationRef", {{"name", "auth"}, {"kind", "ClusterTriggerAuthentication"}}},
+            {"metadata", {{"address", server.address()}, {"listName", "orders"}}}}}}});
+  Pass();
+  EXPECT_EQ(Condition("Ready", "message"), "The object is valid and its triggers can be read.");
+  EXPECT_EQ(kube_.Replicas("shop", "web"), 2);
+}
+
 TEST_F(ScaledWorkloadTest, Pauses) {
   Apply({{"triggers", {PrometheusTrigger()}}}, {{"autoscaling.keda.sh/paused-replicas", "2"}});
   engine_.SetVector({90});

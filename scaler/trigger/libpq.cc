@@ -1,0 +1,159 @@
+#include "scaler/trigger/libpq.h"
+
+#include <dlfcn.h>
+#include <poll.h>
+
+#include <algorithm>
+#include <vector>
+
+#include "base/boot_clock.h"
+#include "base/strings.h"
+
+namespace tidewright::scaler::trigger {
+
+namespace {
+
+// The part of libpq's ABI (libpq-fe.h, stable since PostgreSQL 9) that is used.
+constexpr char kLibrary[] = "libpq.so.5";
+constexpr int kConnectionBad = 1;
+constexpr int kPollingFailed = 0, kPollingReading = 1, kPollingWriting = 2, kPollingOk = 3;
+constexpr int kTuplesOk = 2;
+
+struct Library {
+  void* (*connect)(const char* const*, const char* const*, int);
+  int (*poll)(void*);
+  int (*status)(const void*);
+  int (*socket)(const void*);
+  char* (*error)(const void*);
+  void (*finish)(void*);
+  int (*send)(void*, const char*);
+  int (*consume)(void*);
+  int (*busy)(void*);
+  int (*flush)(void*);
+  int (*set_nonblocking)(void*, int);
+  void* (*result)(void*);
+  int (*result_status)(const void*);
+  char* (*result_error)(const void*);
+  int (*rows)(const void*);
+  int (*columns)(const void*);
+  int (*is_null)(const void*, int, int);
+  char* (*value)(const void*, int, int);
+  void (*clear)(void*);
+};
+
+template <typename Function>
+bool Load(void* handle, const char* name, Function* function) {
+  *function = reinterpret_cast<Function>(dlsym(handle, name));
+  return *function != nullptr;
+}
+
+bool LoadAll(void* handle, Library* pq) {
+  return Load(handle, "PQconnectStartParams", &pq->connect) && Load(handle, "PQconnectPoll", &pq->poll) &&
+         Load(handle, "PQstatus", &pq->status) && Load(handle, "PQsocket", &pq->socket) &&
+         Load(handle, "PQerrorMessage", &pq->error) && Load(handle, "PQfinish", &pq->finish) &&
+         Load(handle, "PQsendQuery", &pq->send) && Load(handle, "PQconsumeInput", &pq->consume) &&
+         Load(handle, "PQisBusy", &pq->busy) && Load(handle, "PQflush", &pq->flush) &&
+         Load(handle, "PQsetnonblocking", &pq->set_nonblocking) && Load(handle, "PQgetResult", &pq->result) &&
+         Load(handle, "PQresultStatus", &pq->result_status) &&
+         Load(handle, "PQresultErrorMessage", &pq->result_error) && Load(handle, "PQntuples", &pq->rows) &&
+         Load(handle, "PQnfields", &pq->columns) && Load(handle, "PQgetisnull", &pq->is_null) &&
+         Load(handle, "PQgetvalue", &pq->value) && Load(handle, "PQclear", &pq->clear);
+}
+
+// Null when it is not installed. Stays loaded: other libraries keep pointers into it.
+const Library* Pq() {
+  static const Library* const library = []() -> const Library* {
+    static Library loaded;
+    void* handle = dlopen(kLibrary, RTLD_NOW | RTLD_LOCAL);
+    return handle != nullptr && LoadAll(handle, &loaded) ? &loaded : nullptr;
+  }();
+  return library;
+}
+
+// Waits for a socket are about a peer, not about the time of decisions.
+int64_t NowMs() { return base::BootClock::Get().NowMs(); }
+
+base::Status WaitFor(int socket, short events, int64_t deadline_ms) {
+  pollfd waiting{socket, events, 0};
+  int64_t left = std::max<int64_t>(0, deadline_ms - NowMs());
+  if (poll(&waiting, 1, static_cast<int>(left)) > 0) return base::Status::Ok();
+  return base::DeadlineExceededError("no answer within the timeout");
+}
+
+std::string FirstLine(const char* text) {
+  std::string line = text == nullptr ? "" : text;
+  return std::string(base::TrimSpace(line.substr(0, std::min<size_t>(line.find('\n'), 300))));
+}
+
+}  // namespace
+
+base::Result<std::unique_ptr<PostgresConnection>> PostgresConnection::Open(
+    const std::map<std::string, std::string>& parameters, int64_t timeout_ms) {
+  const Library* pq = Pq();
+  if (pq == nullptr) {
+    return base::UnimplementedError("libpq.so.5 is not installed; add the package libpq5 to the image");
+  }
+  std::vector<const char*> keywords;
+  std::vector<const char*> values;
+  for (const auto& [keyword, value] : parameters) {
+    keywords.push_back(keyword.c_str());
+    values.push_back(value.c_str());
+  }
+  keywords.push_back(nullptr);
+  values.push_back(nullptr);
+  void* raw = pq->connect(keywords.data(), values.data(), 1);
+  if (raw == nullptr) return base::ResourceExhaustedError("no memory for a connection");
+  std::unique_ptr<PostgresConnection> connection(new PostgresConnection(raw));
+  TW_RETURN_IF_ERROR(connection->Connect(NowMs() + timeout_ms));
+  return connection;
+}
+
+PostgresConnection::~PostgresConnection() { Pq()->finish(connection_); }
+
+base::Status PostgresConnection::Failure(const char* what) const {
+  return base::UnavailableError(std::string(what) + ": " + FirstLine(Pq()->error(connection_)));
+}
+
+base::Status PostgresConnection::Connect(int64_t deadline_ms) {
+  if (Pq()->status(connection_) == kConnectionBad) return Failure("connect");
+  int state = kPollingWriting;
+  while (state != kPollingOk) {
+    short events = state == kPollingReading ? POLLIN : POLLOUT;
+    TW_RETURN_IF_ERROR(WaitFor(Pq()->socket(connection_), events, deadline_ms).Annotate("connect"));
+    state = Pq()->poll(connection_);
+    if (state == kPollingFailed) return Failure("connect");
+  }
+  if (Pq()->set_nonblocking(connection_, 1) != 0) return Failure("connect");
+  return base::Status::Ok();
+}
+
+base::Result<std::string> PostgresConnection::FirstValue(const std::string& query, int64_t timeout_ms) {
+  const Library& pq = *Pq();
+  const int64_t deadline_ms = NowMs() + timeout_ms;
+  if (pq.send(connection_, query.c_str()) == 0) return Failure("query");
+  for (int unsent = pq.flush(connection_); unsent != 0; unsent = pq.flush(connection_)) {
+    if (unsent < 0) return Failure("query");
+    TW_RETURN_IF_ERROR(WaitFor(pq.socket(connection_), POLLOUT, deadline_ms));
+  }
+  std::string value;
+  base::Status status = base::FailedPreconditionError("the query gives no row");
+  while (true) {
+    while (pq.busy(connection_) != 0) {
+      TW_RETURN_IF_ERROR(WaitFor(pq.socket(connection_), POLLIN, deadline_ms));
+      if (pq.consume(connection_) == 0) return Failure("query");
+    }
+    std::unique_ptr<void, void (*)(void*)> result(pq.result(connection_), pq.clear);
+    if (result == nullptr) break;  // That was all of it.
+    if (pq.result_status(result.get()) != kTuplesOk) {
+      status = base::FailedPreconditionError("the server answered: " + FirstLine(pq.result_error(result.get())));
+    } else if (pq.rows(result.get()) > 0 && pq.columns(result.get()) > 0) {
+      bool null = pq.is_null(result.get(), 0, 0) != 0;
+      status = null ? base::FailedPreconditionError("the query gives NULL; use coalesce()") : base::Status::Ok();
+      value = pq.value(result.get(), 0, 0);
+    }
+  }
+  if (!status.ok()) return status;
+  return value;
+}
+
+}  // namespace tidewright::scaler::trigger

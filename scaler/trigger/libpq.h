@@ -1,0 +1,33 @@
+// PostgreSQL's client library, loaded when the first trigger needs it. Private to scaler/trigger.
+#pragma once
+
+#include <cstdint>
+#include <map>
+#include <memory>
+#include <string>
+
+#include "base/status.h"
+
+namespace tidewright::scaler::trigger {
+
+// One connection. Not thread-safe. After an error it is unusable.
+class PostgresConnection {
+ public:
+  // `parameters`: libpq's keywords (host, port, user, dbname, sslmode, password; dbname may be a whole connection
+  // string). Errors never contain the password. kUnimplemented when libpq is not installed.
+  static base::Result<std::unique_ptr<PostgresConnection>> Open(const std::map<std::string, std::string>& parameters,
+                                                                int64_t timeout_ms);
+  ~PostgresConnection();
+
+  // The first column of the first row of a query; kFailedPrecondition when there is none, or with the server's message.
+  base::Result<std::string> FirstValue(const std::string& query, int64_t timeout_ms);
+
+ private:
+  explicit PostgresConnection(void* connection) : connection_(connection) {}
+  base::Status Connect(int64_t deadline_ms);
+  base::Status Failure(const char* what) const;
+
+  void* connection_;  // Owned.
+};
+
+}  // namespace tidewright::scaler::trigger

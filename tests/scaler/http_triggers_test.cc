@@ -1,0 +1,266 @@
+// Triggers that ask by HTTP, against a server that answers what the test says. The real servers are asked in
+// tests/integration/queues_test.cc.
+#include <gtest/gtest.h>
+
+#include <map>
+#include <memory>
+#include <string>
+
+#include "base/duration.h"
+#include "base/strings.h"
+#include "http/server.h"
+#include "scaler/trigger.h"
+#include "tests/scaler/fake_engine.h"
+#include "tests/scaler/fake_kube.h"
+
+namespace tidewright::scaler {
+namespace {
+
+using Metadata = std::map<std::string, std::string>;
+
+class HttpTriggersTest : public testing::Test {
+ protected:
+  void SetUp() override {
+    auto server =
+        http::Server::Create({}, [this](const http::ServerRequest& request, std::shared_ptr<http::Responder> out) {
+          target_ = request.target;
+          headers_ = request.headers;
+          out->Reply({status_, {{"Content-Type", "application/json"}}, answer_});
+        });
+    ASSERT_TRUE(server.ok()) << server.status().ToString();
+    server_ = std::move(*server);
+    auto port = server_->Listen("127.0.0.1", 0);
+    ASSERT_TRUE(port.ok());
+    port_ = std::to_string(*port);
+    auto client = http::NewCurlClient({});
+    ASSERT_TRUE(client.ok());
+    client_ = std::move(*client);
+    context_.control = &clock_;
+    context_.calendar = &clock_;
+    context_.engine = &engine_;
+    context_.objects = &reader_;
+    context_.http = client_.get();
+    context_.resolve_host = [](const std::string& host) { return host == "peer" ? "127.0.0.1" : host; };
+    secrets_.env = [this](const std::string& name) -> base::Result<std::string> {
+      auto it = env_.find(name);
+      if (it == env_.end()) return base::NotFoundError("no variable " + name);
+      return it->second;
+    };
+  }
+  void TearDown() override { server_->Stop(); }
+
+  base::Result<std::unique_ptr<Trigger>> Make(const std::string& type, Metadata metadata) {
+    TriggerSpec spec;
+    spec.type = type;
+    spec.ns = "shop";
+    spec.metadata = std::move(metadata);
+    return NewTrigger(spec, secrets_, context_);
+  }
+  // The value in milli-units with the detail, or the error's text.
+  std::string Read(const std::string& type, Metadata metadata) {
+    auto trigger = Make(type, std::move(metadata));
+    if (!trigger.ok()) return trigger.status().message();
+    auto reading = (*trigger)->Read();
+    return reading.ok() ? std::to_string(reading->value_milli) + " " + reading->detail : reading.status().message();
+  }
+  std::string Url() const { return "http://peer:" + port_; }
+
+  base::FakeClock clock_{1'000'000};
+  FakeEngine engine_;
+  FakeKube kube_;
+  DirectReader reader_{kube_};
+  std::unique_ptr<http::Server> server_;
+  std::unique_ptr<http::Client> client_;
+  std::string port_;
+  TriggerContext context_;
+  TriggerSecrets secrets_;
+  std::map<std::string, std::string> env_;
+  int status_ = 200;
+  std::string answer_;
+  std::string target_;
+  http::Headers headers_;
+};
+
+struct LocationRow {
+  const char* location;
+  const char* want;
+};
+
+TEST_F(HttpTriggersTest, MetricsApiFindsNumbers) {
+  answer_ = R"({"a":{"b":[1,{"c":2.5}]},"dot.ted":"7","size":"1.5Ki","text":"many","none":null,"low":-3})";
+  const LocationRow rows[] = {
+      {"a.b.1.c", "2500 a.b.1.c = 2.5"},
+      {"a.b.#", "2000 a.b.# = 2"},
+      {"dot\\.ted", "7000 dot\\.ted = 7"},
+      {"size", "1536000 size = 1536"},
+      {"low", "0 low = 0"},
+      {"a.b.2", "the reply has nothing at \"a.b.2\""},
+      {"a.x", "the reply has nothing at \"a.x\""},
+      {"text", "what the reply has at \"text\" is not a number"},
+      {"none", "what the reply has at \"none\" is not a number"},
+      {"a", "what the reply has at \"a\" is not a number"},
+  };
+  for (const LocationRow& row : rows) {
+    EXPECT_EQ(Read("metrics-api", {{"url", Url() + "/stats"}, {"valueLocation", row.location}, {"targetValue", "5"}}),
+              row.want);
+  }
+  EXPECT_EQ(target_, "/stats");
+  answer_ = "queues:\n  - length: 12\n";
+  EXPECT_EQ(Read("metrics-api",
+                 {{"url", Url()}, {"format", "yaml"}, {"valueLocation", "queues.0.length"}, {"targetValue", "5"}}),
+            "12000 queues.0.length = 12");
+  answer_ = "<html>";
+  EXPECT_EQ(Read("metrics-api", {{"url", Url()}, {"valueLocation", "a"}, {"targetValue", "5"}}),
+            "the reply is not JSON");
+}
+
+TEST_F(HttpTriggersTest, CredentialsAreSentAndNeverShown) {
+  env_ = {{"SECRET", "s3cret"}};
+  answer_ = R"({"a":1})";
+  const Metadata base = {{"url", Url()}, {"valueLocation", "a"}, {"targetValue", "1"}};
+  auto with = [&](Metadata more) {
+    more.insert(base.begin(), base.end());
+    return more;
+  };
+  EXPECT_EQ(Read("metrics-api", with({{"username", "u"}, {"passwordFromEnv", "SECRET"}})), "1000 a = 1");
+  EXPECT_EQ(headers_.Get("Authorization"), "Basic " + base::Base64Encode("u:s3cret"));
+  EXPECT_EQ(Read("metrics-api", with({{"authMode", "bearer"}, {"bearerTokenFromEnv", "SECRET"}})), "1000 a = 1");
+  EXPECT_EQ(headers_.Get("Authorization"), "Bearer s3cret");
+  EXPECT_EQ(Read("metrics-api", with({{"apiKeyFromEnv", "SECRET"}})), "1000 a = 1");
+  EXPECT_EQ(headers_.Get("X-API-KEY"), "s3cret");
+  EXPECT_EQ(Read("metrics-api", with({{"apiKeyFromEnv", "SECRET"}, {"method", "query"}})), "1000 a = 1");
+  EXPECT_EQ(target_, "/?api_key=s3cret");
+  status_ = 401;
+  answer_ = "wrong: s3cret";
+  EXPECT_EQ(Read("metrics-api", with({{"apiKeyFromEnv", "SECRET"}, {"method", "query"}})),
+            "the server answered 401 Unauthorized; check the credentials");
+  EXPECT_NE(Read("metrics-api", with({{"apiKey", "s3cret"}})).find("must not stand in the manifest"),
+            std::string::npos);
+  EXPECT_NE(Read("metrics-api", with({{"authModes", "bearer"}})).find("no bearerToken is given"), std::string::npos);
+  EXPECT_NE(Read("metrics-api", with({{"authModes", "oauth"}})).find("\"oauth\" is not supported"), std::string::npos);
+}
+
+TEST_F(HttpTriggersTest, Rabbitmq) {
+  env_ = {{"RABBIT", "http://guest:pa%2Fss@peer:" + port_ + "/shop"}};
+  answer_ = R"({"messages":42,"messages_ready":40,"message_stats":{"publish_details":{"rate":3.5}}})";
+  Metadata metadata = {{"hostFromEnv", "RABBIT"}, {"queueName", "orders/eu"}};
+  EXPECT_EQ(Read("rabbitmq", metadata), "42000 messages in orders/eu = 42");
+  EXPECT_EQ(target_, "/api/queues/shop/orders%2Feu");
+  EXPECT_EQ(headers_.Get("Authorization"), "Basic " + base::Base64Encode("guest:pa/ss"));
+  metadata["excludeUnacknowledged"] = "true";
+  EXPECT_EQ(Read("rabbitmq", metadata), "40000 messages in orders/eu = 40");
+  metadata["mode"] = "MessageRate";
+  EXPECT_EQ(Read("rabbitmq", metadata), "3500 messages/s of orders/eu = 3.5");
+  metadata["mode"] = "DeliverGetRate";
+  EXPECT_EQ(Read("rabbitmq", metadata), "0 messages/s of orders/eu = 0");
+  answer_ = R"({"page_count":1,"items":[{"messages":4},{"messages":8}]})";
+  metadata = {{"host", Url()}, {"queueName", "^o"}, {"useRegex", "true"}};
+  EXPECT_EQ(Read("rabbitmq", metadata), "12000 messages in 2 queues that match ^o = 12");
+  EXPECT_EQ(target_, "/api/queues/%2F?page=1&use_regex=true&pagination=false&page_size=100&name=%5Eo");
+  metadata["operation"] = "avg";
+  EXPECT_EQ(Read("rabbitmq", metadata), "6000 messages in 2 queues that match ^o = 6");
+  metadata["operation"] = "max";
+  EXPECT_EQ(Read("rabbitmq", metadata), "8000 messages in 2 queues that match ^o = 8");
+  status_ = 404;
+  EXPECT_EQ(Read("rabbitmq", metadata), "rabbitmq at " + Url() + ": the server answered 404 Not Found");
+  EXPECT_NE(Read("rabbitmq", {{"host", "amqp://peer"}, {"queueName", "q"}}).find("is an AMQP address"),
+            std::string::npos);
+  std::string refused = Read("rabbitmq", {{"host", "http://u:s3cret@peer"}, {"queueName", "q"}});
+  EXPECT_NE(refused.find("must not hold a password"), std::string::npos) << refused;
+  EXPECT_EQ(refused.find("s3cret"), std::string::npos);
+}
+
+TEST_F(HttpTriggersTest, Nats) {
+  answer_ = R"({"account_details":[{"name":"$G","stream_detail":[{"name":"orders","consumer_detail":[
+      {"name":"work","num_pending":7,"num_ack_pending":3}]}]}]})";
+  Metadata metadata = {
+      {"natsServerMonitoringEndpoint", "peer:" + port_}, {"account", "$G"}, {"stream", "orders"}, {"consumer", "work"}};
+  EXPECT_EQ(Read("nats-jetstream", metadata), "10000 orders/work has 10 to process");
+  EXPECT_EQ(target_, "/jsz?consumers=true&config=true&acc=%24G");
+  metadata["consumer"] = "other";
+  EXPECT_EQ(Read("nats-jetstream", metadata),
+            "nats at peer:" + port_ + ": stream \"orders\" has no consumer \"other\"");
+  metadata.erase("account");
+  EXPECT_NE(Read("nats-jetstream", metadata).find("account: is missing; give account or accountID"), std::string::npos);
+}
+
+TEST_F(HttpTriggersTest, Graphite) {
+  Metadata metadata = {{"serverAddress", Url() + "/"}, {"query", "sumSeries(a.*)"}, {"queryTime", "-1Minutes"}};
+  answer_ = R"([{"datapoints":[[4,1],[12.5,2],[null,3]]}])";
+  EXPECT_EQ(Read("graphite", metadata), "12500 query = 12.5");
+  EXPECT_EQ(target_, "/render?format=json&from=-1Minutes&target=sumSeries%28a.%2A%29");
+  answer_ = "[]";
+  EXPECT_EQ(Read("graphite", metadata), "0 the query has no series, which counts as 0");
+  answer_ = R"([{"datapoints":[[null,3]]}])";
+  EXPECT_EQ(Read("graphite", metadata), "the query has only points without a value");
+  answer_ = "[{},{}]";
+  EXPECT_EQ(Read("graphite", metadata), "the query gives 2 series; combine them, for example with sumSeries()");
+}
+
+TEST_F(HttpTriggersTest, HttpRequests) {
+  engine_.SetVector({150.25});
+  EXPECT_EQ(Read("http", {{"ingress", "web/front.end"}, {"requestsPerReplica", "50"}}),
+            "150250 150.25 requests/s over 1m");
+  EXPECT_EQ(engine_.last_query(),
+            R"(sum(rate(nginx_ingress_controller_requests{exported_namespace="web",ingress="front.end"}[1m])))");
+  EXPECT_NE(Read("http",
+                 {{"ingress", "front.end"}, {"requestsPerReplica", "50"}, {"controller", "traefik"}, {"window", "30s"}})
+                .find("requests/s over 30s"),
+            std::string::npos);
+  EXPECT_EQ(engine_.last_query(),
+            R"(sum(rate(traefik_service_requests_total{service=~"shop-front\\.end-[^@]*@kubernetes.*"}[30s])))");
+  engine_.SetVector({});
+  EXPECT_EQ(Read("http", {{"ingress", "shop/web"}, {"requestsPerReplica", "50"}}),
+            "0 no request was ever counted for shop/web");
+  for (const char* bad : {"shop/we\"b", "a/b/c", "/", ""}) {
+    EXPECT_NE(Read("http", {{"ingress", bad}, {"requestsPerReplica", "50"}}).find("metadata.ingress"),
+              std::string::npos)
+        << bad;
+  }
+  for (const char* controller : {"envoy", "haproxy", "istio"}) {
+    Read("http", {{"ingress", "web"}, {"requestsPerReplica", "1"}, {"controller", controller}});
+    EXPECT_TRUE(promql::CheckExpression(engine_.last_query()).ok()) << engine_.last_query();
+  }
+}
+
+TEST_F(HttpTriggersTest, KubernetesWorkload) {
+  auto put = [this](const std::string& name, const std::string& phase, const std::string& node) {
+    kube_.Put(kube::resources::kPods,
+              {{"metadata", {{"name", name}, {"namespace", "shop"}, {"labels", {{"app", "web"}}}}},
+               {"spec", {{"nodeName", node}}},
+               {"status", {{"phase", phase}}}});
+  };
+  put("a", "Running", "n1");
+  put("b", "Pending", "n1");
+  put("c", "Succeeded", "n2");
+  Metadata metadata = {{"podSelector", "app=web"}, {"value", "1"}};
+  EXPECT_EQ(Read("kubernetes-workload", metadata), "2000 pods app=web = 2");
+  metadata["groupByNode"] = "true";
+  EXPECT_EQ(Read("kubernetes-workload", metadata), "1000 nodes with pods app=web = 1");
+  metadata["podSelector"] = "app=other";
+  EXPECT_EQ(Read("kubernetes-workload", metadata), "0 nodes with pods app=other = 0");
+}
+
+TEST_F(HttpTriggersTest, RestsOutsideOfItsHours) {
+  TriggerSpec spec;
+  spec.type = "metrics-api";
+  spec.metadata = {{"url", Url()}, {"valueLocation", "a"}, {"targetValue", "1"}};
+  spec.when = TriggerHours{"Etc/UTC", "0 8 * * *", "0 18 * * *", "12-25"};
+  answer_ = R"({"a":3})";
+  auto trigger = NewTrigger(spec, secrets_, context_);
+  ASSERT_TRUE(trigger.ok()) << trigger.status().ToString();
+  EXPECT_EQ((*trigger)->info().target_milli, 1000);
+  clock_.Set(*base::ParseTime("2026-12-24T12:00:00Z"));
+  EXPECT_EQ((*trigger)->Read()->value_milli, 3000);
+  clock_.Set(*base::ParseTime("2026-12-24T18:00:00Z"));
+  target_.clear();
+  EXPECT_EQ((*trigger)->Read()->detail, "not read: `when` is closed until Sat 2026-12-26 08:00 Etc/UTC");
+  EXPECT_EQ((*trigger)->Read()->value_milli, 0);
+  EXPECT_EQ(target_, "") << "asked outside of its hours";
+  spec.when->end = "0 25 * * *";
+  EXPECT_NE(NewTrigger(spec, secrets_, context_).status().message().find("spec.triggers[0].when.end: cron expression"),
+            std::string::npos);
+}
+
+}  // namespace
+}  // namespace tidewright::scaler
