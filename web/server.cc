@@ -33,15 +33,15 @@ http::Response JsonDocument(const base::Json& document) {
 }
 
 // The last decisions that changed something, of one object or of all.
-http::Response DecisionsReply(const scaler::StatusBoard& board, const std::string& query) {
+http::Response DecisionsReply(const scaler::StatusBoard& board, const http::QueryParams& query) {
   constexpr int64_t kDefaultLimit = 100;
   int64_t limit = kDefaultLimit;
   const std::string wanted = http::QueryValue(query, "limit");
   if (!wanted.empty() && (!base::ParseInt64(wanted, &limit) || limit < 1)) {
     return PlainError(400, "limit: " + base::Quoted(wanted) + " is not a positive number");
   }
-  return JsonSuccess(DecisionsJson(board.Decisions(http::QueryValue(query, "namespace"), http::QueryValue(query, "name"),
-                                                   static_cast<size_t>(limit))));
+  return JsonSuccess(DecisionsJson(board.Decisions(http::QueryValue(query, "namespace"),
+                                                   http::QueryValue(query, "name"), static_cast<size_t>(limit))));
 }
 
 http::Response FileReply(const PageFile& file) {
