@@ -6,6 +6,7 @@
 #include "base/document.h"
 #include "base/file.h"
 #include "base/json.h"
+#include "cmd/rule_test_file.h"
 #include "rules/rule_file.h"
 #include "scaler/scaled_object.h"
 #include "scrape/config.h"
@@ -83,6 +84,7 @@ CheckResult CheckFile(const std::string& path) {
   const base::Node& first = documents->front();
   if (HasAny(first, {"apiVersion", "kind"})) return CheckManifests(*documents);
   if (HasAny(first, {"groups"})) return {"rule file", rules::ParseRuleFile(*text, path).status(), {}};
+  if (HasAny(first, {"tests"})) return {"rule tests", ParseRuleTestFile(*text, path).status(), {}};
   if (HasAny(first, {"rules", "externalRules", "resourceRules"})) {
     return {"adapter rules", adapter::ParseConfig(*text, path).status(), {}};
   }

@@ -16,7 +16,7 @@ struct CheckResult {
   std::vector<std::string> warnings;
 };
 
-// Reads a file and checks it by its content: a Prometheus configuration (and nothing that it refers to), a rule file,
+// Reads a file and checks it by its content: a Prometheus configuration (and nothing that it refers to), rules or their tests,
 // adapter rules, or Kubernetes manifests, of which ScaledObjects are checked and the rest must only be readable.
 CheckResult CheckFile(const std::string& path);
 
