@@ -178,7 +178,7 @@ class HostileTest : public testing::Test {
   // Scrapes the good target and those of `jobs`.
   void Scrape(const std::string& jobs) {
     auto config = ParseConfig(
-        "global: {scrape_interval: 1s, scrape_timeout: 1s}\nscrape_configs:\n" + Job("good", good_.port(), "") + jobs,
+        "global: {scrape_interval: 2s, scrape_timeout: 2s}\nscrape_configs:\n" + Job("good", good_.port(), "") + jobs,
         "prometheus.yml");
     ASSERT_TRUE(config.ok()) << config.status().ToString();
     ASSERT_TRUE(manager_.ApplyConfig(*config).ok());
