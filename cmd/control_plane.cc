@@ -297,6 +297,7 @@ base::Status ControlPlane::Impl::StartWeb() {
   sources.calendar = &calendar_;
   sources.scrape = scrape_.get();
   sources.rules = rules_.get();
+  sources.alertmanagers = [this] { return alerting_->notifier().alertmanagers(); };
   sources.adapter = adapter_.get();
   sources.reload = [this] { return Reload(); };
   sources.config = [this] { return ShownConfig(); };

@@ -57,6 +57,7 @@ class Notifier {
   // Takes no more alerts and waits until what is queued has been sent, at most as long as the options say. Idempotent.
   void Stop();
 
+  // As alerts are posted to them: those that get alerts, and those that relabelling dropped.
   struct Urls {
     std::vector<std::string> active, dropped;
   };

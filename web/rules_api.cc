@@ -233,7 +233,7 @@ http::Response RulesApi::Alerts() const {
 }
 
 http::Response RulesApi::AlertmanagerList() const {
-  AlertmanagerUrls urls;
+  rules::Notifier::Urls urls;
   if (alertmanagers_) urls = alertmanagers_();
   return JsonSuccess({{"activeAlertmanagers", UrlList(urls.active)}, {"droppedAlertmanagers", UrlList(urls.dropped)}});
 }

@@ -8,25 +8,19 @@
 #include "http/message.h"
 #include "http/server.h"
 #include "rules/manager.h"
+#include "rules/notifier.h"
 
 namespace tidewright::web {
 
-// URLs of Alertmanagers, as alerts are posted to them: those that get alerts, and those that relabelling dropped.
-struct AlertmanagerUrls {
-  std::vector<std::string> active;
-  std::vector<std::string> dropped;
-};
-
 // Answers GET of
 //   /api/v1/rules          with the filters type, rule_name[], rule_group[], file[], match[], exclude_alerts, and in
-//   pages
-//                          of group_limit groups, the next of which group_next_token names
+//                          pages of group_limit groups, the next of which group_next_token names
 //   /api/v1/alerts
 //   /api/v1/alertmanagers
 // Stateless; thread-safe. Borrows the manager. Formats: Prometheus "HTTP API" documentation.
 class RulesApi {
  public:
-  using Alertmanagers = std::function<AlertmanagerUrls()>;
+  using Alertmanagers = std::function<rules::Notifier::Urls()>;
   // Without a manager there are no rules, without the function no Alertmanagers.
   RulesApi(const rules::Manager* manager, Alertmanagers alertmanagers)
       : manager_(manager), alertmanagers_(std::move(alertmanagers)) {}

@@ -140,7 +140,7 @@ class World {
       sources.admin_db = db_.get();
       sources.quit = [] {};
       sources.external_labels = [] { return tsdb::Labels::Of({{"cluster", "test"}, {"region", "eu"}}); };
-      sources.alertmanagers = [] { return AlertmanagerUrls{{"http://127.0.0.1:19093/api/v2/alerts"}, {}}; };
+      sources.alertmanagers = [] { return rules::Notifier::Urls{{"http://127.0.0.1:19093/api/v2/alerts"}, {}}; };
     }
     server_ = std::make_unique<WebServer>(std::move(sources));
   }

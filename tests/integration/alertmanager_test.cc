@@ -175,6 +175,8 @@ TEST_F(AlertmanagerTest, ReceivesGroupsAndResolvesAlerts) {
   }
   Write("rules.yml", Rules("vector(7) > 10"));  // Noticed by itself: the files are followed.
   ASSERT_TRUE(Eventually([this] { return Received({"One", "Two"}, "resolved"); })) << Seen();
+  EXPECT_THAT(Get("http://" + web_ + "/api/v1/alertmanagers"),
+              testing::HasSubstr(alertmanager_address_ + "/am/api/v2/alerts"));
   EXPECT_THAT(Get("http://" + web_ + "/metrics"),
               testing::HasSubstr("prometheus_notifications_errors_total{alertmanager=\"http://" +
                                  alertmanager_address_ + "/am/api/v2/alerts\"} 0"));
