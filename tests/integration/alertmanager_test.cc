@@ -111,17 +111,26 @@ class AlertmanagerTest : public testing::Test {
     return alert.is_null() ? 0 : *base::ParseTime(alert["activeAt"].get<std::string>());
   }
 
-  // Whether a message about exactly these alerts, in this state, has come from the Alertmanager.
-  bool Received(const std::set<std::string>& names, const std::string& status) {
+  // The first message about exactly these alerts, in this state, that has come from the Alertmanager; null without one.
+  Json Message(const std::set<std::string>& names, const std::string& status) {
     base::MutexLock lock(mu_);
     for (const Json& message : received_) {
       std::set<std::string> in;
       for (const Json& alert : message["alerts"]) {
         if (alert["status"] == status) in.insert(alert["labels"]["alertname"].get<std::string>());
       }
-      if (in == names) return true;
+      if (in == names) return message;
     }
-    return false;
+    return nullptr;
+  }
+  bool Received(const std::set<std::string>& names, const std::string& status) {
+    return !Message(names, status).is_null();
+  }
+  static Json AlertOf(const Json& message, const std::string& name) {
+    for (const Json& alert : message["alerts"]) {
+      if (alert["labels"]["alertname"] == name) return alert;
+    }
+    return nullptr;
   }
 
   std::string Seen() {
@@ -164,15 +173,12 @@ TEST_F(AlertmanagerTest, ReceivesGroupsAndResolvesAlerts) {
   Write("rules.yml", Rules("vector(7) > 1"));
   StartProgram();
   ASSERT_TRUE(Eventually([this] { return Received({"One", "Two"}, "firing"); })) << Seen();
-  {
-    base::MutexLock lock(mu_);
-    const Json& message = received_.back();
-    EXPECT_EQ(message["groupLabels"], Json::object({{"team", "web"}}));
-    const Json& alert = message["alerts"][0];
-    EXPECT_EQ(alert["labels"], (Json{{"alertname", "One"}, {"cluster", "test"}, {"team", "web"}}));
-    EXPECT_EQ(alert["annotations"]["summary"], "value 7 in test");
-    EXPECT_EQ(alert["generatorURL"], "http://tidewright.example/graph?g0.expr=vector%287%29+%3E+1&g0.tab=1");
-  }
+  const Json message = Message({"One", "Two"}, "firing");
+  EXPECT_EQ(message["groupLabels"], Json::object({{"team", "web"}}));
+  const Json alert = AlertOf(message, "One");
+  EXPECT_EQ(alert["labels"], (Json{{"alertname", "One"}, {"cluster", "test"}, {"team", "web"}}));
+  EXPECT_EQ(alert["annotations"]["summary"], "value 7 in test");
+  EXPECT_EQ(alert["generatorURL"], "http://tidewright.example/graph?g0.expr=vector%287%29+%3E+1&g0.tab=1");
   Write("rules.yml", Rules("vector(7) > 10"));  // Noticed by itself: the files are followed.
   ASSERT_TRUE(Eventually([this] { return Received({"One", "Two"}, "resolved"); })) << Seen();
   EXPECT_THAT(Get("http://" + web_ + "/api/v1/alertmanagers"),
