@@ -203,8 +203,9 @@ TEST(MetricQueryTest, EscapesNamesAndShowsTheVariables) {
   query.AddNames("pod", {"web.1", "web.2"});
   query.GroupBy({"pod", "le"});
   EXPECT_EQ(*query.Render(*base::GoTemplate::Parse("<<.LabelMatchers>>")), R"(ns="a\"b",pod=~"web\\.1|web\\.2")");
-  EXPECT_EQ(*query.Render(*base::GoTemplate::Parse("<<index .LabelValuesByName \"pod\">> <<.GroupBy>> <<.GroupBySlice>>")),
-            "web.1|web.2 pod,le [pod le]");
+  EXPECT_EQ(
+      *query.Render(*base::GoTemplate::Parse("<<index .LabelValuesByName \"pod\">> <<.GroupBy>> <<.GroupBySlice>>")),
+      "web.1|web.2 pod,le [pod le]");
 }
 
 TEST(MetricQueryTest, FindsTheWindow) {

@@ -29,7 +29,8 @@ class Receiver {
             .url = url,
             .relabel = std::move(relabel),
             .post = [this](const std::string& body, std::function<void(base::Status)> done) {
-              for (const Json& alert : Json::parse(body)) names.push_back(alert["labels"]["alertname"].get<std::string>());
+              for (const Json& alert : Json::parse(body))
+                names.push_back(alert["labels"]["alertname"].get<std::string>());
               batches.push_back(Json::parse(body));
               if (answers) return done(answer);
               waiting = std::move(done);
