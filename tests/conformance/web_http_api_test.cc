@@ -291,7 +291,7 @@ std::string Differs(const Json& test, const http::Response& got) {
 
 TEST(HttpApiConformance, AnswersAsRecorded) {
   const Json cases = scrape::LoadCases("http-api/responses.json");
-  if (cases.is_null()) GTEST_SKIP() << "no conformance data";
+  if (cases.is_null()) GTEST_SKIP() << "no conformance data; set CONFORMANCE_DIR";
   promql::EngineOptions few, hasty;
   few.max_samples = 10;
   hasty.timeout_ms = 1;

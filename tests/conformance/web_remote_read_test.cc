@@ -31,7 +31,7 @@ std::string Differs(const base::Json& test, const http::Response& got) {
 
 TEST(RemoteReadConformance, AnswersAsRecorded) {
   base::Json cases = scrape::LoadCases("http-api/remote-read.json");
-  if (cases.is_null()) GTEST_SKIP() << "no conformance data";
+  if (cases.is_null()) GTEST_SKIP() << "no conformance data; set CONFORMANCE_DIR";
   base::FakeClock clock(kFirstMs);
   auto db = tsdb::Db::Open("", {}, clock, nullptr);
   ASSERT_TRUE(db.ok());
