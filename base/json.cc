@@ -55,3 +55,10 @@ bool FindBool(const Json& value, std::initializer_list<std::string_view> path, b
 }
 
 }  // namespace tidewright::base
+
+template class nlohmann::basic_json<>;
+template class std::vector<tidewright::base::Json>;
+template class std::map<std::string, tidewright::base::Json, std::less<>>;
+template class nlohmann::detail::serializer<tidewright::base::Json>;
+template class nlohmann::detail::lexer<tidewright::base::Json, nlohmann::detail::iterator_input_adapter<const char*>>;
+template class nlohmann::detail::parser<tidewright::base::Json, nlohmann::detail::iterator_input_adapter<const char*>>;

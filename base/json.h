@@ -2,9 +2,11 @@
 // include base/json_fwd.h.
 #pragma once
 
+#include <map>
 #include <nlohmann/json.hpp>
 #include <string>
 #include <string_view>
+#include <vector>
 
 #include "base/json_fwd.h"
 #include "base/status.h"
@@ -27,3 +29,14 @@ int64_t FindInt(const Json& value, std::initializer_list<std::string_view> path,
 bool FindBool(const Json& value, std::initializer_list<std::string_view> path, bool fallback = false);
 
 }  // namespace tidewright::base
+
+// The parts of nlohmann_json that most files use, compiled once, in json.cc, instead of in each file that includes this.
+// An update of the library that renames one of them fails to compile here.
+extern template class nlohmann::basic_json<>;
+extern template class std::vector<tidewright::base::Json>;
+extern template class std::map<std::string, tidewright::base::Json, std::less<>>;
+extern template class nlohmann::detail::serializer<tidewright::base::Json>;
+extern template class nlohmann::detail::lexer<tidewright::base::Json,
+                                              nlohmann::detail::iterator_input_adapter<const char*>>;
+extern template class nlohmann::detail::parser<tidewright::base::Json,
+                                               nlohmann::detail::iterator_input_adapter<const char*>>;
