@@ -22,6 +22,7 @@
 #include "kube/object_reader.h"
 #include "kube/shared_caches.h"
 #include "promql/engine.h"
+#include "remote/manager.h"
 #include "rules/manager.h"
 #include "rules/rule_object.h"
 #include "scrape/config.h"
@@ -155,6 +156,7 @@ class ControlPlane::Impl {
 
   // In the order in which Start() makes them.
   std::unique_ptr<tsdb::Db> db_;
+  std::unique_ptr<remote::Manager> remote_;
   std::unique_ptr<promql::QueryEngine> engine_;
   std::unique_ptr<promql::QueryEngine> remote_engine_;  // Of the metrics APIs, if they have another.
   std::unique_ptr<web::WebServer> web_;
@@ -217,6 +219,11 @@ base::Status ControlPlane::Impl::StartData() {
     store_options_ = store;
   }
   TW_ASSIGN_OR_RETURN(db_, tsdb::Db::Open(options_.data_dir, store, clock_, &metrics_));
+  remote::ManagerOptions sending;
+  sending.data_directory = options_.data_dir;
+  sending.metadata = [this] { return db_->AllMetadata(); };
+  sending.newest_ms = [this] { return db_->Stats().max_time; };
+  remote_ = std::make_unique<remote::Manager>(std::move(sending), clock_, metrics_);
   promql::EngineOptions query = options_.query;
   query.clock = &calendar_;
   engine_ = promql::NewEmbeddedEngine(*db_, query, &metrics_);
@@ -466,6 +473,7 @@ void ControlPlane::Impl::Stop() {
   if (alerting_ != nullptr) alerting_->Stop();
   if (monitoring_ != nullptr) monitoring_->Stop();
   if (scrape_ != nullptr) scrape_->Stop();
+  if (remote_ != nullptr) remote_->Stop();
   scaler_scheduler_.Stop();
   scrape_scheduler_.Stop();
   data_scheduler_.Stop();
@@ -583,6 +591,7 @@ base::Status ControlPlane::Impl::ApplyScrapeConfig(scrape::Config config) {
     for (const auto& [name, value] : config_.global.external_labels) labels.Set(name, value);
     external_labels_ = labels.Build();
   }
+  base::Status sending = Note("remote write", remote_->Apply(config_.remote_write, ExternalLabels()));
   base::Status log = Note("query log", engine_->SetQueryLog(config_.global.query_log_file));
   rules_->SetDefaults(config_.global.evaluation_interval.ms, config_.global.rule_query_offset.ms);
   rules_->SetExternalLabels(config_.global.external_labels);
@@ -591,7 +600,8 @@ base::Status ControlPlane::Impl::ApplyScrapeConfig(scrape::Config config) {
   if (monitoring_ != nullptr) monitoring_->SetDefaults(config_.global);
   base::Status scrape = ApplyJobs();
   if (!scrape.ok()) return scrape;
-  return rules.ok() ? log : rules;
+  if (!rules.ok()) return rules;
+  return log.ok() ? sending : log;
 }
 
 // The rules of the files and of the PrometheusRules together.
@@ -674,6 +684,7 @@ std::map<std::string, std::string> ControlPlane::Impl::FileContents() {
 void ControlPlane::Impl::Maintain() {
   base::Status maintained = db_->Maintain();
   if (!maintained.ok()) base::LogError("cmd", "store maintenance", {{"error", maintained.ToString()}});
+  remote_->Maintain();
   data_scheduler_.At(clock_.NowMs() + kMaintenanceMs, [this] { Maintain(); });
 }
 

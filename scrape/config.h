@@ -16,6 +16,7 @@
 #include "base/status.h"
 #include "scrape/http_config.h"
 #include "scrape/relabel.h"
+#include "scrape/remote_config.h"
 #include "tsdb/labels.h"
 
 namespace tidewright::scrape {
@@ -168,6 +169,8 @@ struct Config {
   int64_t retention_bytes = 0;                 // storage.tsdb.retention.size; 0 when not set.
   base::Duration out_of_order_time_window{0};  // storage.tsdb.out_of_order_time_window.
   int64_t max_exemplars = 100'000;             // storage.exemplars.max_exemplars; less than 1 is none.
+  std::vector<RemoteWriteConfig> remote_write;
+  std::vector<RemoteReadConfig> remote_read;
   // "scrape_configs[2].consul_sd_configs: not supported yet; its targets are not scraped"
   std::vector<std::string> warnings;
 };

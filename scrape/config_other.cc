@@ -78,75 +78,89 @@ void CheckCustomHeaders(base::ObjectReader& reader) {
   }
 }
 
-void DecodeQueue(base::ObjectReader& reader) {
-  int64_t capacity = 10000, max_shards = 50, min_shards = 1, samples = 2000;
-  base::Duration deadline{5000}, min_backoff{30}, max_backoff{5000}, age;
-  bool retry = false;
+void ReadMs(base::ObjectReader& reader, std::string_view key, int64_t* ms) {
+  base::Duration duration{*ms};
+  reader.Optional(key, &duration);
+  *ms = duration.ms;
+}
+
+void DecodeQueue(base::ObjectReader& reader, RemoteWriteConfig* config) {
+  int64_t capacity = 10000;
   reader.Optional("capacity", &capacity);
-  reader.Optional("max_shards", &max_shards);
-  reader.Optional("min_shards", &min_shards);
-  reader.Optional("max_samples_per_send", &samples);
-  reader.Optional("batch_send_deadline", &deadline);
-  reader.Optional("min_backoff", &min_backoff);
-  reader.Optional("max_backoff", &max_backoff);
-  reader.Optional("retry_on_http_429", &retry);
-  reader.Optional("sample_age_limit", &age);
+  reader.Optional("max_shards", &config->max_shards);
+  reader.Optional("min_shards", &config->min_shards);
+  reader.Optional("max_samples_per_send", &config->max_samples_per_send);
+  ReadMs(reader, "batch_send_deadline", &config->batch_send_deadline_ms);
+  ReadMs(reader, "min_backoff", &config->min_backoff_ms);
+  ReadMs(reader, "max_backoff", &config->max_backoff_ms);
+  reader.Optional("retry_on_http_429", &config->retry_on_429);
+  ReadMs(reader, "sample_age_limit", &config->sample_age_limit_ms);
   auto positive = [&](std::string_view key, int64_t value) {
     if (value <= 0) reader.Error(key, std::to_string(value) + " must be 1 or more");
   };
   positive("capacity", capacity);
-  positive("max_shards", max_shards);
-  positive("min_shards", min_shards);
-  positive("max_samples_per_send", samples);
-  if (min_shards > max_shards) reader.Error("min_shards", "is greater than max_shards");
-  if (min_backoff.ms > max_backoff.ms) reader.Error("max_backoff", "is less than min_backoff");
+  positive("max_shards", config->max_shards);
+  positive("min_shards", config->min_shards);
+  positive("max_samples_per_send", config->max_samples_per_send);
+  if (config->min_shards > config->max_shards) reader.Error("min_shards", "is greater than max_shards");
+  if (config->min_backoff_ms > config->max_backoff_ms) reader.Error("max_backoff", "is less than min_backoff");
 }
 
-void DecodeRemoteWrite(base::ObjectReader& reader, DecodeContext& context, std::set<std::string>* names) {
-  base::Duration timeout;
-  bool flag = false;
+RemoteWriteConfig DecodeRemoteWrite(base::ObjectReader& reader, DecodeContext& context, std::set<std::string>* names) {
+  RemoteWriteConfig config;
+  bool round_robin = false;
   std::string message = "prometheus.WriteRequest";
   CheckRemoteUrl(reader);
   CheckRemoteName(reader, names);
   CheckCustomHeaders(reader);
-  reader.Optional("remote_timeout", &timeout);
-  for (auto key : {"send_exemplars", "send_native_histograms", "round_robin_dns"}) reader.Optional(key, &flag);
+  reader.Optional("url", &config.url);
+  reader.Optional("name", &config.name);
+  reader.Optional("headers", &config.headers);
+  ReadMs(reader, "remote_timeout", &config.timeout_ms);
+  reader.Optional("send_exemplars", &config.send_exemplars);
+  reader.Optional("send_native_histograms", &config.send_native_histograms);
+  if (reader.Optional("round_robin_dns", &round_robin) && round_robin) {
+    context.Warn(reader, "round_robin_dns", "not supported; connections go to the first address that answers");
+  }
   if (reader.Optional("protobuf_message", &message)) {
     OneOf(reader, "protobuf_message", message, {"prometheus.WriteRequest", "io.prometheus.write.v2.Request"});
   }
-  DecodeRelabelRules(reader, "write_relabel_configs", context.scheme);
-  for (auto key : {"sigv4", "azuread", "google_iam"}) reader.Ignore(key);
-  DecodeHttpClient(reader, context);
-  reader.Object("queue_config", [](base::ObjectReader& r) { DecodeQueue(r); });
-  reader.Object("metadata_config", [](base::ObjectReader& r) {
-    bool send = true;
-    base::Duration interval;
-    int64_t samples = 0;
-    r.Optional("send", &send);
-    r.Optional("send_interval", &interval);
-    ReadCount(r, "max_samples_per_send", &samples);
+  config.version2 = message == "io.prometheus.write.v2.Request";
+  config.relabel_rules = DecodeRelabelRules(reader, "write_relabel_configs", context.scheme);
+  for (auto key : {"sigv4", "azuread", "google_iam"}) {
+    if (reader.Has(key)) context.Warn(reader, key, "not supported yet; requests are sent without it");
+    reader.Ignore(key);
+  }
+  config.http = DecodeHttpClient(reader, context);
+  reader.Object("queue_config", [&](base::ObjectReader& r) { DecodeQueue(r, &config); });
+  reader.Object("metadata_config", [&](base::ObjectReader& r) {
+    r.Optional("send", &config.send_metadata);
+    ReadMs(r, "send_interval", &config.metadata_interval_ms);
+    ReadCount(r, "max_samples_per_send", &config.max_metadata_per_send);
   });
+  return config;
 }
 
-void DecodeRemoteRead(base::ObjectReader& reader, DecodeContext& context, std::set<std::string>* names) {
-  base::Duration timeout;
-  int64_t limit = 0;
-  bool flag = false;
-  std::map<std::string, std::string> matchers;
+RemoteReadConfig DecodeRemoteRead(base::ObjectReader& reader, DecodeContext& context, std::set<std::string>* names) {
+  RemoteReadConfig config;
   CheckRemoteUrl(reader);
   CheckRemoteName(reader, names);
   CheckCustomHeaders(reader);
-  reader.Optional("remote_timeout", &timeout);
-  ReadCount(reader, "chunked_read_limit", &limit);
-  reader.Optional("read_recent", &flag);
-  reader.Optional("filter_external_labels", &flag);
-  reader.Optional("required_matchers", &matchers);
-  for (const auto& [name, value] : matchers) {
+  reader.Optional("url", &config.url);
+  reader.Optional("name", &config.name);
+  reader.Optional("headers", &config.headers);
+  ReadMs(reader, "remote_timeout", &config.timeout_ms);
+  ReadCount(reader, "chunked_read_limit", &config.chunked_read_limit);
+  reader.Optional("read_recent", &config.read_recent);
+  reader.Optional("filter_external_labels", &config.filter_external_labels);
+  reader.Optional("required_matchers", &config.required_matchers);
+  for (const auto& [name, value] : config.required_matchers) {
     if (!IsValidLabelName(name, NameScheme::kUtf8)) {
       reader.Error("required_matchers", base::Quoted(name) + " is not a valid label name");
     }
   }
-  DecodeHttpClient(reader, context);
+  config.http = DecodeHttpClient(reader, context);
+  return config;
 }
 
 void DecodeRetention(base::ObjectReader& reader, DecodeContext& context, Config* config) {
@@ -235,17 +249,12 @@ void DecodeOtherSections(base::ObjectReader& root, DecodeContext& context, Confi
   root.Object("alerting", [&](base::ObjectReader& r) { config->alerting = DecodeAlerting(r, context); });
   DecodeContext quiet = context;
   std::set<std::string> writers, readers;
-  bool writes = false, reads = false;
-  root.Objects("remote_write", [&](base::ObjectReader& r) {
-    writes = true;
-    DecodeRemoteWrite(r, quiet, &writers);
-  });
-  root.Objects("remote_read", [&](base::ObjectReader& r) {
-    reads = true;
-    DecodeRemoteRead(r, quiet, &readers);
-  });
-  if (writes) context.Warn(root, "remote_write", "not supported yet; samples are kept locally only");
-  if (reads) context.Warn(root, "remote_read", "not supported yet; queries read local samples only");
+  root.Objects("remote_write",
+               [&](base::ObjectReader& r) { config->remote_write.push_back(DecodeRemoteWrite(r, context, &writers)); });
+  root.Objects("remote_read",
+               [&](base::ObjectReader& r) { config->remote_read.push_back(DecodeRemoteRead(r, context, &readers)); });
+  if (!config->remote_read.empty())
+    context.Warn(root, "remote_read", "not supported yet; queries read local samples only");
   root.Object("storage", [&](base::ObjectReader& r) { DecodeStorage(r, context, config); });
   if (root.Object("tracing", [&](base::ObjectReader& r) { DecodeTracing(r, quiet); })) {
     context.Warn(root, "tracing", "not supported yet; no traces are sent");

@@ -154,15 +154,26 @@ void NoteDamage(const base::Status& status, LogReplay* replay) {
   base::LogError("tsdb", "the log is damaged; what follows is cut off", {{"error", status.ToString()}});
 }
 
+// A file that nothing needs for a restart. Somebody who reads the log may still want it; when it cannot be handed over,
+// it goes all the same, so that nobody's reading makes the log grow.
+base::Status Retire(const std::string& directory, const std::string& path) {
+  const std::string retired = RetiredLogDirectory(directory);
+  if (access(retired.c_str(), W_OK) != 0) return RemoveTree(path);
+  base::Status moved = RenameDirectory(path, retired + path.substr(path.rfind('/')));
+  if (moved.ok()) return moved;
+  base::LogWarn("tsdb", "a part of the log is not kept for its readers", {{"error", moved.ToString()}});
+  return RemoveTree(path);
+}
+
 base::Status RemoveLeftovers(const std::string& directory, const WalListing& listing) {
   for (const std::string& name : listing.unfinished) TW_RETURN_IF_ERROR(RemoveTree(directory + "/" + name));
   if (listing.checkpoints.empty()) return base::Status::Ok();
   for (size_t i = 0; i + 1 < listing.checkpoints.size(); ++i) {
-    TW_RETURN_IF_ERROR(RemoveTree(CheckpointFile(directory, listing.checkpoints[i])));
+    TW_RETURN_IF_ERROR(Retire(directory, CheckpointFile(directory, listing.checkpoints[i])));
   }
   for (int segment : listing.segments) {
     if (segment > listing.checkpoints.back()) break;
-    TW_RETURN_IF_ERROR(RemoveTree(SegmentFile(directory, segment)));
+    TW_RETURN_IF_ERROR(Retire(directory, SegmentFile(directory, segment)));
   }
   return base::Status::Ok();
 }
@@ -179,6 +190,8 @@ base::Status Repair(const std::string& directory, const std::vector<int>& segmen
 }
 
 }  // namespace
+
+std::string RetiredLogDirectory(const std::string& log_directory) { return log_directory + "/retired"; }
 
 base::Status ReadLogFile(const std::string& path, bool checkpoint, const Apply& apply) {
   uint64_t records = 0, valid_end = 0;

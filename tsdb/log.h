@@ -33,6 +33,10 @@ struct LogReplay {
 base::Result<LogReplay> ReplayLog(const std::string& directory, const std::function<void()>& start,
                                   const std::function<base::Status(std::string_view record)>& apply);
 
+// Where segments and checkpoints go that a newer checkpoint replaces, if this directory exists; otherwise they are
+// removed. Whoever makes it (tsdb/log_tail.h) takes them away.
+std::string RetiredLogDirectory(const std::string& log_directory);
+
 // Reads one file of a log, a segment or a checkpoint, and changes nothing. kDataLoss names the first byte from which on
 // it is damaged, be it that `apply` says so.
 base::Status ReadLogFile(const std::string& path, bool checkpoint,

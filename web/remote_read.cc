@@ -6,10 +6,10 @@
 #include <memory>
 #include <vector>
 
+#include "remote/histogram_message.h"
 #include "scrape/wire_writer.h"
 #include "tsdb/chunk.h"
 #include "tsdb/encoding.h"
-#include "web/histogram_message.h"
 #include "web/reply.h"
 
 namespace tidewright::web {
@@ -70,7 +70,7 @@ size_t AppendSamples(const tsdb::Series& series, WireWriter* out) {
   for (auto it = series.Iterator(); it->Next(); ++count) {
     const tsdb::Sample sample = it->At();
     if (it->type() != tsdb::ValueType::kFloat) {
-      histograms.Bytes(4, HistogramMessage(*it->AtHistogram(), sample.t));
+      histograms.Bytes(4, remote::HistogramMessage(*it->AtHistogram(), sample.t));
       continue;
     }
     WireWriter message;

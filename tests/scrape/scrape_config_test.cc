@@ -60,7 +60,7 @@ scrape_configs:
 - job_name: a
 - job_name: b
   consul_sd_configs: [{server: "consul:8500"}]
-remote_write: [{url: "http://remote/write"}]
+remote_read: [{url: "http://remote/read"}]
 )",
                             "prometheus.yml");
   ASSERT_TRUE(config.ok()) << config.status().ToString();
@@ -69,7 +69,7 @@ remote_write: [{url: "http://remote/write"}]
       ElementsAre(
           "scrape_configs[1].consul_sd_configs: not supported; its targets are not scraped. Supported are static, "
           "file, http, dns and kubernetes",
-          "remote_write: not supported yet; samples are kept locally only"));
+          "remote_read: not supported yet; queries read local samples only"));
 }
 
 TEST(Config, JobsInheritGlobalValues) {

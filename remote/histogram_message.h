@@ -7,8 +7,9 @@
 
 #include "tsdb/histogram.h"
 
-namespace tidewright::web {
+namespace tidewright::remote {
 
+std::string HistogramMessage(const tsdb::Histogram& histogram, int64_t t);
 std::string HistogramMessage(const tsdb::FloatHistogram& histogram, int64_t t);
 
-}  // namespace tidewright::web
+}  // namespace tidewright::remote
