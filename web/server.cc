@@ -44,18 +44,6 @@ http::Response DecisionsReply(const scaler::StatusBoard& board, const http::Quer
                                                    http::QueryValue(query, "name"), static_cast<size_t>(limit))));
 }
 
-http::Response FileReply(const PageFile& file) {
-  http::Response response;
-  response.headers.Set("Content-Type", std::string(file.content_type));
-  // The page loads nothing but its own two files, and nobody may frame it.
-  response.headers.Set("Content-Security-Policy",
-                       "default-src 'none'; script-src 'self'; style-src 'self'; connect-src 'self'; img-src data:; "
-                       "frame-ancestors 'none'; base-uri 'none'; form-action 'none'");
-  response.headers.Set("X-Content-Type-Options", "nosniff");
-  response.body = file.content;
-  return response;
-}
-
 base::Json LeaderJson(const WebSources& sources) {
   LeaderStatus status{false, true, "", ""};
   if (sources.leader) status = sources.leader();
@@ -173,7 +161,7 @@ http::Response WebServer::Page(const http::ServerRequest& request) {
   }
   if (request.path == "/version") return PlainText(200, base::DumpJson(BuildInfoJson()) + "\n");
   const PageFile* file = FindPageFile(request.path);
-  return file != nullptr ? FileReply(*file) : PlainError(404, "404 page not found");
+  return file != nullptr ? PageReply(*file, request.headers) : PlainError(404, "404 page not found");
 }
 
 http::Response WebServer::Control(const http::ServerRequest& request) {

@@ -74,8 +74,7 @@ struct WebSources {
 };
 
 // Serves:
-//   /  /page.css  /page.js                     the status page
-//   /targets  /targets.js                      the targets page
+//   /  /query  /targets ...  /assets/...       the page (web/page.h)
 //   /api/v1/query  /query_range ...            web/prometheus_api.h
 //   /api/v1/series  /labels ...                web/series_api.h
 //   /api/v1/targets ... /metadata              web/targets_api.h

@@ -4,7 +4,8 @@
 usage: check_sources.py SOURCE_DIR
 
 Files are at most 800 lines. Time comes from base::Clock, threads are joined, nothing sleeps. Some headers cost every
-file that sees them, so they stay out. A public header with a class says what threads may do with it.
+file that sees them, so they stay out. A public header with a class says what threads may do with it. The page loads
+nothing from elsewhere and makes no markup from text.
 """
 
 import re
@@ -49,6 +50,16 @@ RULES = (
 )
 
 
+# web/ui: what the page's security policy would refuse at run time, or what would let text become markup.
+PAGE_SUFFIXES = (".ts", ".tsx", ".css", ".html", ".mjs")
+PAGE_RULES = (
+    Rule(r"innerHTML|outerHTML\s*=|insertAdjacentHTML|document\.write", "make elements; text that becomes markup can run"),
+    Rule(r"\beval\(|new Function\(", "the policy of the page forbids it"),
+    Rule(r"(?:src|href|import|from|url\()\s*=?\s*[\"'(]*https?://(?!127\.0\.0\.1)", "the page loads nothing from elsewhere"),
+    Rule(r"\b(TODO|FIXME|XXX|HACK)\b", "finish it, or open an issue"),
+)
+
+
 def strip_comment(line):
     """The line up to a // comment; good enough for patterns that do not occur in strings."""
     return line.split("//", 1)[0]
@@ -63,6 +74,18 @@ def check_lines(relative, lines):
         for rule in rules:
             text = line if "TODO" in rule.pattern.pattern else strip_comment(line)
             match = rule.pattern.search(text)
+            if match:
+                errors.append(f"{relative}:{number}: {match.group(0).strip()}: {rule.instead}")
+    return errors
+
+
+def check_page(relative, lines):
+    errors = []
+    if len(lines) > MAX_LINES and not relative.endswith(".css"):
+        errors.append(f"{relative}:{len(lines)}: a file has at most {MAX_LINES} lines; split it by subject")
+    for number, line in enumerate(lines, 1):
+        for rule in PAGE_RULES:
+            match = rule.pattern.search(line)
             if match:
                 errors.append(f"{relative}:{number}: {match.group(0).strip()}: {rule.instead}")
     return errors
@@ -103,6 +126,10 @@ def check_tree(root):
         errors += check_lines(relative, text.splitlines())
         if relative.endswith(".h"):
             errors += check_header(relative, text, relative in public)
+    page = [path for folder in ("src", "test", "browser") for path in sorted((root / "web/ui" / folder).rglob("*"))]
+    for path in page:
+        if path.suffix in PAGE_SUFFIXES:
+            errors += check_page(path.relative_to(root).as_posix(), path.read_text(errors="replace").splitlines())
     return errors, len(texts)
 
 

@@ -50,6 +50,15 @@ class CheckSourcesTest(unittest.TestCase):
             "rules/group.cc": '#include "promql/engine.h"\n#include "rules/group.h"\n',
             "tests/promql/lexer_test.cc": '#include "promql/lexer.h"\n'}), {"promql/engine.h"})
 
+    def test_page_loads_nothing_and_makes_no_markup(self):
+        for name, line in (("markup", "node.innerHTML = text;"), ("eval", "eval(text)"), ("script", '<script src="https://x.example/a.js">'),
+                           ("style", "@import url('https://x.example/a.css');"), ("font", "src: url(https://x.example/a.woff)")):
+            with self.subTest(name):
+                self.assertEqual(len(check_sources.check_page("web/ui/src/a.ts", [line])), 1)
+        for line in ("<a href={url}>", "// https://www.w3.org/TR/CSP3/", "if (/^https?:/.test(url)) return;"):
+            with self.subTest(line):
+                self.assertEqual(check_sources.check_page("web/ui/src/a.ts", [line]), [])
+
     def test_header_starts_with_its_purpose(self):
         self.assertEqual(len(check_sources.check_header("a/b.h", "#include <string>\n")), 2)
 
