@@ -91,6 +91,28 @@ TemplateValue TemplateValue::Record(Map fields) {
   return v;
 }
 
+TemplateValue TemplateValue::KeyValues(const std::map<std::string, std::string>& members) {
+  List pairs;
+  std::vector<std::string> names, values;
+  for (const auto& [name, value] : members) {
+    pairs.push_back(Record({{"Name", String(name)}, {"Value", String(value)}}));
+    names.push_back(name);
+    values.push_back(value);
+  }
+  const Map lists = {{"Names", Strings(names)}, {"Values", Strings(values)}};
+  Map methods = lists;
+  methods.emplace("SortedPairs", FromList(std::move(pairs)).WithMethods(lists));
+  TemplateValue v = FromStrings(members).WithMethods(std::move(methods));
+  v.key_values_ = true;
+  return v;
+}
+
+TemplateValue TemplateValue::WithMethods(Map results) const {
+  TemplateValue v = *this;
+  v.methods_ = std::make_shared<const Map>(std::move(results));
+  return v;
+}
+
 const std::string& TemplateValue::text() const {
   static const std::string kEmpty;
   return text_ ? *text_ : kEmpty;
@@ -104,6 +126,11 @@ const TemplateValue::List& TemplateValue::items() const {
 const TemplateValue::Map& TemplateValue::members() const {
   static const Map kEmpty;
   return members_ ? *members_ : kEmpty;
+}
+
+const TemplateValue::Map& TemplateValue::methods() const {
+  static const Map kEmpty;
+  return methods_ ? *methods_ : kEmpty;
 }
 
 bool TemplateValue::IsTrue() const {
@@ -392,8 +419,10 @@ class Evaluator {
     return result;
   }
 
+  // Whether methods are more than results that are known beforehand.
   static bool HasMethods(const TemplateValue& value) {
-    return value.kind() == TemplateValue::Kind::kTime || value.kind() == TemplateValue::Kind::kDuration;
+    return value.kind() == TemplateValue::Kind::kTime || value.kind() == TemplateValue::Kind::kDuration ||
+           value.key_values();
   }
 
   Result<TemplateValue> Operand(const TemplateOperand& operand, const TemplateValue& dot) {
@@ -425,7 +454,8 @@ class Evaluator {
   }
 
   Result<TemplateValue> Field(TemplatePosition at, const TemplateValue& value, const std::string& field) const {
-    if (HasMethods(value)) {
+    if (auto known = value.methods().find(field); known != value.methods().end()) return known->second;
+    if (HasMethods(value) && !value.key_values()) {
       Result<TemplateValue> result = internal::CallTemplateMethod(value, field, {});
       if (!result.ok()) return TemplateError(at, result.status().message());
       return result;
@@ -456,6 +486,15 @@ class Evaluator {
 
 Result<GoTemplate> GoTemplate::Parse(std::string_view text, const TemplateOptions& options) {
   TW_ASSIGN_OR_RETURN(TemplateSet set, internal::ParseTemplate(text, options));
+  GoTemplate result;
+  result.set_ = std::make_shared<const TemplateSet>(std::move(set));
+  return result;
+}
+
+GoTemplate GoTemplate::With(const GoTemplate& library) const {
+  if (library.set_ == nullptr || set_ == nullptr) return *this;
+  TemplateSet set = *set_;
+  set.definitions.insert(library.set_->definitions.begin(), library.set_->definitions.end());
   GoTemplate result;
   result.set_ = std::make_shared<const TemplateSet>(std::move(set));
   return result;

@@ -40,6 +40,12 @@ class TemplateValue {
   static TemplateValue FromMap(Map members);
   static TemplateValue FromStrings(const std::map<std::string, std::string>& members);
   static TemplateValue Record(Map fields);
+  // A map of strings with the methods that Alertmanager gives labels and annotations: SortedPairs (records of Name and
+  // Value, with methods Names and Values of their own), Names, Values, and Remove with a list of names.
+  static TemplateValue KeyValues(const std::map<std::string, std::string>& members);
+  // This value with methods that take no arguments. A field of such a name is the method's result, even where a map has
+  // a key of that name; the methods are no members.
+  TemplateValue WithMethods(Map results) const;
   // Of a time, templates may call Unix, UnixMilli, Year, Day, Hour, Minute, Second and Format; of a duration, Hours,
   // Minutes, Seconds, Milliseconds.
   static TemplateValue Time(int64_t unix_nanos);
@@ -53,6 +59,8 @@ class TemplateValue {
   const std::string& text() const;
   const List& items() const;
   const Map& members() const;
+  const Map& methods() const;
+  bool key_values() const { return key_values_; }
 
   // Go's truth: not nil, false, zero or empty. A record is true.
   bool IsTrue() const;
@@ -66,9 +74,11 @@ class TemplateValue {
   int64_t int_ = 0;
   double float_ = 0;
   bool of_strings_ = false;
+  bool key_values_ = false;
   std::shared_ptr<const std::string> text_;
   std::shared_ptr<const List> items_;
   std::shared_ptr<const Map> members_;
+  std::shared_ptr<const Map> methods_;
 };
 
 struct TemplateOptions {
@@ -98,6 +108,9 @@ class GoTemplate {
  public:
   // kInvalidArgument "line:column: what is wrong".
   static Result<GoTemplate> Parse(std::string_view text, const TemplateOptions& options = {});
+
+  // This template, which may also use what `library` defines. What both define is this one's.
+  GoTemplate With(const GoTemplate& library) const;
 
   // Renders with `data` as the initial dot. kInvalidArgument with the position, kResourceExhausted when the output
   // passes 16 MiB or the evaluation 1,000,000 steps. `caller` may be null if the options listed no functions.

@@ -1,4 +1,4 @@
-// Times and durations as templates see them: methods of Go's time.Time and time.Duration.
+// Methods of what templates see: of times and durations those of Go's time.Time and time.Duration, of labels Remove.
 #include <array>
 #include <chrono>
 #include <cstdio>
@@ -153,6 +153,19 @@ Result<TemplateValue> DurationMethod(int64_t nanos, const std::string& name, con
   return InvalidArgumentError("a duration has no method " + Quoted(name));
 }
 
+// Of labels: what is left without some names.
+Result<TemplateValue> Remove(const TemplateValue& value, const std::string& name,
+                             const std::vector<TemplateValue>& args) {
+  if (name != "Remove") return InvalidArgumentError(Quoted(name) + " is no method that takes arguments");
+  if (args.size() != 1 || args[0].kind() != TemplateValue::Kind::kList) {
+    return InvalidArgumentError("Remove wants a list of names, for example .GroupLabels.Names");
+  }
+  std::map<std::string, std::string> left;
+  for (const auto& [key, text] : value.members()) left.emplace(key, text.text());
+  for (const TemplateValue& gone : args[0].items()) left.erase(gone.text());
+  return TemplateValue::KeyValues(left);
+}
+
 }  // namespace
 
 std::string TemplateTimeText(int64_t unix_nanos) {
@@ -161,6 +174,7 @@ std::string TemplateTimeText(int64_t unix_nanos) {
 
 Result<TemplateValue> CallTemplateMethod(const TemplateValue& value, const std::string& name,
                                          const std::vector<TemplateValue>& args) {
+  if (value.key_values()) return Remove(value, name, args);
   return value.kind() == TemplateValue::Kind::kTime ? TimeMethod(value.integer(), name, args)
                                                     : DurationMethod(value.integer(), name, args);
 }

@@ -71,7 +71,7 @@ bool IsTemplateFunction(std::string_view name);
 // Calls `name` other than and/or, which do not evaluate all of their arguments.
 Result<TemplateValue> CallTemplateFunction(const std::string& name, const std::vector<TemplateValue>& args,
                                            bool lenient);
-// Calls a method of a time or duration.
+// Calls a method of a time, a duration, or of labels (KeyValues).
 Result<TemplateValue> CallTemplateMethod(const TemplateValue& value, const std::string& name,
                                          const std::vector<TemplateValue>& args);
 // "2023-11-14 22:13:20.5 +0000 UTC", as a time.Time prints itself.

@@ -38,11 +38,14 @@ http::ClientRequest Request(const scrape::AlertmanagerConfig& config, const std:
 }  // namespace
 
 Alerting::Alerting(base::Clock& clock, base::Scheduler& scheduler, kube::SharedCaches* caches,
-                   base::MetricRegistry* metrics, const rules::NotifierOptions& options)
+                   base::MetricRegistry* metrics, const rules::NotifierOptions& options,
+                   const notify::ReceiversOptions& receivers)
     : clock_(clock),
       scheduler_(scheduler),
+      receivers_(clock, scheduler, metrics, receivers),
       notifier_(options, metrics),
       discovery_(clock, scheduler, caches, [this](scrape::AlertmanagerTargets targets) { Found(std::move(targets)); }) {
+  notifier_.SetSink([this](const std::vector<rules::AlertNotice>& alerts) { receivers_.Send(alerts); });
 }
 
 Alerting::~Alerting() { Stop(); }
@@ -56,6 +59,7 @@ void Alerting::Stop() {
   notifier_.Stop();
   discovery_.Stop();
   notifier_.SetAlertmanagers({}, {});
+  receivers_.Stop();
 }
 
 void Alerting::Found(scrape::AlertmanagerTargets targets) {

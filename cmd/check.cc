@@ -1,12 +1,16 @@
 #include "cmd/check.h"
 
+#include <unistd.h>
+
 #include <cstdio>
 
 #include "adapter/config.h"
 #include "base/document.h"
 #include "base/file.h"
 #include "base/json.h"
+#include "base/strings.h"
 #include "cmd/rule_test_file.h"
+#include "notify/config.h"
 #include "rules/rule_file.h"
 #include "scaler/scaled_object.h"
 #include "scrape/config.h"
@@ -56,13 +60,64 @@ CheckResult CheckManifests(const std::vector<base::Node>& documents) {
   return result;
 }
 
+// Files that a configuration names. Those that Prometheus itself misses only when it needs them are errors here, so
+// that they are found before that.
+class ReferenceCheck {
+ public:
+  base::Status Run(const scrape::Config& config) {
+    for (const std::string& pattern : config.rule_files) {
+      if (pattern.find_first_of("*?[") == std::string::npos) NeedFile(pattern, "rule_files");
+    }
+    for (const scrape::ScrapeConfig& job : config.scrape_configs) CheckJob(job, "job " + base::Quoted(job.job_name));
+    for (const scrape::AlertmanagerConfig& alertmanagers : config.alerting.alertmanagers) {
+      CheckTargetFiles(alertmanagers.discovery, "alertmanagers");
+    }
+    if (errors_.empty()) return base::Status::Ok();
+    return base::InvalidArgumentError(base::Join(errors_, "\n"));
+  }
+
+ private:
+  void NeedFile(const std::string& path, const std::string& whose) {
+    if (path.empty() || access(path.c_str(), F_OK) == 0) return;
+    errors_.push_back(whose + ": there is no file " + path + "; create it, or name another");
+  }
+
+  void CheckJob(const scrape::ScrapeConfig& job, const std::string& whose) {
+    NeedFile(job.http.credentials.file, whose);
+    NeedFile(job.http.cert.file, whose);
+    NeedFile(job.http.key.file, whose);
+    CheckTargetFiles(job, whose);
+  }
+
+  void CheckTargetFiles(const scrape::ScrapeConfig& job, const std::string& whose) {
+    for (const scrape::FileSdConfig& discovery : job.file_sd) {
+      for (const std::string& path : scrape::MatchFiles(discovery.files)) {
+        auto text = base::ReadFile(path);
+        base::Status status = text.ok() ? scrape::ParseTargetFile(*text, path).status() : text.status();
+        if (!status.ok()) errors_.push_back(whose + ": " + status.message());
+      }
+    }
+  }
+
+  std::vector<std::string> errors_;
+};
+
 CheckResult CheckPrometheusConfig(const std::string& path, std::vector<std::string>* rule_files) {
   CheckResult result{"prometheus.yml", base::Status::Ok(), {}};
   auto config = scrape::LoadConfig(path);
   result.status = config.status();
   if (!config.ok()) return result;
   result.warnings = config->warnings;
-  if (rule_files != nullptr) *rule_files = config->rule_files;
+  if (rule_files == nullptr) return result;
+  *rule_files = config->rule_files;
+  result.status = ReferenceCheck().Run(*config);
+  return result;
+}
+
+CheckResult CheckReceivers(const std::string& path) {
+  auto config = notify::LoadConfig(path);
+  CheckResult result{"receivers", config.status(), {}};
+  if (config.ok()) result.kind = std::to_string((*config)->receivers.size()) + " receivers";
   return result;
 }
 
@@ -88,6 +143,7 @@ CheckResult CheckFile(const std::string& path) {
   if (HasAny(first, {"rules", "externalRules", "resourceRules"})) {
     return {"adapter rules", adapter::ParseConfig(*text, path).status(), {}};
   }
+  if (HasAny(first, {"receivers", "route"})) return CheckReceivers(path);
   return CheckPrometheusConfig(path, nullptr);
 }
 
@@ -122,6 +178,12 @@ int RunCheckConfig(const std::vector<std::string>& paths) {
   for (const std::string& config : paths) {
     for (const auto& [path, result] : CheckConfig(config)) fine = Report(path, result) && fine;
   }
+  return fine ? 0 : 1;
+}
+
+int RunCheckReceivers(const std::vector<std::string>& paths) {
+  bool fine = true;
+  for (const std::string& path : paths) fine = Report(path, CheckReceivers(path)) && fine;
   return fine ? 0 : 1;
 }
 

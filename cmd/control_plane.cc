@@ -19,10 +19,13 @@
 #include "cmd/alerting.h"
 #include "cmd/leader_duties.h"
 #include "cmd/registrar.h"
+#include "cmd/self_metrics.h"
 #include "kube/object_reader.h"
 #include "kube/shared_caches.h"
+#include "notify/config.h"
 #include "promql/engine.h"
 #include "remote/manager.h"
+#include "rule_files.h"
 #include "rules/manager.h"
 #include "rules/rule_object.h"
 #include "scrape/config.h"
@@ -43,20 +46,24 @@ constexpr int kDataThreads = 4;
 constexpr int kScalerThreads = 8;
 constexpr int64_t kMaintenanceMs = 60'000;
 constexpr int64_t kAuthenticationWaitMs = 10'000;
+constexpr const char* kReceiversState = "receivers.json";  // In the folder of the samples.
+constexpr const char* kScalingAlerts = "scaling-alerts";   // How their groups are shown.
 constexpr const char* kSelfJob = "tidewright";
 
 size_t MaxExemplars(const scrape::Config& config) {
   return config.max_exemplars > 0 ? static_cast<size_t>(config.max_exemplars) : 0;
 }
 
+std::string HostName() {
+  char name[256] = "localhost";
+  if (gethostname(name, sizeof name - 1) != 0) base::LogWarn("cmd", "this host has no name", {});
+  return name;
+}
+
 // Without a slash at the end.
 std::string ExternalUrl(const ControlPlaneOptions& options) {
   std::string url = options.external_url;
-  if (url.empty()) {
-    char name[256] = "localhost";
-    if (gethostname(name, sizeof name - 1) != 0) base::LogWarn("cmd", "this host has no name", {});
-    url = std::string("http://") + name + ":" + std::to_string(options.web_port);
-  }
+  if (url.empty()) url = "http://" + HostName() + ":" + std::to_string(options.web_port);
   while (url.ends_with("/")) url.pop_back();
   return url;
 }
@@ -109,6 +116,7 @@ class ControlPlane::Impl {
   base::Status StartAll();
   base::Status StartData();
   void StartAlerting();
+  base::Status StartSelfMetrics();
   base::Status StartMonitoringObjects();
   base::Status StartAdapter();
   base::Status StartLeading();
@@ -121,6 +129,8 @@ class ControlPlane::Impl {
   base::Status LoadScrapeConfig(scrape::Config* config);
   base::Status LoadAdapterConfig();
   base::Status ReadAdapterConfig();
+  base::Status LoadReceivers() REQUIRES_LOCK(reload_mu_);
+  base::Status ReadReceivers() REQUIRES_LOCK(reload_mu_);
   base::Status ApplyScrapeConfig(scrape::Config config) REQUIRES_LOCK(reload_mu_);
   apiservice::Providers Providers();
   base::Status ApplyRules() REQUIRES_LOCK(reload_mu_);
@@ -163,6 +173,7 @@ class ControlPlane::Impl {
   std::unique_ptr<scrape::Manager> scrape_;
   std::unique_ptr<scrape::OperatorSource> monitoring_;
   std::unique_ptr<Alerting> alerting_;
+  std::unique_ptr<SelfMetrics> self_metrics_;  // With alerts about scaling.
   std::unique_ptr<rules::Manager> rules_;
   std::unique_ptr<adapter::Adapter> adapter_;
   std::unique_ptr<adapter::MetricRuleSource> metric_rules_;
@@ -190,6 +201,7 @@ class ControlPlane::Impl {
   std::map<std::string, std::string> loaded_files_ GUARDED_BY(reload_mu_);  // Content by path, at the last load.
   std::vector<std::shared_ptr<const base::Json>> rule_objects_ GUARDED_BY(reload_mu_);  // PrometheusRules in force.
   scrape::Config config_ GUARDED_BY(reload_mu_);                                        // The last good prometheus.yml.
+  std::shared_ptr<const notify::Config> receivers_ GUARDED_BY(reload_mu_);  // The last good file of receivers.
 };
 
 base::Status ControlPlane::Impl::StartAll() {
@@ -249,8 +261,13 @@ base::Status ControlPlane::Impl::StartData() {
     base::MutexLock lock(reload_mu_);
     readable = ApplyScrapeConfig(std::move(config)).ok();  // Noted.
   }
+  {
+    base::MutexLock lock(reload_mu_);
+    (void)LoadReceivers();  // Noted.
+  }
   NoteReload(readable);
   scrape_->Start();
+  if (options_.scaling_alerts) TW_RETURN_IF_ERROR(StartSelfMetrics());
   rules_->Start();
   return StartMonitoringObjects();
 }
@@ -259,14 +276,30 @@ base::Status ControlPlane::Impl::StartData() {
 void ControlPlane::Impl::StartAlerting() {
   rules::NotifierOptions sending;
   sending.queue_capacity = options_.notification_queue_capacity;
-  alerting_ = std::make_unique<Alerting>(clock_, data_scheduler_, caches_.get(), &metrics_, sending);
+  notify::ReceiversOptions receivers;
+  receivers.external_url = ExternalUrl(options_);
+  if (!options_.data_dir.empty()) receivers.state_file = options_.data_dir + "/" + kReceiversState;
+  // A pending alert may take the grace period until it fires again.
+  receivers.hold_restored_ms = options_.for_grace_period_ms + 4 * options_.resend_delay_ms;
+  alerting_ = std::make_unique<Alerting>(clock_, data_scheduler_, caches_.get(), &metrics_, sending, receivers);
   rules::ManagerOptions evaluation;
   evaluation.outage_tolerance_ms = options_.for_outage_tolerance_ms;
   evaluation.for_grace_period_ms = options_.for_grace_period_ms;
   evaluation.resend_delay_ms = options_.resend_delay_ms;
+  evaluation.max_concurrent_evaluations = options_.max_concurrent_rule_evals;
   evaluation.external_url = ExternalUrl(options_);
   evaluation.notify = [this](const std::vector<rules::AlertNotice>& alerts) { alerting_->notifier().Send(alerts); };
   rules_ = std::make_unique<rules::Manager>(*engine_, *db_, clock_, data_scheduler_, &metrics_, evaluation);
+}
+
+base::Status ControlPlane::Impl::StartSelfMetrics() {
+  auto& leader_known = metrics_.GetGauge("tidewright_leader_known", "Whether it is known who scales.");
+  self_metrics_ = std::make_unique<SelfMetrics>(metrics_, *db_, clock_, data_scheduler_,
+                                                HostName() + ":" + std::to_string(web_->port()), [this, &leader_known] {
+                                                  const Leadership now = leadership();
+                                                  leader_known.Set(now.leads || !now.leader.empty() ? 1 : 0);
+                                                });
+  return self_metrics_->Start();
 }
 
 base::Status ControlPlane::Impl::StartMonitoringObjects() {
@@ -470,6 +503,7 @@ void ControlPlane::Impl::Stop() {
   if (metric_rules_ != nullptr) metric_rules_->Stop();
   if (adapter_ != nullptr) adapter_->Stop();
   if (rules_ != nullptr) rules_->Stop();
+  if (self_metrics_ != nullptr) self_metrics_->Stop();
   if (alerting_ != nullptr) alerting_->Stop();
   if (monitoring_ != nullptr) monitoring_->Stop();
   if (scrape_ != nullptr) scrape_->Stop();
@@ -607,6 +641,9 @@ base::Status ControlPlane::Impl::ApplyScrapeConfig(scrape::Config config) {
 // The rules of the files and of the PrometheusRules together.
 base::Status ControlPlane::Impl::ApplyRules() {
   std::vector<rules::GroupSpec> groups;
+  if (options_.scaling_alerts) {
+    TW_ASSIGN_OR_RETURN(groups, rules::ParseRuleFile(embedded::kScalingAlertsYml, kScalingAlerts));
+  }
   if (monitoring_ != nullptr) rule_objects_ = monitoring_->RuleObjects();
   for (const auto& object : rule_objects_) {
     auto read = rules::ReadRuleObject(*object);
@@ -635,6 +672,17 @@ base::Status ControlPlane::Impl::ReadAdapterConfig() {
   return adapter_->LoadConfig(text, options_.adapter_file);
 }
 
+base::Status ControlPlane::Impl::LoadReceivers() { return Note("receivers", ReadReceivers()); }
+
+base::Status ControlPlane::Impl::ReadReceivers() {
+  if (options_.receivers_file.empty()) return base::Status::Ok();
+  TW_ASSIGN_OR_RETURN(auto read, notify::LoadConfig(options_.receivers_file));
+  if (receivers_ != nullptr && receivers_->source == read->source) return base::Status::Ok();
+  receivers_ = std::move(read);
+  alerting_->ApplyReceivers(receivers_);
+  return base::Status::Ok();
+}
+
 base::Status ControlPlane::Impl::Reload() {
   base::MutexLock lock(reload_mu_);
   auto before = FileContents();
@@ -643,9 +691,11 @@ base::Status ControlPlane::Impl::Reload() {
   if (scrape.ok()) scrape = ApplyScrapeConfig(std::move(config));
   NoteReload(scrape.ok());
   base::Status adapter = adapter_ != nullptr ? LoadAdapterConfig() : base::Status::Ok();
+  base::Status receivers = LoadReceivers();
   RememberFiles(before);
   base::LogInfo("cmd", "configuration read again");
-  return scrape.ok() ? adapter : scrape;
+  for (const base::Status& status : {scrape, adapter}) TW_RETURN_IF_ERROR(status);
+  return receivers;
 }
 
 void ControlPlane::Impl::ReloadIfChanged() {
@@ -669,7 +719,10 @@ void ControlPlane::Impl::RememberFiles(const std::map<std::string, std::string>&
 
 std::map<std::string, std::string> ControlPlane::Impl::FileContents() {
   std::map<std::string, std::string> contents;
-  std::vector<std::string> paths = {options_.config_file, options_.adapter_file};
+  std::vector<std::string> paths = {options_.config_file, options_.adapter_file, options_.receivers_file};
+  if (receivers_ != nullptr) {
+    for (std::string& path : notify::TemplateFiles(*receivers_)) paths.push_back(std::move(path));
+  }
   for (const auto* patterns : {&config_.rule_files, &config_.scrape_config_files}) {
     for (std::string& path : scrape::MatchFiles(*patterns)) paths.push_back(std::move(path));
   }

@@ -35,7 +35,10 @@ struct ControlPlaneOptions {
   int64_t for_outage_tolerance_ms = 3600 * 1000;
   int64_t for_grace_period_ms = 10 * 60 * 1000;
   int64_t resend_delay_ms = 60 * 1000;
+  int max_concurrent_rule_evals = 0;  // Of independent rules of one group; 0: in order.
   size_t notification_queue_capacity = 10'000;
+  std::string receivers_file;   // Receivers of our own; "": none.
+  bool scaling_alerts = false;  // Evaluates the built-in alerts about scaling, and stores the series that they need.
 
   std::string external_url;  // Of the web port, as others reach it; "": made of the host's name and the port.
   std::string web_address = "0.0.0.0";

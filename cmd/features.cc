@@ -24,6 +24,7 @@ constexpr Switch kSwitches[] = {
     {"extra-scrape-metrics", [](Features& f) { f.scrape.extra_metrics = true; }, ""},
     {"auto-reload-config", nullptr, ""},
     {"created-timestamp-zero-ingestion", StartZeroSamples, ""},
+    {"concurrent-rule-eval", [](Features& f) { f.concurrent_rules = true; }, ""},
     {"type-and-unit-labels", [](Features& f) { f.scrape.features.type_and_unit_labels = true; }, ""},
     {"promql-experimental-functions", [](Features& f) { f.query.experimental_functions = true; }, ""},
     {"promql-delayed-name-removal", [](Features& f) { f.query.delayed_name_removal = true; }, ""},
@@ -44,7 +45,6 @@ constexpr Switch kSwitches[] = {
     // About how Prometheus works inside, with nothing to be seen from outside.
     {"auto-gomaxprocs", nullptr, ""},
     {"auto-gomemlimit", nullptr, ""},
-    {"concurrent-rule-eval", nullptr, ""},
     {"delayed-compaction", nullptr, ""},
     {"fast-startup", nullptr, ""},
     {"metadata-wal-records", nullptr, ""},

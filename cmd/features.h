@@ -13,6 +13,7 @@ namespace tidewright::cmd {
 struct Features {
   scrape::ScrapeDefaults& scrape;  // What prometheus.yml starts from.
   promql::EngineOptions& query;
+  bool& concurrent_rules;  // Independent rules of a group are evaluated side by side.
 };
 
 // Turns on what is named, each text a list separated by commas, as Prometheus 3.14 does: what is stable there or always

@@ -7,6 +7,7 @@
 #include "cmd/check.h"
 #include "cmd/explain_command.h"
 #include "cmd/promql_command.h"
+#include "cmd/query_command.h"
 #include "cmd/rules_command.h"
 #include "cmd/run_command.h"
 #include "cmd/sandbox_command.h"
@@ -111,6 +112,15 @@ void AddAlertingFlags(CLI::App& command, RunFlags& flags) {
   command
       .add_option("--rules.alert.resend-delay", flags.resend_delay, "Least time between two messages about one alert")
       ->capture_default_str();
+  command
+      .add_option("--rules.max-concurrent-rule-evals", flags.max_concurrent_rule_evals,
+                  "With --enable-feature=concurrent-rule-eval: how many independent rules are evaluated side by side")
+      ->check(CLI::PositiveNumber)
+      ->capture_default_str();
+  command.add_flag("--rules.scaling-alerts", flags.options.scaling_alerts,
+                   "Evaluate the built-in alerts about scaling: at maximum, source failing, flapping and others");
+  command.add_option("--alerting.receivers.file", flags.options.receivers_file,
+                     "Webhooks, Slack and mailboxes that are told about alerts: a file with Alertmanager's key names");
   command
       .add_option("--alertmanager.notification-queue-capacity", flags.options.notification_queue_capacity,
                   "Alerts that may wait per Alertmanager")
@@ -266,6 +276,9 @@ int main(int argc, char** argv) {
   check_config->add_option("FILE", files, "Files to check");
   check_config->add_flag("--print-default", print_default, "Print what holds in a cluster without --config.file");
 
+  CLI::App* check_receivers = check->add_subcommand("receivers", "Say what is wrong with a file of receivers");
+  check_receivers->add_option("FILE", files, "Files to check")->required();
+
   std::function<int()> explain_command;
   tidewright::cmd::AddExplainCommands(app, *check, &explain_command);
 
@@ -282,14 +295,19 @@ int main(int argc, char** argv) {
   std::function<int()> tsdb_command;
   CLI::App* tsdb = tidewright::cmd::AddTsdbCommand(app, &tsdb_command);
 
+  std::function<int()> query_command;
+  tidewright::cmd::AddQueryCommands(app, &query_command);
+
   CLI11_PARSE(app, argc, argv);
   if (explain_command) return explain_command();
+  if (query_command) return query_command();
   if (run->parsed()) {
     run_flags.options.flags = FlagsOf(*run);
     return tidewright::cmd::RunControlPlane(run_flags);
   }
   if (check_config->parsed() && print_default) return tidewright::cmd::PrintDefaultConfig();
   if (check_config->parsed()) return tidewright::cmd::RunCheckConfig(files);
+  if (check_receivers->parsed()) return tidewright::cmd::RunCheckReceivers(files);
   if (check_rules->parsed()) return tidewright::cmd::RunCheckRules(rules);
   if (check->parsed()) return tidewright::cmd::RunCheck(files);
   if (test_rules->parsed()) return tidewright::cmd::RunTestRules(rules);

@@ -200,7 +200,10 @@ int RunControlPlane(RunFlags flags) {
   base::Status storage = ReadStorage(flags, &flags.options);
   if (!storage.ok()) return Fail(storage);
   std::vector<std::string> warnings;
-  TurnOnFeatures(flags.enable_features, {flags.options.scrape_defaults, flags.options.query}, &warnings);
+  bool concurrent_rules = false;
+  TurnOnFeatures(flags.enable_features, {flags.options.scrape_defaults, flags.options.query, concurrent_rules},
+                 &warnings);
+  if (concurrent_rules) flags.options.max_concurrent_rule_evals = flags.max_concurrent_rule_evals;
   for (const std::string& warning : warnings) base::LogWarn("cmd", warning);
   base::Status query = ReadQueryLimits(flags, &flags.options.query);
   if (!query.ok()) return Fail(query);

@@ -32,8 +32,9 @@ struct RunFlags {
   std::string for_grace_period = "10m";
   std::string resend_delay = "1m";
   std::string log_level = "info";
-  bool web_lifecycle = false;        // POST /-/quit ends the process.
-  std::optional<bool> leader_elect;  // Default: in a pod, but not with a kubeconfig.
+  int max_concurrent_rule_evals = 4;  // With the feature concurrent-rule-eval.
+  bool web_lifecycle = false;         // POST /-/quit ends the process.
+  std::optional<bool> leader_elect;   // Default: in a pod, but not with a kubeconfig.
   std::string lease_duration = "15s";
   std::string renew_deadline = "10s";
   std::string retry_period = "2s";

@@ -13,6 +13,7 @@
 #include "base/clock.h"
 #include "base/strings.h"
 #include "http/client.h"
+#include "http/curl_tls.h"
 #include "http/openssl_ptr.h"
 #include "http/outgoing.h"
 #include "http/reply_reader.h"
@@ -370,35 +371,11 @@ bool CurlClient::Configure(Transfer& transfer) {
   return curl_multi_add_handle(multi_, easy) == CURLM_OK;
 }
 
-curl_blob BlobOf(const std::string& text) {
-  // NOCOPY: the options outlive every exchange.
-  return {const_cast<char*>(text.data()), text.size(), CURL_BLOB_NOCOPY};
-}
-
 void CurlClient::ConfigureTls(Transfer& transfer) {
   CURL* easy = transfer.easy;
   const ClientTls& tls = options_.tls;
   Url url = transfer.outgoing.url;
-  curl_easy_setopt(easy, CURLOPT_SSLVERSION, static_cast<long>(CURL_SSLVERSION_TLSv1_2));
-  if (!tls.ca_pem.empty()) {
-    curl_blob blob = BlobOf(tls.ca_pem);
-    curl_easy_setopt(easy, CURLOPT_CAINFO_BLOB, &blob);
-    // Both have the system's certificates as default, which the blob would only add to.
-    curl_easy_setopt(easy, CURLOPT_CAINFO, nullptr);
-    curl_easy_setopt(easy, CURLOPT_CAPATH, nullptr);
-  }
-  if (!tls.certificate_pem.empty() && !transfer.left_origin) {
-    curl_blob certificate = BlobOf(tls.certificate_pem);
-    curl_blob key = BlobOf(tls.private_key_pem);
-    curl_easy_setopt(easy, CURLOPT_SSLCERT_BLOB, &certificate);
-    curl_easy_setopt(easy, CURLOPT_SSLCERTTYPE, "PEM");
-    curl_easy_setopt(easy, CURLOPT_SSLKEY_BLOB, &key);
-    curl_easy_setopt(easy, CURLOPT_SSLKEYTYPE, "PEM");
-  }
-  if (tls.insecure_skip_verify) {
-    curl_easy_setopt(easy, CURLOPT_SSL_VERIFYPEER, 0L);
-    curl_easy_setopt(easy, CURLOPT_SSL_VERIFYHOST, 0L);
-  }
+  ApplyTls(easy, tls, /*with_certificate=*/!transfer.left_origin);
   if (!tls.server_name.empty() && url.scheme == "https" && !transfer.left_origin) {
     // libcurl verifies the URL's name and sends it as SNI: ask for that name, connect to the address of the other.
     std::string real = BracketedHost(url);

@@ -5,6 +5,7 @@
 
 #include "base/clock.h"
 #include "base/log.h"
+#include "rules/dependencies.h"
 
 namespace tidewright::rules {
 
@@ -24,6 +25,13 @@ constexpr const char* kLastSamples = "prometheus_rule_group_last_evaluation_samp
 const std::vector<double> kDurationBounds = {0.01, 0.1, 1, 10};
 
 base::MetricLabels LabelOf(const GroupSpec& spec) { return {{"rule_group", spec.file + ";" + spec.name}}; }
+
+// One rule a step.
+std::vector<std::vector<size_t>> InOrder(size_t rules) {
+  std::vector<std::vector<size_t>> steps;
+  for (size_t i = 0; i < rules; ++i) steps.push_back({i});
+  return steps;
+}
 
 double SecondsSince(int64_t start_nanos) { return static_cast<double>(base::MonotonicNanos() - start_nanos) / 1e9; }
 
@@ -59,13 +67,15 @@ void RemoveGroupInstruments(base::MetricRegistry& registry, const GroupSpec& spe
 }
 
 Group::Group(const GroupSpec& spec, const ManagerOptions& options, promql::QueryEngine& engine,
-             tsdb::Appendable& storage, Instruments& instruments)
+             tsdb::Appendable& storage, Instruments& instruments, Workers* workers)
     : spec_(spec),
       options_(options),
       engine_(engine),
       storage_(storage),
       instruments_(instruments),
-      own_(instruments.registry, spec) {
+      own_(instruments.registry, spec),
+      workers_(workers),
+      steps_(workers != nullptr ? StepsOf(spec.rules) : InOrder(spec.rules.size())) {
   base::MutexLock lock(mu_);
   own_.interval.Set(static_cast<double>(interval_ms()) / 1000);
   own_.rules.Set(static_cast<double>(spec.rules.size()));
@@ -90,7 +100,13 @@ int64_t Group::OffsetMs() const {
 void Group::Evaluate(int64_t t) {
   const int64_t start = base::MonotonicNanos();
   samples_ = 0;
-  for (size_t i = 0; i < rules_.size(); ++i) EvaluateRule(i, t);
+  for (const std::vector<size_t>& step : steps_) {
+    if (step.size() == 1) {
+      EvaluateRule(step.front(), t);
+    } else {
+      workers_->ForEach(step.size(), [&](size_t i) { EvaluateRule(step[i], t); });
+    }
+  }
   base::Status marked = MarkStale(ended_, t);
   if (marked.ok()) ended_.clear();  // Else the next evaluation tries again.
   ++evaluations_;
@@ -98,7 +114,7 @@ void Group::Evaluate(int64_t t) {
   own_.iterations.Add();
   own_.last_duration.Set(seconds);
   own_.last_evaluation.Set(static_cast<double>(t) / 1000);
-  own_.last_samples.Set(static_cast<double>(samples_));
+  own_.last_samples.Set(static_cast<double>(samples_.load()));
   instruments_.group_duration.Observe(seconds);
   base::MutexLock lock(mu_);
   status_.last_evaluation_ms = t;

@@ -1,6 +1,8 @@
-// Group: the rules of one group, evaluated in order: by the Manager on schedule, by unit tests of rules step by step.
+// Group: the rules of one group, evaluated in order, or as if they were: by the Manager on schedule, by unit tests of
+// rules step by step.
 #pragma once
 
+#include <atomic>
 #include <cstdint>
 #include <map>
 #include <memory>
@@ -12,6 +14,7 @@
 #include "promql/engine.h"
 #include "rules/manager.h"
 #include "rules/rule.h"
+#include "rules/workers.h"
 #include "tsdb/appender.h"
 
 namespace tidewright::rules {
@@ -44,9 +47,10 @@ void RemoveGroupInstruments(base::MetricRegistry& registry, const GroupSpec& spe
 // Status() may be called at any time; everything else by one thread at a time.
 class Group {
  public:
-  // Borrows the engine, storage and instruments.
+  // Borrows the engine, storage and instruments, and the workers, with which independent rules are evaluated side by
+  // side; without them (null) all are evaluated in order.
   Group(const GroupSpec& spec, const ManagerOptions& options, promql::QueryEngine& engine, tsdb::Appendable& storage,
-        Instruments& instruments);
+        Instruments& instruments, Workers* workers = nullptr);
 
   const GroupSpec& spec() const { return spec_; }
   // Whether a group made of these would do the same.
@@ -88,7 +92,9 @@ class Group {
   tsdb::Appendable& storage_;
   Instruments& instruments_;
   GroupInstruments own_;
-  size_t samples_ = 0;  // Of the evaluation that is under way.
+  Workers* const workers_;
+  const std::vector<std::vector<size_t>> steps_;  // The rules by index; those of one step are independent.
+  std::atomic<size_t> samples_ = 0;               // Of the evaluation that is under way.
 
   std::vector<std::unique_ptr<Rule>> rules_;
   std::vector<tsdb::Labels> ended_;  // Series of rules that a reload removed.

@@ -11,6 +11,7 @@
 #include "base/log.h"
 #include "base/strings.h"
 #include "rules/group.h"
+#include "rules/workers.h"
 
 namespace tidewright::rules {
 
@@ -32,7 +33,9 @@ AlertState RuleStatus::state() const {
 struct Manager::Environment {
   Environment(promql::QueryEngine& e, tsdb::Appendable& s, base::Clock& c, base::Scheduler& sched,
               base::MetricRegistry* metrics, const ManagerOptions& o)
-      : engine(e), storage(s), clock(c), scheduler(sched), instruments(metrics ? *metrics : own_registry), options(o) {}
+      : engine(e), storage(s), clock(c), scheduler(sched), instruments(metrics ? *metrics : own_registry), options(o) {
+    if (o.max_concurrent_evaluations > 0) workers = std::make_unique<Workers>(o.max_concurrent_evaluations);
+  }
 
   promql::QueryEngine& engine;
   tsdb::Appendable& storage;
@@ -41,6 +44,7 @@ struct Manager::Environment {
   base::MetricRegistry own_registry;  // Used when the owner gave none.
   Instruments instruments;
   const ManagerOptions options;
+  std::unique_ptr<Workers> workers;  // Null: each group is evaluated in order.
 };
 
 // Keeps one group on its schedule. Start() and Stop() are called by one thread at a time, Start() once.
@@ -158,7 +162,7 @@ base::Status Manager::Load(const std::vector<std::string>& files, std::vector<Gr
       runners.push_back(std::move(before.mapped()));
       continue;
     }
-    auto group = std::make_unique<Group>(spec, options, env.engine, env.storage, env.instruments);
+    auto group = std::make_unique<Group>(spec, options, env.engine, env.storage, env.instruments, env.workers.get());
     if (!before.empty()) {
       before.mapped()->Stop();
       group->CopyState(before.mapped()->group());

@@ -43,6 +43,9 @@ struct ManagerOptions {
   int64_t resend_delay_ms = 60 * 1000;                 // A firing alert is not sent again before this time has passed.
   std::map<std::string, std::string> external_labels;  // As templates see them.
   std::string external_url;                            // Of this server, without a slash at the end.
+  // How many threads help to evaluate rules of one group that are independent of each other, side by side; 0: the rules
+  // of a group are evaluated in order. The outcome is the same.
+  int max_concurrent_evaluations = 0;
   // Takes the alerts of one rule that are due. Called by several threads; must not block. May be null.
   std::function<void(std::vector<AlertNotice> alerts)> notify;
 };
@@ -91,8 +94,8 @@ class GroupRunner;
 
 // Thread-safe. A group is evaluated at times t with t mod interval = a hash of its file and name mod interval, so that
 // groups spread out and keep their slots over restarts; slots that pass while an evaluation runs are skipped and
-// counted. Rules of a group run in order, each seeing what the ones before it wrote; a failing rule does not stop the
-// group.
+// counted. Rules of a group run in order, or as if they did: each sees what the ones before it wrote. A failing rule
+// does not stop the group.
 class Manager {
  public:
   // Borrows everything, which must outlive the Manager; `metrics` may be null.

@@ -196,18 +196,26 @@ void Notifier::SetAlertmanagers(std::vector<Alertmanager> alertmanagers, std::ve
   discovered_.Set(static_cast<double>(queues_.size()));
 }
 
+void Notifier::SetSink(Sink sink) {
+  base::MutexLock lock(mu_);
+  sink_ = std::move(sink);
+}
+
 void Notifier::Send(const std::vector<AlertNotice>& alerts) {
   Queues queues;
+  Sink sink;
   std::vector<AlertNotice> relabelled = alerts;
   {
     base::MutexLock lock(mu_);
     if (stopped_) return;
     queues = queues_;
+    sink = sink_;
     std::erase_if(relabelled, [this](AlertNotice& alert)
                                   REQUIRES_LOCK(mu_) { return !Relabel(external_labels_, relabel_, &alert); });
   }
   if (relabelled.empty()) return;
   for (auto& queue : queues) queue->Add(relabelled);
+  if (sink != nullptr) sink(relabelled);
 }
 
 void Notifier::Stop() {

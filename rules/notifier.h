@@ -51,6 +51,11 @@ class Notifier {
   // Replaces the Alertmanagers. `dropped` are those that relabelling left out, for show.
   void SetAlertmanagers(std::vector<Alertmanager> alertmanagers, std::vector<std::string> dropped);
 
+  // Hands alerts over to one more, which gets them as Alertmanagers do, before their own relabelling. Must be
+  // thread-safe and not block; null: nobody.
+  using Sink = std::function<void(const std::vector<AlertNotice>& alerts)>;
+  void SetSink(Sink sink);
+
   // Queues alerts for every Alertmanager. Does not block.
   void Send(const std::vector<AlertNotice>& alerts);
 
@@ -76,6 +81,7 @@ class Notifier {
   std::map<std::string, std::string> external_labels_ GUARDED_BY(mu_);
   AlertRelabeling relabel_ GUARDED_BY(mu_);
   Queues queues_ GUARDED_BY(mu_);
+  Sink sink_ GUARDED_BY(mu_);
   std::vector<std::string> dropped_ GUARDED_BY(mu_);
   bool stopped_ GUARDED_BY(mu_) = false;
 };

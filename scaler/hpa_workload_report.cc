@@ -87,6 +87,7 @@ void HpaWorkload::Show(const std::vector<Signal>& signals, const Decision& decis
   for (const HpaMetric& metric : spec_.metrics) types.emplace_back(metric.SourceName());
   shown.signals = SignalStatuses(signals, types, decision);
   shown.conditions = ConditionsOf(status_.object());
+  shown.interval_ms = context_.sync_period_ms;
   shown.decided_ms = Now();
   shown.decided_from = scaled_ ? scaled_->from : scale_.spec_replicas;
   context_.board->Update(std::move(shown));

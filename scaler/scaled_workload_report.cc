@@ -174,6 +174,7 @@ WorkloadStatus ScaledWorkload::BaseStatus() const {
   shown.ready = target_.replicas.ready_replicas;
   shown.min = spec_.scale.min_replicas;
   shown.max = spec_.scale.max_replicas;
+  shown.interval_ms = spec_.polling_interval_ms;
   return shown;
 }
 

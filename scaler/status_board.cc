@@ -13,6 +13,10 @@ constexpr size_t kMaxScales = 20;
 constexpr char kReplicas[] = "tidewright_workload_replicas";
 constexpr char kDesired[] = "tidewright_workload_desired_replicas";
 constexpr char kReady[] = "tidewright_workload_ready_replicas";
+constexpr char kMin[] = "tidewright_workload_min_replicas";
+constexpr char kMax[] = "tidewright_workload_max_replicas";
+constexpr char kDecided[] = "tidewright_workload_last_decision_timestamp_seconds";
+constexpr char kInterval[] = "tidewright_workload_decision_interval_seconds";
 constexpr char kValue[] = "tidewright_trigger_value";
 constexpr char kTarget[] = "tidewright_trigger_target";
 constexpr char kErrors[] = "tidewright_trigger_errors_total";
@@ -68,6 +72,12 @@ void StatusBoard::SetMetrics(const WorkloadStatus& status) {
   metrics_.GetGauge(kReplicas, "Replicas that the workload is set to.", labels).Set(status.current);
   metrics_.GetGauge(kDesired, "Replicas that the last decision asked for.", labels).Set(status.desired);
   metrics_.GetGauge(kReady, "Replicas that are ready.", labels).Set(status.ready);
+  metrics_.GetGauge(kMin, "The fewest replicas that the autoscaler may set.", labels).Set(status.min);
+  metrics_.GetGauge(kMax, "The most replicas that the autoscaler may set.", labels).Set(status.max);
+  metrics_.GetGauge(kDecided, "When the number of replicas was last decided on.", labels)
+      .Set(static_cast<double>(status.decided_ms) / 1000);
+  metrics_.GetGauge(kInterval, "The longest time between two decisions, if all is well.", labels)
+      .Set(static_cast<double>(status.interval_ms) / 1000);
   for (const SignalStatus& signal : status.signals) {
     base::MetricLabels of_signal = SignalLabels(status.ns, status.name, signal);
     metrics_.GetGauge(kTarget, "Target of a trigger or metric.", of_signal)
@@ -125,7 +135,8 @@ void StatusBoard::Clear() {
 
 void StatusBoard::DropMetrics(const WorkloadStatus& status) {
   DropSignalMetrics(status);
-  for (const char* family : {kReplicas, kDesired, kReady}) metrics_.Remove(family, WorkloadLabels(status));
+  for (const char* family : {kReplicas, kDesired, kReady, kMin, kMax, kDecided, kInterval})
+    metrics_.Remove(family, WorkloadLabels(status));
 }
 
 std::vector<WorkloadStatus> StatusBoard::Snapshot() const {

@@ -57,6 +57,7 @@ struct WorkloadStatus {
   std::vector<ConditionStatus> conditions;
   std::vector<ScaleRecord> scales;  // Oldest first, the last 20; kept by the board.
   int64_t decided_ms = 0;           // 0: no decision yet.
+  int64_t interval_ms = 0;          // Between two decisions, unless something happens before.
   int32_t decided_from = 0;         // The replicas that it was decided at.
 };
 
@@ -72,7 +73,9 @@ struct DecisionRecord {
 };
 
 // Thread-safe. Also keeps these metrics, one series per workload (or trigger), gone with the workload:
-//   tidewright_workload_replicas, tidewright_workload_desired_replicas, tidewright_workload_ready_replicas
+//   tidewright_workload_replicas, tidewright_workload_desired_replicas, tidewright_workload_ready_replicas,
+//   tidewright_workload_min_replicas, tidewright_workload_max_replicas,
+//   tidewright_workload_last_decision_timestamp_seconds, tidewright_workload_decision_interval_seconds
 //       {namespace, workload, controller, name}
 //   tidewright_trigger_value, tidewright_trigger_target {namespace, name, trigger, type}; no value while unreadable
 //   tidewright_trigger_errors_total {namespace, name, trigger, type}

@@ -12,12 +12,13 @@ class FeaturesTest : public testing::Test {
  protected:
   std::vector<std::string> TurnOn(const std::vector<std::string>& lists) {
     std::vector<std::string> warnings;
-    TurnOnFeatures(lists, {scrape_, query_}, &warnings);
+    TurnOnFeatures(lists, {scrape_, query_, concurrent_rules_}, &warnings);
     return warnings;
   }
 
   scrape::ScrapeDefaults scrape_;
   promql::EngineOptions query_;
+  bool concurrent_rules_ = false;
 };
 
 TEST_F(FeaturesTest, SwitchesWhatTheyName) {
@@ -30,6 +31,9 @@ TEST_F(FeaturesTest, SwitchesWhatTheyName) {
   EXPECT_EQ(scrape_.protocols[0], "PrometheusProto") << "which says when counters began";
   EXPECT_TRUE(query_.experimental_functions);
   EXPECT_FALSE(query_.fill_modifiers);
+  EXPECT_FALSE(concurrent_rules_);
+  TurnOn({"concurrent-rule-eval"});
+  EXPECT_TRUE(concurrent_rules_);
 }
 
 TEST_F(FeaturesTest, AJobMaySayOtherwise) {

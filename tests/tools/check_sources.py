@@ -13,7 +13,7 @@ import sys
 from pathlib import Path
 
 MAX_LINES = 800
-MODULES = ("base http kube tsdb scrape promql rules apiservice adapter scaler web sandbox cmd").split()
+MODULES = ("base http kube tsdb scrape promql rules notify apiservice adapter scaler web sandbox cmd").split()
 
 
 class Rule:
