@@ -16,6 +16,7 @@ constexpr int kMaxAttempts = 10;
 constexpr int64_t kMinRetryMs = 100;
 constexpr int64_t kLongestRetrySeconds = 24 * 3600;  // Nobody waits so long; it only keeps the sum in range.
 constexpr size_t kMaxRefusalBytes = 4096;
+constexpr size_t kMaxRemembered = 4096;  // Paths that the server asked to leave alone for a while.
 
 const std::vector<double>& DurationBounds() {
   static const std::vector<double>& bounds =
@@ -154,8 +155,39 @@ base::Result<http::Response> Transport::Attempt(const ApiRequest& request, Signe
   return reply;
 }
 
+bool Transport::MayWait(const ApiRequest& request, RequestGuard* guard, int64_t delay_ms, int64_t deadline_ms) {
+  if (clock_.NowMs() + delay_ms >= deadline_ms) return false;
+  if (guard == nullptr) return true;
+  auto admitted_ms = guard->Admit(request.IsWrite());
+  return admitted_ms.ok() && *admitted_ms > delay_ms;
+}
+
+void Transport::Remember(const ApiRequest& request, int64_t until_ms) {
+  base::MutexLock lock(mu_);
+  const int64_t now_ms = clock_.NowMs();
+  std::erase_if(not_before_, [now_ms](const auto& entry) { return entry.second <= now_ms; });
+  if (not_before_.size() < kMaxRemembered) not_before_[request.method + " " + request.path] = until_ms;
+}
+
+// What an earlier call was told and could not wait for.
+base::Status Transport::AwaitServer(const ApiRequest& request, RequestGuard* guard, int64_t deadline_ms) {
+  int64_t left_ms = 0;
+  {
+    base::MutexLock lock(mu_);
+    auto told = not_before_.find(request.method + " " + request.path);
+    if (told == not_before_.end()) return base::Status::Ok();
+    left_ms = told->second - clock_.NowMs();
+  }
+  if (left_ms <= 0) return base::Status::Ok();
+  if (!MayWait(request, guard, left_ms, deadline_ms)) {
+    return base::ResourceExhaustedError("the API server asked not to repeat this request so soon");
+  }
+  return clock_.SleepFor(left_ms, stop_) ? base::Status::Ok() : base::CancelledError("the client is stopping");
+}
+
 base::Result<http::Response> Transport::Send(const ApiRequest& request, RequestGuard* guard) {
   const int64_t deadline_ms = clock_.NowMs() + options_.call_timeout_ms;
+  TW_RETURN_IF_ERROR(AwaitServer(request, guard, deadline_ms));
   bool signed_anew = false;
   for (int attempt = 1;; ++attempt) {
     TW_RETURN_IF_ERROR(AwaitTurn(request, deadline_ms));
@@ -165,10 +197,10 @@ base::Result<http::Response> Transport::Send(const ApiRequest& request, RequestG
       continue;
     }
     const int64_t delay_ms = RetryDelayMs(request, reply);
-    if (delay_ms < 0 || attempt >= kMaxAttempts || clock_.NowMs() + delay_ms >= deadline_ms) return reply;
-    if (guard != nullptr) {
-      auto admitted_ms = guard->Admit(request.IsWrite());
-      if (!admitted_ms.ok() || *admitted_ms <= delay_ms) return reply;
+    if (delay_ms < 0) return reply;
+    if (attempt >= kMaxAttempts || !MayWait(request, guard, delay_ms, deadline_ms)) {
+      Remember(request, clock_.NowMs() + delay_ms);
+      return reply;
     }
     if (!clock_.SleepFor(delay_ms, stop_)) return base::CancelledError("the client is stopping");
   }

@@ -4,6 +4,7 @@
 
 #include <cstdint>
 #include <functional>
+#include <map>
 #include <memory>
 #include <string>
 #include <string_view>
@@ -42,7 +43,8 @@ class Transport {
 
   // The reply, whatever its status. Repeats a request that got 401 once, if other credentials are to be had; and at
   // most ten times what got 429 with Retry-After, or 503 with it if the request is idempotent, as long as the wait ends
-  // within the time of the call. `guard` may be null.
+  // within the time of the call. A wait that is too long for one call binds the next calls of the same method and path,
+  // too: they wait for the rest of it, or are kResourceExhausted without a request. `guard` may be null.
   base::Result<http::Response> Send(const ApiRequest& request, RequestGuard* guard);
 
   // What receives a streamed reply: first the status, then the body as it arrives.
@@ -72,6 +74,10 @@ class Transport {
   base::Status StreamOnce(const ApiRequest& request, int64_t idle_timeout_ms, RequestGuard* guard,
                           const Receiver& receiver, http::CancelToken* cancel, Credentials* used);
   base::Status AwaitTurn(const ApiRequest& request, int64_t deadline_ms);
+  base::Status AwaitServer(const ApiRequest& request, RequestGuard* guard, int64_t deadline_ms);
+  // Whether a wait of that length ends before the call, and the time that the guard gives, do.
+  bool MayWait(const ApiRequest& request, RequestGuard* guard, int64_t delay_ms, int64_t deadline_ms);
+  void Remember(const ApiRequest& request, int64_t until_ms);
   base::Result<http::Response> Attempt(const ApiRequest& request, Signed& prepared, RequestGuard* guard,
                                        int64_t deadline_ms);
   void Observe(const std::string& name, const std::string& help, std::string_view method, int64_t nanos) const;
@@ -93,6 +99,8 @@ class Transport {
   http::ClientTls failed_with_ GUARDED_BY(mu_);
   std::shared_ptr<http::Client> connection_ GUARDED_BY(mu_);  // Shared with the requests under way.
   std::thread grace_ GUARDED_BY(mu_);                         // Waits for the end of the grace period.
+  // Until when the server does not want to be asked, by method and path.
+  std::map<std::string, int64_t> not_before_ GUARDED_BY(mu_);
 };
 
 // In how many ms a reply asks to come again, or -1: not at all.

@@ -8,13 +8,11 @@
 #include "base/json.h"
 #include "base/strings.h"
 #include "kube/meta.h"
+#include "scaler/manifest.h"
 
 namespace tidewright::scaler {
 
 namespace {
-
-constexpr int64_t kMaxSeconds = 366 * 24 * 3600;
-constexpr size_t kMaxTriggers = 100;
 
 class Decoder {
  public:
@@ -27,9 +25,6 @@ class Decoder {
     for (const char* key : {"apiVersion", "kind", "metadata", "status"}) top.Ignore(key);
     if (!top.Object("spec", [this](base::ObjectReader& spec) { ReadSpec(spec); })) top.Missing("spec");
     top.Finish();
-    for (size_t i = 0; i < out_.triggers.size(); ++i) {
-      CheckTrigger(out_.triggers[i], "spec.triggers[" + std::to_string(i) + "]", errors_);
-    }
     TW_RETURN_IF_ERROR(errors_.ToStatus());
     return std::move(out_);
   }
@@ -42,30 +37,13 @@ class Decoder {
     out_.generation = base::FindInt(object_, {"metadata", "generation"});
     auto created = base::ParseTime(base::FindString(object_, {"metadata", "creationTimestamp"}));
     if (created.ok()) out_.created_ms = *created;
-    annotations_ = kube::AnnotationsOf(object_);
-    out_.paused = Flag("paused");
-    out_.scale.pause_scale_in = Flag("paused-scale-in");
-    out_.scale.pause_scale_out = Flag("paused-scale-out");
-    out_.scale.force_activation = Flag("force-activation");
-    std::string replicas = Annotation("paused-replicas");
+    const ScalingAnnotations annotations(object_);
+    out_.paused = annotations.Flag("paused");
+    out_.scale.pause_scale_in = annotations.Flag("paused-scale-in");
+    out_.scale.pause_scale_out = annotations.Flag("paused-scale-out");
+    out_.scale.force_activation = annotations.Flag("force-activation");
+    std::string replicas = annotations.Text("paused-replicas");
     if (!replicas.empty()) ReadPausedReplicas(replicas);
-  }
-
-  std::string Annotation(const std::string& key) const {
-    for (const char* prefix : kAnnotationPrefixes) {
-      auto it = annotations_.find(prefix + key);
-      if (it != annotations_.end()) return it->second;
-    }
-    return "";
-  }
-
-  // Present and not a spelling of false: whoever writes "yes" means it.
-  bool Flag(const std::string& key) const {
-    std::string value = Annotation(key);
-    for (const char* no : {"", "false", "False", "FALSE", "f", "F", "0"}) {
-      if (value == no) return false;
-    }
-    return true;
   }
 
   void ReadPausedReplicas(const std::string& text) {
@@ -92,10 +70,7 @@ class Decoder {
     out_.scale.scale_up = behavior.up;
     out_.scale.scale_down = behavior.down;
     out_.has_down_window = behavior.has_down_window;
-    spec.Objects("triggers", [this](base::ObjectReader& trigger) { ReadTrigger(trigger); });
-    if (out_.triggers.empty() && errors_.empty()) {
-      spec.Error("triggers", "is empty; name at least one trigger, for example {type: cron, metadata: {...}}");
-    }
+    ReadTriggers(spec, out_.ns, errors_, &out_.triggers);
     CheckFormula();
     RelaxExactDownscale();
   }
@@ -127,34 +102,11 @@ class Decoder {
     }
   }
 
-  void ReadSeconds(base::ObjectReader& spec, const char* key, int64_t min, int64_t* ms) {
-    int64_t seconds = 0;
-    if (!spec.Optional(key, &seconds)) return;
-    if (seconds < min || seconds > kMaxSeconds) {
-      spec.Error(key, std::to_string(seconds) + " is out of range; use " + std::to_string(min) + " to " +
-                          std::to_string(kMaxSeconds) + " seconds");
-      return;
-    }
-    *ms = seconds * 1000;
-  }
-
   void ReadTimes(base::ObjectReader& spec) {
     out_.scale.cooldown_ms = 300'000;
     ReadSeconds(spec, "pollingInterval", 1, &out_.polling_interval_ms);
     ReadSeconds(spec, "cooldownPeriod", 0, &out_.scale.cooldown_ms);
     ReadSeconds(spec, "initialCooldownPeriod", 0, &out_.scale.initial_cooldown_ms);
-  }
-
-  static bool ReadCount(base::ObjectReader& reader, const char* key, int32_t min, int32_t* out) {
-    int32_t value = 0;
-    if (!reader.Optional(key, &value)) return false;
-    if (value < min) {
-      reader.Error(key, std::to_string(value) + " is below " + std::to_string(min) + "; use " + std::to_string(min) +
-                            " or more");
-      return false;
-    }
-    *out = value;
-    return true;
   }
 
   void ReadLimits(base::ObjectReader& spec) {
@@ -264,81 +216,9 @@ class Decoder {
     }
   }
 
-  void ReadTrigger(base::ObjectReader& reader) {
-    TriggerSpec trigger;
-    trigger.index = static_cast<int>(out_.triggers.size());
-    trigger.ns = out_.ns;
-    if (out_.triggers.size() >= kMaxTriggers) {
-      reader.IgnoreRest();
-      return reader.Error("type", "is more than the " + std::to_string(kMaxTriggers) + "th trigger; split the object");
-    }
-    reader.Required("type", &trigger.type);
-    reader.Optional("name", &trigger.name);
-    if (!reader.Has("metadata")) reader.Missing("metadata");
-    ReadTriggerMetadata(reader, &trigger);
-    for (const TriggerSpec& other : out_.triggers) {
-      if (trigger.name.empty() || other.name != trigger.name) continue;
-      reader.Error("name", base::Quoted(trigger.name) + " is the name of another trigger; names must be unique");
-    }
-    ReadMetricType(reader, &trigger);
-    bool cached = false;
-    if (reader.Optional("useCachedMetrics", &cached) && cached && trigger.type == "cron") {
-      reader.Error("useCachedMetrics", "makes no sense for cron; remove it");
-    }
-    int32_t most = 0;
-    if (ReadCount(reader, "maxReplicaCount", 1, &most)) trigger.max_replicas = most;
-    reader.Object("when", [&trigger](base::ObjectReader& when) { ReadHours(when, &trigger); });
-    reader.Object("authenticationRef", [&trigger](base::ObjectReader& ref) { ReadAuthentication(ref, &trigger); });
-    out_.triggers.push_back(std::move(trigger));
-  }
-
-  // Value by value, so that one of a wrong type does not make all the others look absent.
-  static void ReadTriggerMetadata(base::ObjectReader& reader, TriggerSpec* trigger) {
-    const base::Node* metadata = reader.Raw("metadata");
-    if (metadata == nullptr) return;
-    if (metadata->kind != base::Node::Kind::kMap) return reader.Error("metadata", "is not a mapping of texts");
-    for (const auto& [key, value] : metadata->members) {
-      trigger->metadata[key] = value.text;
-      bool list = value.kind == base::Node::Kind::kList || value.kind == base::Node::Kind::kMap;
-      if (list) reader.Error("metadata." + key, "is not a text");
-      bool typed = value.kind == base::Node::Kind::kScalar && value.plain && value.at.line == 0;
-      if (typed) reader.Error("metadata." + key, value.text + " is not a text; put it in quotes");
-    }
-  }
-
-  static void ReadHours(base::ObjectReader& reader, TriggerSpec* trigger) {
-    TriggerHours hours;
-    bool complete = reader.Required("timezone", &hours.timezone);
-    complete = reader.Required("start", &hours.start) && complete;
-    complete = reader.Required("end", &hours.end) && complete;
-    reader.Optional("exclude", &hours.exclude);
-    if (complete) trigger->when = std::move(hours);
-  }
-
-  static void ReadMetricType(base::ObjectReader& reader, TriggerSpec* trigger) {
-    std::string type = "AverageValue";
-    reader.Optional("metricType", &type);
-    if (type == "Value") trigger->target_type = TargetType::kValue;
-    if (type == "AverageValue" || type == "Value") return;
-    reader.Error("metricType", base::Quoted(type) +
-                                   (type == "Utilization" ? " is for cpu and memory only" : " is unknown") +
-                                   "; use AverageValue or Value");
-  }
-
-  static void ReadAuthentication(base::ObjectReader& ref, TriggerSpec* trigger) {
-    ref.Required("name", &trigger->authentication);
-    std::string kind = "TriggerAuthentication";
-    ref.Optional("kind", &kind);
-    trigger->cluster_authentication = kind == "ClusterTriggerAuthentication";
-    if (kind == "ClusterTriggerAuthentication" || kind == "TriggerAuthentication") return;
-    ref.Error("kind", base::Quoted(kind) + " is not a kind of authentication; use TriggerAuthentication or " +
-                          "ClusterTriggerAuthentication");
-  }
-
   const base::Json& object_;
   base::ErrorList errors_;
   const base::Node tree_;
-  std::map<std::string, std::string> annotations_;
   ScaledObject out_;
 };
 

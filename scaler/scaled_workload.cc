@@ -16,11 +16,6 @@ namespace {
 constexpr char kFinalizer[] = "tidewright.dev/scaledobject";
 constexpr int64_t kRetryMs = 10'000;
 constexpr int64_t kLookAgainMs = 500;
-constexpr size_t kMaxConditionText = 1000;
-
-std::string Cut(const std::string& text) {
-  return text.size() <= kMaxConditionText ? text : text.substr(0, kMaxConditionText) + "...";
-}
 
 // What a change of the object must touch to matter here: not the status, which is our own.
 std::string SpecText(const base::Json& object) {
@@ -35,7 +30,9 @@ std::string SpecText(const base::Json& object) {
 }  // namespace
 
 ScaledWorkload::ScaledWorkload(WorkloadContext context, kube::Resource resource)
-    : context_(std::move(context)), resource_(std::move(resource)) {}
+    : context_(std::move(context)),
+      resource_(std::move(resource)),
+      reader_(context_.cluster, context_.triggers, *context_.board) {}
 ScaledWorkload::~ScaledWorkload() = default;
 
 std::string ScaledWorkload::Owner() const { return "ScaledObject." + resource_.group + " " + kube::KeyOf(*object_); }
@@ -75,8 +72,8 @@ void ScaledWorkload::Adopt(const std::shared_ptr<const base::Json>& object) {
   if (!decoded_->ok()) return;
   spec_ = **decoded_;
   target_resource_.reset();
-  sources_.clear();
-  sources_.resize(spec_.triggers.size());
+  reader_.Follow({spec_.ns, spec_.name, resource_.group, spec_.env_container}, spec_.triggers);
+  in_fallback_ = 0;
 }
 
 // A new object, or a new process: what is not in the object's status is unknown.
@@ -251,73 +248,11 @@ ScaledWorkload::Delay ScaledWorkload::Follow() {
   return std::exchange(overtaken_, false) ? kLookAgainMs : spec_.polling_interval_ms;
 }
 
-base::Result<std::map<std::string, std::string>> ScaledWorkload::Parameters(const TriggerSpec& trigger) {
-  if (trigger.authentication.empty()) return std::map<std::string, std::string>();
-  kube::Resource resource =
-      trigger.cluster_authentication ? kClusterTriggerAuthentications : kube::resources::kTriggerAuthentications;
-  resource.group = resource_.group;
-  return ReadAuthentication(context_.cluster, resource, spec_.ns, trigger.authentication, *target_.object,
-                            spec_.env_container);
-}
-
-void ScaledWorkload::BuildTrigger(size_t index) {
-  Source& source = sources_[index];
-  const TriggerSpec& trigger = spec_.triggers[index];
-  TriggerSecrets secrets;
-  auto parameters = Parameters(trigger);
-  if (!parameters.ok()) {
-    source.error = parameters.status().Annotate("authenticationRef").message();
-    return;
-  }
-  secrets.parameters = std::move(*parameters);
-  secrets.env = [this](const std::string& variable) {
-    return LookUpEnv(*context_.cluster.client, spec_.ns, *target_.object, spec_.env_container, variable);
-  };
-  auto built = NewTrigger(trigger, secrets, context_.triggers);
-  source.error = built.ok() ? "" : built.status().message();
-  if (!built.ok()) return;
-  source.trigger = std::move(*built);
-  source.info = source.trigger->info();
-}
-
-Signal ScaledWorkload::ReadTrigger(size_t index) {
-  Source& source = sources_[index];
-  Signal signal;
-  if (source.trigger == nullptr) BuildTrigger(index);
-  base::Result<Reading> reading =
-      source.trigger == nullptr ? base::Result<Reading>(base::UnavailableError(source.error)) : source.trigger->Read();
-  const TriggerInfo& info = source.info;
-  const TriggerSpec& trigger = spec_.triggers[index];
-  signal.name = info.name.empty() ? (trigger.name.empty() ? trigger.type : trigger.name) : info.name;
-  signal.id = trigger.name;
-  signal.max_replicas = trigger.max_replicas;
-  signal.type = trigger.target_type;
-  signal.target_milli = info.target_milli;
-  signal.counts_for_activity = true;
-  signal.activation_milli = info.activation_milli;
-  signal.exact = info.exact;
-  if (reading.ok()) {
-    source.failures = 0;
-    source.in_fallback = false;
-    signal.value_milli = reading->value_milli;
-    signal.detail = reading->detail;
-    signal.floor = reading->min_replicas;
-    signal.ceiling = reading->max_replicas;
-    return signal;
-  }
-  signal.error = Cut(reading.status().message());
-  source.failures = std::min(source.failures + 1, INT32_MAX - 1);
-  source.trigger.reset();  // Built anew next time, so that changed secrets and addresses are taken up.
-  context_.board->CountTriggerError(spec_.ns, spec_.name, {signal.name, trigger.type, {}, 0, {}, false, "", ""});
-  ApplyFallback(index, &signal);
-  return signal;
-}
-
 // After too many failures in a row the trigger asks for the fallback's number, whatever its own target type is.
 void ScaledWorkload::ApplyFallback(size_t index, Signal* signal) {
-  Source& source = sources_[index];
-  source.in_fallback = spec_.fallback && source.failures > spec_.fallback->failure_threshold;
-  if (!source.in_fallback) return;
+  if (signal->error.empty() || !spec_.fallback) return;
+  if (reader_.failures(index) <= spec_.fallback->failure_threshold) return;
+  ++in_fallback_;
   const Fallback& fallback = *spec_.fallback;
   signal->absent = fallback.behavior == Fallback::Behavior::kFormula;
   if (signal->absent) {
@@ -344,7 +279,11 @@ void ScaledWorkload::ApplyFallback(size_t index, Signal* signal) {
 
 std::vector<Signal> ScaledWorkload::ReadTriggers() {
   std::vector<Signal> signals;
-  for (size_t i = 0; i < sources_.size(); ++i) signals.push_back(ReadTrigger(i));
+  in_fallback_ = 0;
+  for (size_t i = 0; i < reader_.size(); ++i) {
+    signals.push_back(reader_.Read(i, *target_.object));
+    ApplyFallback(i, &signals.back());
+  }
   return signals;
 }
 
@@ -404,12 +343,12 @@ void ScaledWorkload::Act(const Decision& decision) {
 
 bool ScaledWorkload::Condition(const char* type, const char* status, const std::string& reason,
                                const std::string& message) {
-  return status_.SetCondition(type, status, reason, Cut(message), base::FindInt(*object_, {"metadata", "generation"}),
-                              Now());
+  return status_.SetCondition(type, status, reason, CutText(message),
+                              base::FindInt(*object_, {"metadata", "generation"}), Now());
 }
 
 void ScaledWorkload::Event(EventType type, const std::string& reason, const std::string& message) {
-  context_.cluster.record_event(*object_, type == EventType::kNormal ? "Normal" : "Warning", reason, Cut(message));
+  context_.cluster.record_event(*object_, type == EventType::kNormal ? "Normal" : "Warning", reason, CutText(message));
 }
 
 }  // namespace tidewright::scaler

@@ -3,7 +3,6 @@
 
 #include <cstdint>
 #include <functional>
-#include <map>
 #include <memory>
 #include <optional>
 #include <string>
@@ -18,6 +17,7 @@
 #include "scaler/status_board.h"
 #include "scaler/target.h"
 #include "scaler/trigger.h"
+#include "scaler/trigger_reader.h"
 
 namespace tidewright::scaler {
 
@@ -61,9 +61,6 @@ class ScaledWorkload {
   Delay KeepPaused();
   Delay Follow();
 
-  base::Result<std::map<std::string, std::string>> Parameters(const TriggerSpec& trigger);
-  void BuildTrigger(size_t index);
-  Signal ReadTrigger(size_t index);
   void ApplyFallback(size_t index, Signal* signal);
   std::vector<Signal> ReadTriggers();
   DecisionInput InputFor(std::vector<Signal> signals);
@@ -71,7 +68,6 @@ class ScaledWorkload {
   base::Status ScaleTo(int32_t replicas, const std::string& why, const char* reason);
   void Act(const Decision& decision);
   void Report(const DecisionInput& input, const Decision& decision);
-  void ReportTriggers(const DecisionInput& input);
   void ReportReadiness(const DecisionInput& input, const Decision& decision);
   void ReportActivity(const Decision& decision);
   void ReportDecision(const Decision& decision);
@@ -96,14 +92,8 @@ class ScaledWorkload {
   Target target_;
   bool first_pass_ = true;
   History history_;
-  struct Source {
-    std::unique_ptr<Trigger> trigger;  // Null while it cannot be built.
-    std::string error;                 // Why.
-    TriggerInfo info;                  // Of the last one that was built.
-    int32_t failures = 0;              // In a row.
-    bool in_fallback = false;
-  };
-  std::vector<Source> sources_;
+  TriggerReader reader_;
+  int in_fallback_ = 0;  // How many triggers the fallback replaces.
   std::optional<int64_t> written_active_ms_;
   bool overtaken_ = false;             // Somebody else set the replicas while this pass decided.
   std::optional<ScaleRecord> scaled_;  // Done in this pass, not on the board yet.

@@ -38,53 +38,25 @@ std::string ErrorsOf(const std::vector<Signal>& signals) {
 }  // namespace
 
 void ScaledWorkload::Report(const DecisionInput& input, const Decision& decision) {
-  ReportTriggers(input);
+  reader_.Report(input.signals, spec_.fallback ? spec_.fallback->failure_threshold + 1 : 1, &status_);
   ReportReadiness(input, decision);
   ReportActivity(decision);
   ReportPause();
   ReportDecision(decision);
   WriteStatus();
   WorkloadStatus shown = BaseStatus();
-  std::vector<std::string> types;
-  for (const TriggerSpec& trigger : spec_.triggers) types.push_back(trigger.type);
   shown.desired = decision.replicas;
   shown.held = decision.hold;
   shown.why = decision.why;
   shown.steps = decision.steps;
-  shown.signals = SignalStatuses(input.signals, types, decision);
+  shown.signals = SignalStatuses(input.signals, reader_.Types(), decision);
   shown.decided_ms = input.now_ms;
   shown.decided_from = input.current.spec_replicas;
   ShowOnBoard(std::move(shown));
 }
 
-void ScaledWorkload::ReportTriggers(const DecisionInput& input) {
-  std::vector<std::string> types;
-  base::Json names = base::Json::array();
-  base::Json health = base::Json::object();
-  base::Json activity = base::Json::object();
-  // Counted no further than what matters, so that a long outage is not a stream of status writes.
-  int32_t most = spec_.fallback ? spec_.fallback->failure_threshold + 1 : 1;
-  for (size_t i = 0; i < sources_.size(); ++i) {
-    const std::string& type = spec_.triggers[i].type;
-    if (std::find(types.begin(), types.end(), type) == types.end()) types.push_back(type);
-    const Source& source = sources_[i];
-    if (source.info.metric_name.empty()) continue;
-    names.push_back(source.info.metric_name);
-    health[source.info.metric_name] = {{"numberOfFailures", std::min(source.failures, most)},
-                                       {"status", source.failures == 0 ? "Happy" : "Failing"}};
-    const Signal& signal = input.signals[i];
-    activity[source.info.metric_name] = {
-        {"isActive", signal.error.empty() && signal.value_milli > signal.activation_milli}};
-  }
-  status_.Set("triggersTypes", base::Join(types, ","));
-  status_.Set("externalMetricNames", std::move(names));
-  status_.Set("health", std::move(health));
-  status_.Set("triggersActivity", std::move(activity));
-}
-
 void ScaledWorkload::ReportReadiness(const DecisionInput& input, const Decision& decision) {
   std::string errors = ErrorsOf(input.signals);
-  bool fallback = std::any_of(sources_.begin(), sources_.end(), [](const Source& s) { return s.in_fallback; });
   bool changed = false;
   if (decision.all_failed) {
     changed = Condition("Ready", "False", "TriggerError", errors);
@@ -98,7 +70,7 @@ void ScaledWorkload::ReportReadiness(const DecisionInput& input, const Decision&
   if (changed && errors.empty()) Event(EventType::kNormal, "ScaledObjectReady", "ScaledObject is ready for scaling");
   if (changed && !errors.empty()) Event(EventType::kWarning, "KEDAScalerFailed", errors);
   reported_problem_.clear();
-  if (fallback) {
+  if (in_fallback_ > 0) {
     if (Condition("Fallback", "True", "FallbackExists", "At least one trigger is replaced by the fallback.")) {
       Event(EventType::kWarning, "ScaledObjectFallbackActivated", "A trigger fails; the fallback counts instead");
     }

@@ -67,7 +67,8 @@ class Trigger {
 
   const TriggerInfo& info() const { return info_; }
 
-  // Blocks for a few seconds at most (each trigger has its timeout). Any failure is an error, never a value.
+  // Blocks for a few seconds at most (each trigger has its timeout). Any failure is an error, never a value. kNotFound:
+  // the source could be asked and has no value at present; that is no failure of the trigger, which stays in use.
   virtual base::Result<Reading> Read() = 0;
 
  private:

@@ -1,11 +1,13 @@
 // The http trigger: requests per second of a host's ingress, from what ingress controllers and meshes say about
 // themselves in the embedded store. A short form of the prometheus trigger: the query is written here.
 #include <cmath>
+#include <optional>
 #include <utility>
-#include <variant>
 
 #include "base/duration.h"
 #include "base/strings.h"
+#include "scaler/trigger/embedded_query.h"
+#include "scaler/trigger/empty_result.h"
 #include "scaler/trigger/http_source.h"
 #include "scaler/trigger/types.h"
 
@@ -106,24 +108,27 @@ std::string QueryFor(const RequestsConfig& config) {
 class RequestsTrigger : public Trigger {
  public:
   RequestsTrigger(TriggerInfo info, RequestsConfig config, const TriggerContext& context)
-      : Trigger(std::move(info)), config_(std::move(config)), query_(QueryFor(config_)), context_(context) {}
+      : Trigger(std::move(info)), config_(std::move(config)), query_(QueryFor(config_), context), context_(context) {}
 
   base::Result<Reading> Read() override {
-    if (context_.engine == nullptr) return base::FailedPreconditionError("there is no store to ask");
-    auto result = context_.engine->Instant(query_, context_.control->NowMs());
-    if (!result.ok()) return result.status();
-    const auto* vector = std::get_if<promql::Vector>(&result->value);
-    if (vector == nullptr || vector->size() > 1) return base::InternalError(query_ + " gives no single number");
-    // Controllers make a series with the first request: before, there is none, as there was no request.
-    if (vector->empty()) return Reading{0, "no request was ever counted for " + config_.ns + "/" + config_.name};
-    TW_ASSIGN_OR_RETURN(int64_t milli, ToMilli((*vector)[0].point.v));
+    const int64_t now_ms = context_.control->NowMs();
+    TW_ASSIGN_OR_RETURN(std::optional<double> value, query_.Read());
+    if (!value) {
+      // Controllers make a series with the first request, so there may be none because there was no request.
+      TW_RETURN_IF_ERROR(
+          empty_.Judge(now_ms, [this](int64_t start_ms, int64_t end_ms) { return query_.Past(start_ms, end_ms); }));
+      return Reading{0, "no request was counted for " + config_.ns + "/" + config_.name};
+    }
+    empty_.SawResult(now_ms);
+    TW_ASSIGN_OR_RETURN(int64_t milli, ToMilli(*value));
     return Reading{milli, FormatMilli(milli) + " requests/s over " + config_.window};
   }
 
  private:
   const RequestsConfig config_;
-  const std::string query_;
+  EmbeddedQuery query_;
   const TriggerContext& context_;
+  EmptyResult empty_{EmptyResult::kDefaultWindowMs};
 };
 
 }  // namespace

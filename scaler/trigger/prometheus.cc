@@ -4,13 +4,14 @@
 #include <cmath>
 #include <optional>
 #include <utility>
-#include <variant>
 
 #include "base/duration.h"
 #include "base/json.h"
 #include "base/metrics.h"
 #include "base/strings.h"
 #include "http/message.h"
+#include "scaler/trigger/embedded_query.h"
+#include "scaler/trigger/empty_result.h"
 #include "scaler/trigger/http_source.h"
 #include "scaler/trigger/types.h"
 
@@ -29,8 +30,20 @@ struct PrometheusConfig {
   http::QueryParams parameters;
   http::Headers headers;
   bool ignore_null = true;
+  int64_t null_window_ms = EmptyResult::kDefaultWindowMs;
   HttpAccess from_server;  // User name and password that stand in the address.
 };
+
+base::Status ParseWindow(const std::string& value, int64_t* ms) {
+  constexpr int64_t kMaxWindowMs = 3'600'000;
+  auto window = base::ParseGoDuration(value);
+  if (!window.ok()) return window.status();
+  if (window->ms < 0 || window->ms > kMaxWindowMs) {
+    return base::InvalidArgumentError(base::Quoted(value) + " is out of range; use 0s to 1h, for example 5m");
+  }
+  *ms = window->ms;
+  return base::Status::Ok();
+}
 
 // "a=b,c=d"
 template <typename Add>
@@ -64,6 +77,10 @@ constexpr Field<PrometheusConfig> kFields[] = {
     {"ignoreNullValues", Need::kOptional, From::kMetadata,
      [](const std::string& value, PrometheusConfig& config) { return ParseFlag(value, &config.ignore_null); },
      "An empty result is 0 (default true) or a failure."},
+    {"nullValueWindow", Need::kOptional, From::kMetadata,
+     [](const std::string& value, PrometheusConfig& config) { return ParseWindow(value, &config.null_window_ms); },
+     "How long an empty result has to last until it is 0; before, the value is missing, and nothing is scaled down. "
+     "Default 5m; 0s: at once."},
     {"namespace", Need::kOptional, From::kMetadata,
      [](const std::string& value, PrometheusConfig& config) { return Keep(value, &config.ns); },
      "Sent as the parameter namespace, for gateways that need it."},
@@ -83,18 +100,6 @@ constexpr Field<PrometheusConfig> kFields[] = {
     {"awsRegion", Need::kOptional, From::kAny, nullptr},
     {"identityOwner", Need::kOptional, From::kAny, nullptr},
 };
-
-// The one number of a result: none for an empty vector.
-base::Result<std::optional<double>> OneValue(const promql::Value& value) {
-  if (const auto* scalar = std::get_if<promql::Scalar>(&value)) return std::optional(scalar->point.v);
-  const auto* vector = std::get_if<promql::Vector>(&value);
-  if (vector == nullptr) return base::FailedPreconditionError("the query gives no number; end it in an instant vector");
-  if (vector->size() > 1) {
-    return base::FailedPreconditionError("the query gives " + std::to_string(vector->size()) +
-                                         " series; aggregate them, for example with sum()");
-  }
-  return vector->empty() ? std::optional<double>() : std::optional((*vector)[0].point.v);
-}
 
 base::Result<double> SampleValue(const base::Json& pair) {
   double value = 0;
@@ -117,28 +122,50 @@ base::Result<std::optional<double>> ParseReply(const std::string& body) {
   }
   if (type != "vector") return base::FailedPreconditionError("the query gives a " + type + " instead of a vector");
   if (result->empty()) return std::optional<double>();
-  if (result->size() > 1) {
-    return base::FailedPreconditionError("the query gives " + std::to_string(result->size()) +
-                                         " series; aggregate them, for example with sum()");
-  }
+  if (result->size() > 1) return TooManySeries(result->size());
   const base::Json* pair = base::Find((*result)[0], {"value"});
   if (pair == nullptr) return base::UnavailableError("the reply is not what a Prometheus server sends");
   TW_ASSIGN_OR_RETURN(double value, SampleValue(*pair));
   return std::optional(value);
 }
 
+// The time of the last sample in the reply to a range query; none where there is no series.
+base::Result<std::optional<int64_t>> ParseLastTime(const std::string& body) {
+  TW_ASSIGN_OR_RETURN(base::Json reply, base::ParseJson(body));
+  const base::Json* result = base::Find(reply, {"data", "result"});
+  if (result == nullptr || !result->is_array()) {
+    return base::UnavailableError("the reply is not what a Prometheus server sends");
+  }
+  std::optional<int64_t> last_ms;
+  for (const base::Json& series : *result) {
+    for (const char* kind : {"values", "histograms"}) {
+      const base::Json* samples = base::Find(series, {kind});
+      if (samples == nullptr || !samples->is_array() || samples->empty()) continue;
+      const base::Json& newest = samples->back();
+      if (!newest.is_array() || newest.empty() || !newest[0].is_number()) {
+        return base::UnavailableError("the reply is not what a Prometheus server sends");
+      }
+      last_ms = std::max<int64_t>(last_ms.value_or(0), std::llround(std::clamp(newest[0].get<double>(), 0.0, 1e12) * 1000));
+    }
+  }
+  return last_ms;
+}
+
 class PrometheusTrigger : public Trigger {
  public:
   PrometheusTrigger(TriggerInfo info, PrometheusConfig config, HttpAccess access, const TriggerContext& context)
-      : Trigger(std::move(info)), config_(std::move(config)), context_(context), source_(std::move(access), context) {}
+      : Trigger(std::move(info)),
+        config_(std::move(config)),
+        context_(context),
+        embedded_(config_.query, context),
+        source_(std::move(access), context),
+        empty_(config_.null_window_ms) {}
 
   base::Result<Reading> Read() override {
-    base::Result<std::optional<double>> value = config_.server.empty() ? Embedded() : Remote();
+    base::Result<std::optional<double>> value = config_.server.empty() ? embedded_.Read() : Remote();
     if (!value.ok()) return value.status();
-    if (!*value) {
-      if (config_.ignore_null) return Reading{0, "the query has no result, which counts as 0"};
-      return base::FailedPreconditionError("the query has no result (ignoreNullValues is false)");
-    }
+    if (!*value) return Empty();
+    empty_.SawResult(context_.control->NowMs());
     double number = **value;
     // No number, or one without bound, says nothing about how many replicas are needed.
     if (!std::isfinite(number)) {
@@ -150,21 +177,46 @@ class PrometheusTrigger : public Trigger {
   }
 
  private:
-  base::Result<std::optional<double>> Embedded() {
-    if (context_.engine == nullptr) return base::FailedPreconditionError("no serverAddress, and no embedded store");
-    auto result = context_.engine->Instant(config_.query, context_.control->NowMs());
-    if (!result.ok()) return result.status();
-    return OneValue(result->value);
+  base::Result<Reading> Empty() {
+    if (!config_.ignore_null) {
+      return base::FailedPreconditionError("the query has no result (ignoreNullValues is false)");
+    }
+    TW_RETURN_IF_ERROR(empty_.Judge(context_.control->NowMs(), [this](int64_t start_ms, int64_t end_ms) {
+      return config_.server.empty() ? embedded_.Past(start_ms, end_ms) : RemotePast(start_ms, end_ms);
+    }));
+    return Reading{0, "the query has no result, which counts as 0"};
+  }
+
+  base::Result<http::Response> Ask(const std::string& path, const http::QueryParams& times) {
+    http::ClientRequest request;
+    request.url = config_.server + path + "?query=" + http::PercentEncode(config_.query);
+    http::QueryParams parameters = times;
+    if (!config_.ns.empty()) parameters.emplace_back("namespace", config_.ns);
+    parameters.insert(parameters.end(), config_.parameters.begin(), config_.parameters.end());
+    for (const auto& [name, value] : parameters) {
+      request.url += "&" + http::PercentEncode(name) + "=" + http::PercentEncode(value);
+    }
+    request.headers = config_.headers;
+    return source_.Send(std::move(request));
   }
 
   base::Result<std::optional<double>> Remote() {
-    http::ClientRequest request;
-    request.url = QueryUrl();
-    request.headers = config_.headers;
-    auto response = source_.Send(std::move(request));
-    if (!response.ok()) return response.status();
-    if (response->status / 100 != 2) return Refused(*response);
-    return ParseReply(response->body);
+    TW_ASSIGN_OR_RETURN(http::Response response,
+                        Ask("/api/v1/query", {{"time", base::FormatTime(context_.control->NowMs())}}));
+    if (response.status / 100 != 2) return Refused(response);
+    return ParseReply(response.body);
+  }
+
+  base::Result<PastResults> RemotePast(int64_t start_ms, int64_t end_ms) {
+    TW_ASSIGN_OR_RETURN(http::Response response,
+                        Ask("/api/v1/query_range", {{"start", base::FormatTime(start_ms)},
+                                                    {"end", base::FormatTime(end_ms)},
+                                                    {"step", std::to_string(EmptyResult::kStepMs / 1000)}}));
+    // A gateway that knows no such request: then only our own readings tell.
+    if (response.status / 100 == 4) return PastResults();
+    if (response.status / 100 != 2) return Refused(response);
+    TW_ASSIGN_OR_RETURN(std::optional<int64_t> last_ms, ParseLastTime(response.body));
+    return PastResults{last_ms, start_ms};
   }
 
   static base::Status Refused(const http::Response& response) {
@@ -174,19 +226,11 @@ class PrometheusTrigger : public Trigger {
                                   (reason.empty() ? "" : ": " + reason.substr(0, 300)));
   }
 
-  std::string QueryUrl() const {
-    std::string url = config_.server + "/api/v1/query?query=" + http::PercentEncode(config_.query) +
-                      "&time=" + http::PercentEncode(base::FormatTime(context_.control->NowMs()));
-    if (!config_.ns.empty()) url += "&namespace=" + http::PercentEncode(config_.ns);
-    for (const auto& [name, value] : config_.parameters) {
-      url += "&" + http::PercentEncode(name) + "=" + http::PercentEncode(value);
-    }
-    return url;
-  }
-
   const PrometheusConfig config_;
   const TriggerContext& context_;
+  EmbeddedQuery embedded_;
   HttpSource source_;
+  EmptyResult empty_;
 };
 
 }  // namespace

@@ -98,6 +98,26 @@ TEST(RetryTest, WaitsAsLongAsTheServerSays) {
   EXPECT_EQ(clock.waited_ms, 5'000);
 }
 
+TEST(RetryTest, AWaitThatIsTooLongForOneCallBindsTheNext) {
+  WaitingClock clock(1'000'000);
+  ClientOptions options;
+  options.clock = &clock;
+  options.call_timeout_ms = 2'000;
+  ScriptedApi api(options);
+  api.Answer(429, kTooMany, {{"Retry-After", "3"}});
+  EXPECT_EQ(MergePatchPod(api.client()).code(), base::Code::kResourceExhausted);
+  base::Status early = MergePatchPod(api.client());
+  EXPECT_EQ(early.code(), base::Code::kResourceExhausted) << early.ToString();
+  EXPECT_THAT(early.message(), HasSubstr("asked not to repeat this request so soon"));
+  EXPECT_EQ(api.requests().size(), 1u) << "the second call asked nobody";
+  api.Answer(200, "{}");
+  EXPECT_TRUE(Get(api.client()).ok()) << "other requests go on";
+  api.Answer(200, "{}");
+  clock.Advance(1'500);
+  EXPECT_TRUE(MergePatchPod(api.client()).ok()) << "the rest fits into the call";
+  EXPECT_EQ(clock.waited_ms, 1'500);
+}
+
 TEST(StopTest, EndsTheWaitAtOnceAndLeavesTimeForTheRest) {
   ScriptedApi api;
   api.Answer(429, kTooMany, {{"Retry-After", "25"}});

@@ -211,7 +211,7 @@ TEST_F(HttpTriggersTest, HttpRequests) {
             R"(sum(rate(traefik_service_requests_total{service=~"shop-front\\.end-[^@]*@kubernetes.*"}[30s])))");
   engine_.SetVector({});
   EXPECT_EQ(Read("http", {{"ingress", "shop/web"}, {"requestsPerReplica", "50"}}),
-            "0 no request was ever counted for shop/web");
+            "0 no request was counted for shop/web");
   for (const char* bad : {"shop/we\"b", "a/b/c", "/", ""}) {
     EXPECT_NE(Read("http", {{"ingress", bad}, {"requestsPerReplica", "50"}}).find("metadata.ingress"),
               std::string::npos)

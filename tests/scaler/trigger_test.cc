@@ -113,12 +113,19 @@ TEST_F(TriggerTest, EmbeddedPrometheus) {
 
 TEST_F(TriggerTest, RemotePrometheus) {
   std::string target;
+  std::string past_target;
   std::string header;
   std::string answer;
+  std::string past = R"({"data":{"resultType":"matrix","result":[]}})";
+  int past_status = 200;
   int status = 200;
   auto server = http::Server::Create({}, [&](const http::ServerRequest& request, std::shared_ptr<http::Responder> out) {
-    target = request.target;
     header = request.headers.Get("X-Tenant");
+    if (request.target.starts_with("/api/v1/query_range")) {
+      past_target = request.target;
+      return out->Reply({past_status, {{"Content-Type", "application/json"}}, past});
+    }
+    target = request.target;
     out->Reply({status, {{"Content-Type", "application/json"}}, answer});
   });
   ASSERT_TRUE(server.ok()) << server.status().ToString();
@@ -143,7 +150,8 @@ TEST_F(TriggerTest, RemotePrometheus) {
       {200, R"({"status":"success","data":{"resultType":"vector","result":[{"metric":{},"value":[1,"12.5"]}]}})",
        12'500, ""},
       {200, R"({"status":"success","data":{"resultType":"scalar","result":[1,"3"]}})", 3'000, ""},
-      {200, R"({"status":"success","data":{"resultType":"vector","result":[]}})", 0, "counts as 0"},
+      {200, R"({"status":"success","data":{"resultType":"vector","result":[]}})", -1,
+       "has had no result since 1970-01-01T00:16:40Z"},
       {200, R"({"data":{"resultType":"vector","result":[{"value":[1,"1"]},{"value":[1,"2"]}]}})", -1, "gives 2 series"},
       {200, R"({"data":{"resultType":"vector","result":[{"value":[1,"NaN"]}]}})", -1, "gives NaN"},
       {200, R"({"data":{"resultType":"vector","result":[{"value":"x"}]}})", -1, "not what a Prometheus server sends"},
@@ -162,8 +170,86 @@ TEST_F(TriggerTest, RemotePrometheus) {
   EXPECT_EQ(target,
             "/api/v1/query?query=sum%28rate%28x%5B1m%5D%29%29&time=1970-01-01T00%3A16%3A40Z&namespace=team&dedup=true");
   EXPECT_EQ(header, "a");
+  status = 200;
+  answer = R"({"status":"success","data":{"resultType":"vector","result":[]}})";
+  control_.Advance(600'000);
+  EXPECT_EQ(trigger->Read()->detail, "the query has no result, which counts as 0");
+  EXPECT_EQ(past_target,
+            "/api/v1/query_range?query=sum%28rate%28x%5B1m%5D%29%29&start=1970-01-01T00%3A21%3A30Z&"
+            "end=1970-01-01T00%3A26%3A30Z&step=15&namespace=team&dedup=true");
+  control_.Advance(3'600'000);
+  past = R"({"data":{"resultType":"matrix","result":[{"metric":{},"values":[[4400,"1"],[5030,"2"]]}]}})";
+  EXPECT_EQ(trigger->Read().status().message().substr(0, 55),
+            "the query has had no result since 1970-01-01T01:23:50Z;");
+  control_.Advance(3'600'000);
+  past_status = 503;
+  EXPECT_EQ(trigger->Read().status().message(), "what the query gave before: the server answered 503");
+  past_status = 404;
+  EXPECT_EQ(trigger->Read().status().code(), base::Code::kNotFound);
+  for (int i = 0; i < 5; ++i) {
+    control_.Advance(60'000);
+    EXPECT_EQ(trigger->Read().ok(), i == 4) << i;
+  }
   (*server)->Stop();
   EXPECT_EQ(trigger->Read().status().code(), base::Code::kUnavailable);
+}
+
+// What the source knows of the past and what was read before an empty result, and what that then stands for.
+TEST_F(TriggerTest, AnEmptyResultIsZeroOnlyAfterAWindowWithoutAny) {
+  constexpr int64_t kSecond = 1'000;
+  constexpr int64_t kMinute = 60 * kSecond;
+  const struct {
+    const char* name;
+    std::optional<int64_t> last_result_ago, scraped_since_ago;
+    const char* window;  // nullValueWindow
+    const char* text;    // "": it counts as 0.
+  } rows[] = {
+      {"never a result", {}, 60 * kMinute, "5m", ""},
+      {"a result before the window", 6 * kMinute, 60 * kMinute, "5m", ""},
+      {"a result within the window", 2 * kMinute, 60 * kMinute, "5m", "no result since 2026-01-08T11:58:00Z"},
+      {"a result within a longer window", 6 * kMinute, 60 * kMinute, "10m", "no result since 2026-01-08T11:54:00Z"},
+      {"a store that has just begun", {}, kMinute, "5m", "before 2026-01-08T11:59:00Z is not known"},
+      {"a store that is empty", {}, {}, "5m", "before 2026-01-08T12:00:00Z is not known"},
+      {"no window", kSecond, {}, "0s", ""},
+  };
+  for (const auto& row : rows) {
+    SCOPED_TRACE(row.name);
+    control_.Set(*base::ParseTime("2026-01-08T12:00:00Z"));
+    auto ago = [this](std::optional<int64_t> ms) { return ms ? std::optional(control_.NowMs() - *ms) : ms; };
+    engine_.SetPast(ago(row.last_result_ago), ago(row.scraped_since_ago));
+    engine_.SetVector({});
+    auto trigger = Make("prometheus", {{"query", "sum(x)"}, {"threshold", "1"}, {"nullValueWindow", row.window}});
+    auto reading = trigger->Read();
+    EXPECT_EQ(reading.ok(), *row.text == '\0') << reading.status().ToString();
+    if (reading.ok()) continue;
+    EXPECT_EQ(reading.status().code(), base::Code::kNotFound);
+    EXPECT_NE(reading.status().message().find(row.text), std::string::npos) << reading.status().message();
+  }
+}
+
+TEST_F(TriggerTest, AnEmptyResultIsJudgedByWhatWasReadBefore) {
+  engine_.SetPast({}, {});
+  auto trigger = Make("prometheus", {{"query", "sum(x)"}, {"threshold", "1"}});
+  auto after = [&](int64_t ms) {
+    control_.Advance(ms);
+    return trigger->Read();
+  };
+  engine_.SetVector({7});
+  EXPECT_EQ(after(0)->value_milli, 7'000);
+  engine_.SetVector({});
+  for (int i = 1; i < 10; ++i) EXPECT_EQ(after(30'000).status().code(), base::Code::kNotFound) << i;
+  EXPECT_EQ(engine_.range_queries(), 0) << "all of it was read";
+  EXPECT_EQ(after(30'000)->value_milli, 0);
+  EXPECT_EQ(after(30'000)->value_milli, 0);
+  engine_.SetVector({9});
+  EXPECT_EQ(after(30'000)->value_milli, 9'000);
+  engine_.SetVector({});
+  EXPECT_FALSE(after(30'000).ok());
+  engine_.SetPast(control_.NowMs() + 240'000, 0);
+  EXPECT_FALSE(after(360'000).ok()) << "it had results while nobody read";
+  EXPECT_GT(engine_.range_queries(), 0);
+  engine_.SetError(base::UnavailableError("storage is closed"));
+  EXPECT_EQ(after(360'000).status().message(), "storage is closed");
 }
 
 class RedisTest : public TriggerTest {

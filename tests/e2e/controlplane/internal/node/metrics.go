@@ -61,6 +61,8 @@ const (
 	rate
 	sharedRate
 	dropped
+	failing
+	answering
 )
 
 // rule says what a series of some pods is. Of two rules for the same series of a pod, the later one counts.
@@ -114,6 +116,12 @@ func (m *Metrics) Drop(pods Pods, series string) {
 	m.add(rule{pods: pods, series: series, kind: dropped})
 }
 
+// Fail makes the page of each of the pods an error, until Answer is called for the same pods.
+func (m *Metrics) Fail(pods Pods) { m.add(rule{pods: pods, kind: failing}) }
+
+// Answer ends Fail.
+func (m *Metrics) Answer(pods Pods) { m.add(rule{pods: pods, kind: answering}) }
+
 func (m *Metrics) add(r rule) {
 	m.mutex.Lock()
 	defer m.mutex.Unlock()
@@ -157,7 +165,7 @@ func (m *Metrics) remove(uid types.UID) {
 func (m *Metrics) of(p *meteredPod) map[string]rule {
 	all := map[string]rule{}
 	for _, r := range m.rules {
-		if !r.pods.match(&p.shownPod) {
+		if !r.pods.match(&p.shownPod) || r.kind == failing || r.kind == answering {
 			continue
 		}
 		if r.kind == dropped {
@@ -224,7 +232,18 @@ func (m *Metrics) samples(p *meteredPod) []sample {
 	return all
 }
 
-// write prints the page of the pod with the address in the text format; false if there is no such pod.
+// fails says whether the page of the pod is an error at present. The mutex must be held.
+func (m *Metrics) fails(p *meteredPod) (fails bool) {
+	for _, r := range m.rules {
+		if (r.kind == failing || r.kind == answering) && r.pods.match(&p.shownPod) {
+			fails = r.kind == failing
+		}
+	}
+	return fails
+}
+
+// write prints the page of the pod with the address in the text format; false if there is no such pod, or its page is an
+// error.
 func (m *Metrics) write(w io.Writer, address netip.Addr) bool {
 	m.mutex.Lock()
 	defer m.mutex.Unlock()
@@ -232,6 +251,9 @@ func (m *Metrics) write(w io.Writer, address netip.Addr) bool {
 	for _, p := range m.pods {
 		if p.address != address {
 			continue
+		}
+		if m.fails(p) {
+			return false
 		}
 		last := ""
 		for _, s := range m.samples(p) {

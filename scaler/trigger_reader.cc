@@ -1,0 +1,115 @@
+#include "scaler/trigger_reader.h"
+
+#include <algorithm>
+#include <map>
+#include <utility>
+
+#include "base/json.h"
+#include "base/strings.h"
+#include "scaler/target.h"
+
+namespace tidewright::scaler {
+
+std::string CutText(const std::string& text) {
+  constexpr size_t kMost = 1000;
+  return text.size() <= kMost ? text : text.substr(0, kMost) + "...";
+}
+
+void TriggerReader::Follow(TriggerOwner owner, std::vector<TriggerSpec> triggers) {
+  owner_ = std::move(owner);
+  triggers_ = std::move(triggers);
+  sources_.clear();
+  sources_.resize(triggers_.size());
+}
+
+base::Result<std::map<std::string, std::string>> TriggerReader::Parameters(const TriggerSpec& trigger,
+                                                                           const base::Json& workload) {
+  if (trigger.authentication.empty()) return std::map<std::string, std::string>();
+  kube::Resource resource =
+      trigger.cluster_authentication ? kClusterTriggerAuthentications : kube::resources::kTriggerAuthentications;
+  resource.group = owner_.group;
+  return ReadAuthentication(cluster_, resource, owner_.ns, trigger.authentication, workload, owner_.env_container);
+}
+
+void TriggerReader::Build(size_t index, const base::Json& workload) {
+  Source& source = sources_[index];
+  const TriggerSpec& trigger = triggers_[index];
+  TriggerSecrets secrets;
+  auto parameters = Parameters(trigger, workload);
+  if (!parameters.ok()) {
+    source.error = parameters.status().Annotate("authenticationRef").message();
+    return;
+  }
+  secrets.parameters = std::move(*parameters);
+  secrets.env = [&](const std::string& variable) {
+    return LookUpEnv(*cluster_.client, owner_.ns, workload, owner_.env_container, variable);
+  };
+  auto built = NewTrigger(trigger, secrets, context_);
+  source.error = built.ok() ? "" : built.status().message();
+  if (!built.ok()) return;
+  source.trigger = std::move(*built);
+  source.info = source.trigger->info();
+}
+
+Signal TriggerReader::Read(size_t index, const base::Json& workload) {
+  Source& source = sources_[index];
+  const TriggerSpec& trigger = triggers_[index];
+  if (source.trigger == nullptr) Build(index, workload);
+  base::Result<Reading> reading =
+      source.trigger == nullptr ? base::Result<Reading>(base::UnavailableError(source.error)) : source.trigger->Read();
+  const TriggerInfo& info = source.info;
+  Signal signal;
+  signal.name = info.name.empty() ? (trigger.name.empty() ? trigger.type : trigger.name) : info.name;
+  signal.id = trigger.name;
+  signal.max_replicas = trigger.max_replicas;
+  signal.type = trigger.target_type;
+  signal.target_milli = info.target_milli;
+  signal.counts_for_activity = true;
+  signal.activation_milli = info.activation_milli;
+  signal.exact = info.exact;
+  if (reading.ok()) {
+    source.failures = 0;
+    signal.value_milli = reading->value_milli;
+    signal.detail = reading->detail;
+    signal.floor = reading->min_replicas;
+    signal.ceiling = reading->max_replicas;
+    return signal;
+  }
+  signal.error = CutText(reading.status().message());
+  if (source.trigger != nullptr && reading.status().code() == base::Code::kNotFound) return signal;
+  source.failures = std::min(source.failures + 1, INT32_MAX - 1);
+  source.trigger.reset();
+  board_.CountTriggerError(owner_.ns, owner_.name, {signal.name, trigger.type, {}, 0, {}, false, "", ""});
+  return signal;
+}
+
+std::vector<std::string> TriggerReader::Types() const {
+  std::vector<std::string> types;
+  for (const TriggerSpec& trigger : triggers_) types.push_back(trigger.type);
+  return types;
+}
+
+void TriggerReader::Report(const std::vector<Signal>& signals, int32_t most_failures, ObjectStatus* status) const {
+  std::vector<std::string> types;
+  base::Json names = base::Json::array();
+  base::Json health = base::Json::object();
+  base::Json activity = base::Json::object();
+  for (size_t i = 0; i < sources_.size(); ++i) {
+    const std::string& type = triggers_[i].type;
+    if (std::find(types.begin(), types.end(), type) == types.end()) types.push_back(type);
+    const Source& source = sources_[i];
+    if (source.info.metric_name.empty()) continue;
+    names.push_back(source.info.metric_name);
+    health[source.info.metric_name] = {{"numberOfFailures", std::min(source.failures, most_failures)},
+                                       {"status", source.failures == 0 ? "Happy" : "Failing"}};
+    const Signal& signal = signals[i];
+    activity[source.info.metric_name] = {
+        {"isActive", signal.error.empty() && signal.value_milli > signal.activation_milli}};
+  }
+  status->Set("triggersTypes", base::Join(types, ","));
+  status->Set("externalMetricNames", std::move(names));
+  status->Set("health", std::move(health));
+  status->Set("triggersActivity", std::move(activity));
+}
+
+}  // namespace tidewright::scaler

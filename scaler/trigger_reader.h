@@ -1,0 +1,71 @@
+// TriggerReader: the triggers of one object, from their specs to the signals of a decision. Private to the controllers.
+#pragma once
+
+#include <cstdint>
+#include <map>
+#include <memory>
+#include <string>
+#include <vector>
+
+#include "base/json_fwd.h"
+#include "base/status.h"
+#include "scaler/cluster.h"
+#include "scaler/decide.h"
+#include "scaler/object_status.h"
+#include "scaler/status_board.h"
+#include "scaler/trigger.h"
+
+namespace tidewright::scaler {
+
+// Whose triggers they are.
+struct TriggerOwner {
+  std::string ns, name;
+  std::string group;          // Of its TriggerAuthentications: that of the object itself.
+  std::string env_container;  // Whose environment <key>FromEnv means; "": the first container.
+};
+
+// Builds triggers when they are read for the first time, keeps them with their connections, and builds them anew after
+// a failure, so that changed secrets and addresses are taken up. Not thread-safe. Borrows cluster, context and board.
+class TriggerReader {
+ public:
+  TriggerReader(const Cluster& cluster, const TriggerContext& context, StatusBoard& board)
+      : cluster_(cluster), context_(context), board_(board) {}
+
+  // Forgets all triggers and begins with others.
+  void Follow(TriggerOwner owner, std::vector<TriggerSpec> triggers);
+
+  size_t size() const { return triggers_.size(); }
+  // One reading. `workload` has the pod template (spec.template) with the environment. What went wrong is the signal's
+  // error.
+  Signal Read(size_t index, const base::Json& workload);
+  // Failed readings in a row. A source that has no value at present did not fail.
+  int32_t failures(size_t index) const { return sources_[index].failures; }
+
+  // "cron", "redis", ...: one word per trigger.
+  std::vector<std::string> Types() const;
+  // Sets triggersTypes, externalMetricNames, triggersActivity and health of a status. Failures are counted no further
+  // than `most_failures`, so that a long outage is not a stream of writes.
+  void Report(const std::vector<Signal>& signals, int32_t most_failures, ObjectStatus* status) const;
+
+ private:
+  struct Source {
+    std::unique_ptr<Trigger> trigger;  // Null while it cannot be built.
+    std::string error;                 // Why.
+    TriggerInfo info;                  // Of the last one that was built.
+    int32_t failures = 0;
+  };
+  base::Result<std::map<std::string, std::string>> Parameters(const TriggerSpec& trigger, const base::Json& workload);
+  void Build(size_t index, const base::Json& workload);
+
+  const Cluster& cluster_;
+  const TriggerContext& context_;
+  StatusBoard& board_;
+  TriggerOwner owner_;
+  std::vector<TriggerSpec> triggers_;
+  std::vector<Source> sources_;
+};
+
+// A message that fits into a condition or an event.
+std::string CutText(const std::string& text);
+
+}  // namespace tidewright::scaler
