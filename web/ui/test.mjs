@@ -51,7 +51,7 @@ await build({
   sourcemap: 'inline'
 });
 const files = tests.map(name => join(values.out, name.replace(/\.ts$/, '.cjs')));
-const run = spawnSync(process.execPath, ['--enable-source-maps', '--test', ...files], {
+const run = spawnSync(process.execPath, ['--enable-source-maps', '--test', '--test-reporter=spec', ...files], {
   stdio: 'inherit',
   env: { ...process.env, NODE_PATH: join(here, 'node_modules') }
 });

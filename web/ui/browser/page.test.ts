@@ -110,6 +110,9 @@ test('a change tells step by step why it was made', async () => {
   assert.equal(await mark.getAttribute('aria-pressed'), 'true');
   await page.locator('.plot canvas').first().waitFor();
   await visitor.shoot(page, 'workload');
+  assert.match(page.url(), /decision=/);
+  await page.reload();
+  await seen(page, 'Why it changed');
   await page.getByRole('button', { name: 'Show now' }).click();
   await seen(page, 'Why it is so now');
   await page.getByRole('button', { name: '5m', exact: true }).click();
@@ -126,10 +129,7 @@ test('an expression is completed, run as a table and as a graph, and shared', as
   await field.waitFor();
   await page.keyboard.press('/');
   await page.keyboard.type('workload_rep');
-  await page
-    .getByRole('option', { name: /tidewright_workload_replicas/ })
-    .first()
-    .waitFor();
+  await page.getByRole('option', { name: /^tidewright_workload_replicas/, selected: true }).waitFor();
   await visitor.shoot(page, 'query-completion');
   await page.keyboard.press('Enter');
   assert.equal(await field.inputValue(), 'tidewright_workload_replicas');
@@ -141,7 +141,7 @@ test('an expression is completed, run as a table and as a graph, and shared', as
     .waitFor();
   await page.keyboard.press('Escape');
   await page.keyboard.type('mespace="');
-  await page.getByRole('option', { name: /shop/ }).waitFor();
+  await page.getByRole('option', { name: /^shop/, selected: true }).waitFor();
   await page.keyboard.press('Tab');
   await page.keyboard.type('}');
   assert.equal(await field.inputValue(), 'tidewright_workload_replicas{namespace="shop"}');
@@ -214,6 +214,7 @@ test('targets say how their last scrape went, and discovery why others are not s
   await seen(page, /connection refused|Connection refused|refused/i);
   await visitor.shoot(page, 'targets');
   await page.getByRole('button', { name: /^Down/ }).click();
+  await page.getByRole('searchbox', { name: 'Filter targets' }).fill('unreachable');
   await page.waitForFunction(() => document.querySelectorAll('.row').length === 1);
   await page
     .getByText(/Discovered labels/)
@@ -260,7 +261,11 @@ test('status, storage, configuration, flags and metrics APIs', async () => {
   await page.locator('.ranking li').first().waitFor();
   await visitor.shoot(page, 'storage');
   await page.getByRole('link', { name: 'Metrics APIs' }).click();
-  await seen(page, 'pods/http_requests_per_second');
+  await page.locator('.names').getByText('pods/http_requests_per_second').waitFor();
+  await page.getByRole('combobox', { name: 'Metric' }).fill('pods/http_requests_per_secnd');
+  await page.getByRole('textbox', { name: 'Namespace' }).fill('shop');
+  await page.getByRole('button', { name: 'Explain' }).click();
+  await seen(page, /did you mean http_requests_per_second/);
   await visitor.shoot(page, 'metric-rules');
   await page.getByRole('link', { name: 'Configuration' }).click();
   await seen(page, 'scrape_configs');
@@ -337,25 +342,32 @@ async function settled(page: Page): Promise<void> {
 }
 
 test('every view fits a phone', async () => {
+  const page = await visitor.open('/', { phone: true });
   for (const path of VIEWS) {
-    const page = await visitor.open(path, { phone: true });
+    await page.goto(sandbox.url + path);
     await settled(page);
     assert.ok((await overflow(page)) <= 0, `${path} is wider than a phone`);
     await visitor.shoot(page, `phone-${nameOf(path)}`);
-    await close(page);
   }
+  await close(page);
 });
 
-test('every view is dark where the system is, and where one chooses', async () => {
-  const brightness = (page: Page) =>
-    page.evaluate(() => Number(/\d+/.exec(getComputedStyle(document.body).backgroundColor)?.[0]));
+function brightness(page: Page): Promise<number> {
+  return page.evaluate(() => Number(/\d+/.exec(getComputedStyle(document.body).backgroundColor)?.[0]));
+}
+
+test('every view is dark where the system is', async () => {
+  const page = await visitor.open('/', { dark: true });
   for (const path of VIEWS) {
-    const page = await visitor.open(path, { dark: true });
+    await page.goto(sandbox.url + path);
     await settled(page);
     assert.ok((await brightness(page)) < 60, path);
     await visitor.shoot(page, `dark-${nameOf(path)}`);
-    await close(page);
   }
+  await close(page);
+});
+
+test('colours may be chosen, and the choice outlives the page', async () => {
   const page = await visitor.open('/');
   await page.getByRole('button', { name: /^Colours: auto/ }).click();
   await page.getByRole('button', { name: /^Colours: light/ }).click();
@@ -363,7 +375,7 @@ test('every view is dark where the system is, and where one chooses', async () =
   assert.ok((await brightness(page)) < 60);
   await page.reload();
   await page.getByRole('button', { name: /^Colours: dark/ }).waitFor();
-  assert.ok((await brightness(page)) < 60, 'the choice outlives the page');
+  assert.ok((await brightness(page)) < 60);
   await close(page);
 });
 

@@ -53,7 +53,7 @@ export class Sandbox {
         '--log-file',
         join(folder, 'log')
       ]),
-      { stdio: ['ignore', 'pipe', 'inherit'] }
+      { stdio: ['ignore', 'pipe', 'pipe'] }
     );
     try {
       return new Sandbox(await addressOf(child), child, folder);
@@ -73,18 +73,23 @@ export class Sandbox {
   }
 }
 
-// From the line "page      http://127.0.0.1:1234/" of its output.
+// From the line "page      http://127.0.0.1:1234/" of its output. What comes after that is not kept.
 function addressOf(child: ChildProcess): Promise<string> {
   return new Promise((resolve, reject) => {
     let output = '';
+    let found = false;
     const timer = setTimeout(() => reject(new Error(`the sandbox did not start: ${output}`)), START_MS);
-    child.stdout?.on('data', (bytes: Buffer) => {
+    const read = (bytes: Buffer) => {
+      if (found) return;
       output += bytes.toString();
-      const found = /^\s*page\s+(http:\S+)\/$/m.exec(output);
-      if (!found?.[1]) return;
+      const address = /^\s*page\s+(http:\S+)\/$/m.exec(output)?.[1];
+      if (!address) return;
+      found = true;
       clearTimeout(timer);
-      resolve(found[1]);
-    });
+      resolve(address);
+    };
+    child.stdout?.on('data', read);
+    child.stderr?.on('data', read);
     child.once('exit', code => {
       clearTimeout(timer);
       reject(new Error(`the sandbox ended with ${code}: ${output}`));

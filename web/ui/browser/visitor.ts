@@ -6,7 +6,7 @@ import { type Browser, type BrowserContext, chromium, type Page } from 'playwrig
 export const WIDE = { width: 1280, height: 800 };
 export const PHONE = { width: 390, height: 844 };
 
-const WAIT_MS = 20_000;
+const WAIT_MS = 60_000; // Of a machine that does much else.
 
 export interface Look {
   dark?: boolean;

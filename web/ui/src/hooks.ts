@@ -6,9 +6,18 @@ export interface Loaded<T> {
   reload: () => void;
 }
 
+// An answer that takes long is costly for whoever gives it, so the page waits this many times as long before it asks again.
+const REST_FACTOR = 10;
+
 // Loads at once, then again each `intervalMs` while the page is visible; 0 loads once. Keeps what it has until something
-// newer arrives, so that nothing flickers; another `key` starts anew.
-export function usePoll<T>(key: string, intervalMs: number, load: (signal: AbortSignal) => Promise<T>): Loaded<T> {
+// newer arrives, so that nothing flickers; another `key` starts anew, unless `keepOld`: then what came for the last key stays
+// until there is an answer.
+export function usePoll<T>(
+  key: string,
+  intervalMs: number,
+  load: (signal: AbortSignal) => Promise<T>,
+  keepOld = false
+): Loaded<T> {
   const [state, setState] = useState<{ key: string; data?: T; error?: Error }>({ key });
   const loader = useRef(load);
   loader.current = load;
@@ -22,6 +31,7 @@ export function usePoll<T>(key: string, intervalMs: number, load: (signal: Abort
       if (running || abort.signal.aborted) return;
       running = true;
       clearTimeout(timer);
+      const began = performance.now();
       try {
         const data = await loader.current(abort.signal);
         if (!abort.signal.aborted) setState({ key, data });
@@ -31,7 +41,8 @@ export function usePoll<T>(key: string, intervalMs: number, load: (signal: Abort
         }
       }
       running = false;
-      if (intervalMs > 0 && !document.hidden && !abort.signal.aborted) timer = window.setTimeout(run, intervalMs);
+      if (intervalMs === 0 || document.hidden || abort.signal.aborted) return;
+      timer = window.setTimeout(run, Math.max(intervalMs, REST_FACTOR * (performance.now() - began)));
     };
     const onVisible = () => {
       if (!document.hidden && intervalMs > 0) void run();
@@ -47,9 +58,8 @@ export function usePoll<T>(key: string, intervalMs: number, load: (signal: Abort
   }, [key, intervalMs]);
 
   const reload = useCallback(() => wake.current(), []);
-  return state.key === key
-    ? { data: state.data, error: state.error, reload }
-    : { data: undefined, error: undefined, reload };
+  const current = state.key === key;
+  return { data: current || keepOld ? state.data : undefined, error: current ? state.error : undefined, reload };
 }
 
 // A value that outlives the page; not kept where storage is forbidden.

@@ -63,7 +63,8 @@ function axes(integers: boolean): uPlot.Axis[] {
     {
       ...shared,
       space: 70,
-      size: 26,
+      size: 30,
+      gap: 9,
       values: (_: uPlot, ticks: number[], __: number, ___: number, step: number) =>
         ticks.map(tick => tickTime(tick, step))
     },

@@ -36,7 +36,7 @@ async function load(panel: BodyProps['panel'], signal: AbortSignal): Promise<Gra
 export function GraphPanel({ panel, runs, refresh, onChange }: BodyProps) {
   const { expr, range, end, step } = panel;
   const key = JSON.stringify([expr, range, end, step, runs]);
-  const { data, error } = usePoll(key, end === undefined ? refresh * 1000 : 0, signal => load(panel, signal));
+  const { data, error } = usePoll(key, end === undefined ? refresh * 1000 : 0, signal => load(panel, signal), true);
   return (
     <>
       <GraphTools panel={panel} onChange={onChange} graph={data ?? undefined} />

@@ -32,12 +32,13 @@ export function TablePanel({ panel, runs, refresh, onChange }: BodyProps) {
       const began = performance.now();
       const answer = await ask<QueryData>('query', { query: expr, time: moment }, signal);
       return { ...answer, ms: performance.now() - began };
-    }
+    },
+    true
   );
   return (
     <>
       <div class="panel-tools">
-        <TimeField label="Time" value={moment} onChange={time => onChange({ ...panel, moment: time })} />
+        <TimeField label="Time, UTC" value={moment} onChange={time => onChange({ ...panel, moment: time })} />
         <span class="spacer" />
         {data && <Took series={sizeOf(data.data)} ms={data.ms} />}
         {data?.data.resultType === 'vector' && data.data.result.length > 0 && (
@@ -97,7 +98,7 @@ export function TimeField({ label, value, onChange }: TimeFieldProps) {
         class={`input time ${wrong ? 'wrong' : ''}`}
         key={value ?? 'now'}
         defaultValue={value === undefined ? '' : timeText(value)}
-        placeholder="now (or 2026-03-02 14:00, UTC)"
+        placeholder="now"
         aria-invalid={wrong}
         title="UTC, as 2026-03-02 14:00:00; empty for now"
         onChange={event => changed(event.currentTarget.value)}

@@ -130,13 +130,13 @@ function AlertRow({ group, rule }: Located) {
             <Chip tone={TONES[state]}>{alerts.length > 0 ? `${alerts.length} ${state}` : stateLabel(state)}</Chip>
             {rule.labels.severity && <span class="faint">{rule.labels.severity}</span>}
             {rule.health === 'err' && <Chip tone="bad">fails</Chip>}
-            <span class="summary-end faint">{group.name}</span>
+            <span class="summary-end faint">group {group.name}</span>
           </>
         }
       >
         {() => (
           <div class="alert-body">
-            <RuleFacts rule={rule} />
+            <RuleFacts rule={rule} active={alerts.length > 0} />
             {alerts.length > 0 && <Instances alerts={alerts} />}
           </div>
         )}
@@ -170,26 +170,36 @@ function Instances({ alerts }: { alerts: Alert[] }) {
   );
 }
 
+const FIRST = ['summary', 'message', 'description'];
+
+function byImportance([a]: [string, string], [b]: [string, string]): number {
+  const rank = (name: string) => (FIRST.includes(name) ? FIRST.indexOf(name) : FIRST.length);
+  return rank(a) - rank(b);
+}
+
 function Annotations({ annotations }: { annotations: LabelSet }) {
   return (
     <>
-      {Object.entries(annotations).map(([name, text]) => (
-        <p class="annotation" key={name}>
-          <span class="faint">{name}</span>{' '}
-          {/^https?:\/\//.test(text) ? (
-            <a href={text} rel="noreferrer noopener" target="_blank">
-              {text}
-            </a>
-          ) : (
-            text
-          )}
-        </p>
-      ))}
+      {Object.entries(annotations)
+        .sort(byImportance)
+        .map(([name, text]) => (
+          <p class="annotation" key={name}>
+            <span class="faint">{name}</span>{' '}
+            {/^https?:\/\//.test(text) ? (
+              <a href={text} rel="noreferrer noopener" target="_blank">
+                {text}
+              </a>
+            ) : (
+              text
+            )}
+          </p>
+        ))}
     </>
   );
 }
 
-function RuleFacts({ rule }: { rule: Rule }) {
+// Labels and annotations of alerts that are active are shown with these, as the templates came out.
+function RuleFacts({ rule, active = false }: { rule: Rule; active?: boolean }) {
   const instant = { 'g0.expr': rule.query, 'g0.tab': 'table' };
   return (
     <>
@@ -203,9 +213,9 @@ function RuleFacts({ rule }: { rule: Rule }) {
       <p class="facts">
         {rule.duration ? <span>for {seconds(rule.duration)}</span> : null}
         {rule.keepFiringFor ? <span>keeps firing for {seconds(rule.keepFiringFor)}</span> : null}
-        {Object.keys(rule.labels).length > 0 && <Labels labels={rule.labels} />}
+        {!active && Object.keys(rule.labels).length > 0 && <Labels labels={rule.labels} />}
       </p>
-      {rule.annotations && rule.state === 'inactive' && <Annotations annotations={rule.annotations} />}
+      {rule.annotations && !active && <Annotations annotations={rule.annotations} />}
     </>
   );
 }

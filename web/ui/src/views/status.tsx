@@ -1,14 +1,15 @@
 // The process: what it runs with, who leads, its configuration and flags, and what the metrics APIs offer.
 import type { ComponentChildren } from 'preact';
-import { useMemo } from 'preact/hooks';
+import { useEffect, useMemo, useRef } from 'preact/hooks';
 import { get } from '../api';
 import type { ViewProps } from '../app';
 import { Expression } from '../expression';
-import { plural } from '../format';
+import { plural, seconds } from '../format';
 import { useNow, usePoll } from '../hooks';
 import { replaceParams } from '../router';
 import type { Alertmanagers, BuildInfo, Leader, MetricRule, Notification, RuntimeInfo } from '../types';
 import { Ago, Chip, CopyButton, Empty, Failure, Fold, filtered, Link, Loading, Search, Tabs } from '../ui';
+import { Explain } from './explain';
 
 export function StatusTabs({ current }: { current: string }) {
   return (
@@ -61,7 +62,7 @@ export function StatusView() {
       </div>
       <div class="tiles big">
         <Tile name="Running for">
-          <b>{runtime ? <Ago time={runtime.startTime} now={now} /> : '–'}</b>
+          <b>{runtime ? seconds(Math.max(1, Math.floor((now - Date.parse(runtime.startTime)) / 1000))) : '–'}</b>
           <span class="faint">{runtime?.hostname}</span>
         </Tile>
         <Tile name="Configuration">
@@ -177,6 +178,10 @@ export function ConfigView({ place }: ViewProps) {
   const { data, error, reload } = usePoll('config', 0, signal => get<{ yaml: string }>('status/config', {}, signal));
   const search = place.params.get('search') ?? '';
   const lines = useMemo(() => (data?.yaml ?? '').replace(/\n$/, '').split('\n'), [data]);
+  const text = useRef<HTMLPreElement>(null);
+  useEffect(() => {
+    text.current?.querySelector('.found')?.scrollIntoView({ block: 'center' });
+  }, [search, data]);
   const hits =
     search.trim() === '' ? 0 : lines.filter(line => line.toLowerCase().includes(search.toLowerCase())).length;
   return (
@@ -195,7 +200,7 @@ export function ConfigView({ place }: ViewProps) {
       {data && (
         <>
           <p class="hint">What is in force, with defaults, without secrets.</p>
-          <pre class="card yaml">
+          <pre class="card yaml" ref={text}>
             {lines.map((line, i) => (
               <YamlLine
                 key={i}
@@ -292,6 +297,7 @@ export function MetricRulesView() {
           </p>
         </Empty>
       )}
+      {data && data.length > 0 && <Explain metrics={data.flatMap(rule => rule.metrics)} />}
       {(data ?? []).map(rule => (
         <MetricRuleCard key={`${rule.section} ${rule.index} ${rule.object}`} rule={rule} />
       ))}

@@ -233,7 +233,6 @@ function Discovery({ pool, labels }: { pool: string; labels: LabelSet }) {
   const [asked, setAsked] = useState(false);
   return (
     <div class="discovery">
-      <LabelTable labels={labels} />
       {asked ? (
         <Steps pool={pool} labels={labels} />
       ) : (
@@ -241,6 +240,7 @@ function Discovery({ pool, labels }: { pool: string; labels: LabelSet }) {
           Show relabelling, rule by rule
         </button>
       )}
+      <LabelTable labels={labels} />
     </div>
   );
 }
@@ -373,7 +373,7 @@ function DroppedPool({ pool, targets }: { pool: string; targets: DroppedTarget[]
           <ul class="rows">
             {shown.map(target => (
               <li class="row" key={labelText(target.discoveredLabels)}>
-                <p class="row-reason">{target.reason}</p>
+                <p class="row-reason">Dropped by {target.reason}</p>
                 <Labels labels={shortLabels(target.discoveredLabels)} />
                 <Fold title={`All labels (${Object.keys(target.discoveredLabels).length})`}>
                   {() => <Discovery pool={pool} labels={target.discoveredLabels} />}

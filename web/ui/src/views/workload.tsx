@@ -1,6 +1,6 @@
 // One workload: replicas and signals over time, what was decided and step by step why, and its conditions.
 import type { ComponentChildren } from 'preact';
-import { useEffect, useMemo, useState } from 'preact/hooks';
+import { useMemo } from 'preact/hooks';
 import { get } from '../api';
 import type { ViewProps } from '../app';
 import { formatDuration, stepFor } from '../duration';
@@ -8,7 +8,8 @@ import { quoted, short, whenShort } from '../format';
 import { useNow, usePoll, useStored } from '../hooks';
 import { type Line, type Mark, Plot } from '../plot';
 import { alignedRange, type Columns, columnsOf } from '../plot_data';
-import { HOME } from '../router';
+import { HOME, replaceParams } from '../router';
+import { SERIES_COLOURS } from '../theme';
 import type { Condition, Decision, LabelSet, MatrixSeries, QueryData, Signal, Step, Workload } from '../types';
 import { Ago, Chip, Choices, Empty, Failure, Icon, Link, Loading } from '../ui';
 import { isFailing, keyOf, stageName, stateOf } from '../workload';
@@ -18,7 +19,7 @@ const RANGES = [300, 900, 3600, 6 * 3600, 86400, 7 * 86400];
 const POINTS = 240;
 const SHORT_POLL_MS = 3000;
 const LONG_POLL_MS = 15_000;
-const NOW = 'now';
+const NOW = ''; // Chosen while no decision is.
 
 interface History {
   start: number;
@@ -86,7 +87,7 @@ export function WorkloadView({ place, report, reportError }: ViewProps) {
     one => one.namespace === namespace && one.name === name && (!controller || one.controller === controller)
   );
   if (workload)
-    return <Detail key={keyOf(workload)} workload={workload} chosenTime={place.params.get('decision') ?? ''} />;
+    return <Detail key={keyOf(workload)} workload={workload} chosen={place.params.get('decision') ?? NOW} />;
   return (
     <Empty title={`Nothing scales ${namespace}/${name}`}>
       <p>
@@ -100,16 +101,13 @@ function idOf(decision: Decision): string {
   return `${decision.time} ${decision.from} ${decision.to}`;
 }
 
-function Detail({ workload, chosenTime }: { workload: Workload; chosenTime: string }) {
+function Detail({ workload, chosen }: { workload: Workload; chosen: string }) {
   const [range, setRange] = useStored('workload.range', 900);
   const pollMs = range <= 3600 ? SHORT_POLL_MS : LONG_POLL_MS;
-  const history = usePoll(`history ${range}`, pollMs, signal => loadHistory(workload, range, signal));
+  const history = usePoll(`history ${range}`, pollMs, signal => loadHistory(workload, range, signal), true);
   const decisions = usePoll('decisions', SHORT_POLL_MS, signal => loadDecisions(workload, signal));
-  const [chosen, setChosen] = useState(NOW);
-  useEffect(() => {
-    const linked = decisions.data?.find(decision => decision.time === chosenTime);
-    if (linked) setChosen(idOf(linked));
-  }, [chosenTime, decisions.data !== undefined]);
+  const { namespace, name, controller } = workload;
+  const choose = (id: string) => replaceParams({ namespace, name, controller, decision: id });
   return (
     <>
       <DetailHead workload={workload} />
@@ -133,7 +131,7 @@ function Detail({ workload, chosenTime }: { workload: Workload; chosenTime: stri
                 history={history.data}
                 decisions={decisions.data ?? []}
                 chosen={chosen}
-                onChoose={setChosen}
+                onChoose={choose}
               />
             )}
           </section>
@@ -144,7 +142,7 @@ function Detail({ workload, chosenTime }: { workload: Workload; chosenTime: stri
           decisions={decisions.data}
           error={decisions.error}
           chosen={chosen}
-          onChoose={setChosen}
+          onChoose={choose}
         />
       </div>
     </>
@@ -245,11 +243,12 @@ function Plots({ workload, history, decisions, chosen, onChoose }: PlotsProps) {
 }
 
 function PlotTitle({ title, lines, children }: { title: string; lines: Line[]; children?: ComponentChildren }) {
+  const shown = lines.filter(line => !line.hidden);
   return (
     <div class="plot-title">
       <h3>{title}</h3>
       <ul class="legend">
-        {lines.map(line => (
+        {shown.map(line => (
           <li key={line.label}>
             <i class={line.dashed ? 'dashed' : ''} style={{ '--line': `var(--${line.colour})` }} />
             {line.label}
@@ -270,13 +269,15 @@ interface SignalPlotProps {
 
 function SignalPlot({ workload, signal, index, history }: SignalPlotProps) {
   const columns = history.signals.get(signal.name);
-  const lines = useMemo<Line[]>(
-    () => [
-      { label: 'value', colour: `series-${(index + 1) % 10}`, fill: '' },
-      { label: 'target', colour: 'faint', dashed: true }
-    ],
-    [index]
-  );
+  // A schedule has no target: its value is what it asks for.
+  const schedule = signal.type === 'cron';
+  const lines = useMemo<Line[]>(() => {
+    const colour = `series-${(index + 1) % SERIES_COLOURS}`;
+    return [
+      { label: schedule ? 'asks for' : 'value', colour, stepped: schedule },
+      { label: 'target', colour: 'faint', dashed: true, hidden: schedule }
+    ];
+  }, [index, schedule]);
   if (!columns) return null;
   const query = `tidewright_trigger_value${triggerSelector(workload).slice(0, -1)},trigger=${quoted(signal.name)}}`;
   return (
@@ -298,6 +299,7 @@ function SignalPlot({ workload, signal, index, history }: SignalPlotProps) {
         height={110}
         range={[history.start, history.end]}
         fromZero
+        integers={schedule}
         syncKey={keyOf(workload)}
       />
     </>

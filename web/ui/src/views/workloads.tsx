@@ -8,12 +8,13 @@ import { alignedRange, columnsOf } from '../plot_data';
 import { replaceParams } from '../router';
 import { Sparkline } from '../sparkline';
 import type { MatrixSeries, QueryData, Signal, Workload } from '../types';
-import { Chip, Choices, Empty, Failure, filtered, Link, Loading, Meter, Search } from '../ui';
+import { Chip, Choices, Empty, Failure, filtered, Link, Loading, Meter, Search, useRows } from '../ui';
 import { byAttention, byState, keyOf, loadOf, stateOf, type WorkloadState } from '../workload';
 
 const HISTORY_SECONDS = 15 * 60;
 const HISTORY_STEP = 10;
 const HISTORY_MS = 10_000;
+const ROWS = 100;
 
 type History = Map<string, (number | null)[]>;
 
@@ -70,12 +71,22 @@ export function WorkloadsView({ place, report, reportError }: ViewProps) {
           </button>
         </Empty>
       ) : (
-        <ul class="workloads">
-          {shown.map(workload => (
-            <Row key={keyOf(workload)} workload={workload} history={history.data?.get(keyOf(workload))} />
-          ))}
-        </ul>
+        <List workloads={shown} history={history.data} />
       )}
+    </>
+  );
+}
+
+function List({ workloads, history }: { workloads: Workload[]; history: History | undefined }) {
+  const { shown, more } = useRows(workloads, ROWS);
+  return (
+    <>
+      <ul class="workloads">
+        {shown.map(workload => (
+          <Row key={keyOf(workload)} workload={workload} history={history?.get(keyOf(workload))} />
+        ))}
+      </ul>
+      {more}
     </>
   );
 }
