@@ -142,6 +142,7 @@ class ControlPlane::Impl {
   web::RuntimeStatus Runtime() const;
   tsdb::DbOptions StoreOptions(const scrape::Config& config) const;
   void Maintain();
+  void NoteLowestTime();
   kube::Client& WritingClient() { return guarded_ != nullptr ? *guarded_ : *client_; }
   std::map<std::string, std::string> FileContents() REQUIRES_LOCK(reload_mu_);
   void RememberFiles(const std::map<std::string, std::string>& before) REQUIRES_LOCK(reload_mu_);
@@ -231,6 +232,7 @@ base::Status ControlPlane::Impl::StartData() {
     store_options_ = store;
   }
   TW_ASSIGN_OR_RETURN(db_, tsdb::Db::Open(options_.data_dir, store, clock_, &metrics_));
+  NoteLowestTime();
   remote::ManagerOptions sending;
   sending.data_directory = options_.data_dir;
   sending.metadata = [this] { return db_->AllMetadata(); };
@@ -578,6 +580,7 @@ tsdb::DbOptions ControlPlane::Impl::StoreOptions(const scrape::Config& config) c
   store.max_exemplars = MaxExemplars(config);
   store.out_of_order_window_ms = config.out_of_order_time_window.ms;
   store.fsync_interval_ms = options_.fsync_interval_ms;
+  store.max_block_ms = options_.max_block_ms;
   return store;
 }
 
@@ -734,10 +737,17 @@ std::map<std::string, std::string> ControlPlane::Impl::FileContents() {
   return contents;
 }
 
+// What a Thanos sidecar reads from /metrics, to be asked for no earlier times.
+void ControlPlane::Impl::NoteLowestTime() {
+  metrics_.GetGauge("prometheus_tsdb_lowest_timestamp_seconds", "Time of the oldest sample of the store.")
+      .Set(static_cast<double>(db_->Stats().min_time) / 1000);
+}
+
 void ControlPlane::Impl::Maintain() {
   base::Status maintained = db_->Maintain();
   if (!maintained.ok()) base::LogError("cmd", "store maintenance", {{"error", maintained.ToString()}});
   remote_->Maintain();
+  NoteLowestTime();
   data_scheduler_.At(clock_.NowMs() + kMaintenanceMs, [this] { Maintain(); });
 }
 

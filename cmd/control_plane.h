@@ -29,6 +29,7 @@ struct ControlPlaneOptions {
   int64_t retention_ms = 24LL * 3600 * 1000;
   uint64_t retention_bytes = 0;      // 0: no limit.
   int64_t fsync_interval_ms = 5000;  // Of the store's log; 0: at each commit.
+  int64_t max_block_ms = 0;          // The longest block that merging makes; 0: a tenth of the retention.
   promql::EngineOptions query;       // The limits of queries.
 
   // Of alerts; named as Prometheus names them.

@@ -153,6 +153,15 @@ void AddRunFlags(CLI::App& command, RunFlags& flags) {
       .add_option("--storage.tsdb.fsync-interval", flags.fsync_interval,
                   "How often the log is flushed to the disk; 0s: at each scrape, before it counts as stored")
       ->capture_default_str();
+  command
+      .add_option("--storage.tsdb.min-block-duration", flags.min_block,
+                  "Time that a block spans before blocks are merged; 2h and nothing else")
+      ->capture_default_str();
+  command
+      .add_option("--storage.tsdb.max-block-duration", flags.max_block,
+                  "Longest time that a merged block spans; 2h: none are merged, as a Thanos sidecar that uploads them "
+                  "wants it; 0s: a tenth of the retention")
+      ->capture_default_str();
   command.add_option("--storage.tsdb.retention.time", flags.retention, "How long samples are kept")
       ->capture_default_str();
   command.add_option("--enable-feature", flags.enable_features,

@@ -26,6 +26,7 @@ namespace {
 
 constexpr const char* kServiceAccountToken = "/var/run/secrets/kubernetes.io/serviceaccount/token";
 constexpr int64_t kFileCheckMs = 5'000;
+constexpr int64_t kBlockMs = 2 * 3600 * 1000;
 constexpr int64_t kStartCheckMs = 50;
 
 int Fail(const base::Status& status) {
@@ -75,6 +76,24 @@ base::Status ReadElection(const RunFlags& flags, const std::string& ns, ControlP
   return base::Status::Ok();
 }
 
+// Blocks of the head are two hours long. Both flags are there for who disables compaction by setting them alike.
+base::Status ReadBlockLengths(const RunFlags& flags, ControlPlaneOptions* options) {
+  auto min = base::ParseDuration(flags.min_block);
+  if (!min.ok()) return min.status().Annotate("--storage.tsdb.min-block-duration");
+  auto max = base::ParseDuration(flags.max_block);
+  if (!max.ok()) return max.status().Annotate("--storage.tsdb.max-block-duration");
+  if (min->ms != kBlockMs) {
+    return base::InvalidArgumentError("--storage.tsdb.min-block-duration: " + flags.min_block +
+                                      " is not supported; blocks of the head are two hours long, leave it at 2h");
+  }
+  if (max->ms != 0 && max->ms < min->ms) {
+    return base::InvalidArgumentError("--storage.tsdb.max-block-duration: " + flags.max_block +
+                                      " is shorter than --storage.tsdb.min-block-duration; use at least 2h");
+  }
+  options->max_block_ms = max->ms;
+  return base::Status::Ok();
+}
+
 base::Status ReadStorage(const RunFlags& flags, ControlPlaneOptions* options) {
   auto retention = base::ParseDuration(flags.retention);
   if (!retention.ok()) return retention.status().Annotate("--storage.tsdb.retention.time");
@@ -89,7 +108,7 @@ base::Status ReadStorage(const RunFlags& flags, ControlPlaneOptions* options) {
   options->retention_ms = retention->ms;
   options->retention_bytes = static_cast<uint64_t>(*size);
   options->fsync_interval_ms = fsync->ms;
-  return base::Status::Ok();
+  return ReadBlockLengths(flags, options);
 }
 
 base::Status ReadQueryServers(const RunFlags& flags, adapter::RemoteEngineOptions* options) {

@@ -25,6 +25,8 @@ struct RunFlags {
   std::string query_ca_file, query_cert_file, query_key_file;
   std::string retention_size = "0";
   std::string fsync_interval = "5s";
+  std::string min_block = "2h";
+  std::string max_block = "0s";
   std::vector<std::string> enable_features;
   std::string query_timeout = "2m";
   std::string query_lookback = "5m";

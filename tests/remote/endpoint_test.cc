@@ -2,9 +2,11 @@
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
+#include <atomic>
 #include <deque>
 #include <filesystem>
 #include <functional>
+#include <thread>
 
 #include "remote/manager.h"
 #include "tests/tsdb/store.h"
@@ -77,7 +79,7 @@ class EndpointTest : public testing::Test {
     ManagerOptions options;
     options.data_directory = path_;
     options.make_client = [this](const http::ClientOptions&) -> base::Result<std::unique_ptr<http::Client>> {
-      return std::unique_ptr<http::Client>(std::make_unique<PeerClient>(peer_));
+      return make_client_();
     };
     options.flush_ms = flush_ms_;
     manager_ = std::make_unique<Manager>(std::move(options), clock_, metrics_);
@@ -142,6 +144,7 @@ class EndpointTest : public testing::Test {
   scrape::RemoteWriteConfig config_;
   int64_t flush_ms_ = 0;
   Peer peer_{clock_};
+  std::function<std::unique_ptr<http::Client>()> make_client_ = [this] { return std::make_unique<PeerClient>(peer_); };
   std::unique_ptr<tsdb::Db> db_;
   std::unique_ptr<Manager> manager_;
 };
@@ -259,20 +262,53 @@ TEST_F(EndpointTest, SendsTheRestWhenItStops) {
   EXPECT_EQ(Count(*peer_.db), 20u);
 }
 
-// A receiver that is slow gets more requests at a time, up to the limit, and one window is in memory.
+// A receiver that takes its time for each request, and notes how many it has at a time.
+class SlowClient : public http::Client {
+ public:
+  SlowClient(Peer& peer, base::Clock& clock, std::atomic<int>* most) : peer_(peer), clock_(clock), most_(most) {}
+  ~SlowClient() override {
+    for (std::thread& thread : threads_) thread.join();
+  }
+  base::Result<http::Response> Send(const http::ClientRequest&, http::CancelToken*) override {
+    return base::UnimplementedError("not used");
+  }
+  base::Status Stream(const http::ClientRequest&, const http::StreamHandler&, http::CancelToken*) override {
+    return base::UnimplementedError("not used");
+  }
+  void SendAsync(http::ClientRequest request, std::function<void(base::Result<http::Response>)> done) override {
+    const int now = ++under_way_;
+    if (now > *most_) *most_ = now;
+    threads_.emplace_back([this, request = std::move(request), done = std::move(done)] {
+      base::StopSignal never;
+      clock_.SleepFor(3, never);
+      http::Response response = peer_.Take(request);
+      --under_way_;
+      done(std::move(response));
+    });
+  }
+
+ private:
+  Peer& peer_;
+  base::Clock& clock_;
+  std::atomic<int>* most_;
+  std::atomic<int> under_way_{0};
+  std::vector<std::thread> threads_;
+};
+
+// While more comes than is taken, there are more requests at a time, up to the limit; what waits is in the log.
 TEST_F(EndpointTest, UsesMoreShardsWhileItIsBehind) {
   Open();
-  config_.max_shards = 8;
+  std::atomic<int> most{0};
+  make_client_ = [&] { return std::make_unique<SlowClient>(peer_, clock_, &most); };
+  config_.max_shards = 4;
   config_.max_samples_per_send = 10;
-  {
-    base::MutexLock lock(peer_.mu);
-    peer_.answers = {503};
-  }
   StartManager();
-  for (int i = 1; i <= 60; ++i) Add(i * 1000, 100);
-  Arrive(6000);
-  EXPECT_EQ(Metric("shards_max"), 8);
+  for (int i = 1; i <= 30; ++i) Add(i * 1000, 100);
+  Arrive(3000);
+  EXPECT_EQ(most, 4);
+  EXPECT_EQ(Metric("shards_max"), 4);
   EXPECT_GT(Metric("shards_desired"), 0);
+  EXPECT_TRUE(Eventually([&] { return Metric("samples_pending") == 0; }));
 }
 
 TEST_F(EndpointTest, FallsBackToVersion1) {
