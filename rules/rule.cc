@@ -1,6 +1,7 @@
 #include "rules/rule.h"
 
 #include <algorithm>
+#include <limits>
 #include <utility>
 #include <variant>
 
@@ -273,15 +274,44 @@ base::Result<std::map<Labels, promql::Point>> AlertingRule::Recorded(promql::Que
   return active;
 }
 
+// An alert that no longer held and was kept firing when recording stopped is kept on: it may have ended just then. What
+// its value was is not known any more.
+base::Status AlertingRule::RestoreKept(promql::QueryEngine& engine, const Labels& labels, const promql::Point& recorded,
+                                       int64_t t) {
+  if (t - recorded.t >= spec().keep_firing_for_ms) return base::Status::Ok();
+  LabelsBuilder state(labels);
+  state.Set(tsdb::kMetricName, kAlerts).Set(kAlertState, AlertStateName(AlertState::kFiring));
+  TW_ASSIGN_OR_RETURN(promql::Vector fired, QueryVector(engine, state.Build().ToString(), recorded.t, origin()));
+  if (fired.empty()) return base::Status::Ok();
+  const TemplateEnvironment environment{
+      .query = [&](const std::string& expr) { return QueryVector(engine, expr, t, origin()); },
+      .external_labels = external_labels_,
+      .external_url = external_url_,
+      .now_ms = t};
+  const promql::VectorSample unknown{labels, {t, std::numeric_limits<double>::quiet_NaN()}};
+  Alert alert = NewAlert(unknown, static_cast<int64_t>(recorded.v) * 1000, environment);
+  alert.labels = labels;
+  alert.state = AlertState::kFiring;
+  alert.fired_at_ms = alert.active_at_ms + spec().for_ms;
+  alert.keep_firing_since_ms = recorded.t;
+  alerts_.emplace(labels, std::move(alert));
+  return base::Status::Ok();
+}
+
 base::Status AlertingRule::Restore(promql::QueryEngine& engine, int64_t t, const ManagerOptions& options) {
   if (restored_) return base::Status::Ok();
-  if (spec().for_ms >= options.for_grace_period_ms && !alerts_.empty()) {
+  const bool pending = spec().for_ms >= options.for_grace_period_ms && !alerts_.empty();
+  const bool kept = spec().keep_firing_for_ms > 0;
+  if (pending || kept) {
     TW_ASSIGN_OR_RETURN(auto recorded, Recorded(engine, t, options.outage_tolerance_ms));
     for (const auto& [labels, point] : recorded) {
+      if (!(point.v >= 0 && point.v <= static_cast<double>(t) / 1000)) continue;
       auto alert = alerts_.find(labels);
-      bool usable = alert != alerts_.end() && alert->second.state != AlertState::kInactive && point.v >= 0 &&
-                    point.v <= static_cast<double>(t) / 1000;
-      if (usable) RestoreOne(&alert->second, point, t, options.for_grace_period_ms);
+      if (alert == alerts_.end()) {
+        if (kept) TW_RETURN_IF_ERROR(RestoreKept(engine, labels, point, t));
+      } else if (pending && alert->second.state != AlertState::kInactive) {
+        RestoreOne(&alert->second, point, t, options.for_grace_period_ms);
+      }
     }
   }
   restored_ = true;

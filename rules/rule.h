@@ -77,7 +77,7 @@ class AlertingRule : public Rule {
 
   bool restored() const { return restored_; }
   // After a restart: gives pending alerts the age that ALERTS_FOR_STATE recorded, less the outage. Alerts with a `for`
-  // below the grace period start anew.
+  // below the grace period start anew. Those that keep_firing_for kept go on.
   base::Status Restore(promql::QueryEngine& engine, int64_t t, const ManagerOptions& options);
 
  private:
@@ -89,6 +89,8 @@ class AlertingRule : public Rule {
   bool KeepsFiring(Alert* alert, int64_t t) const;
   base::Result<std::map<tsdb::Labels, promql::Point>> Recorded(promql::QueryEngine& engine, int64_t t,
                                                                int64_t window_ms) const;
+  base::Status RestoreKept(promql::QueryEngine& engine, const tsdb::Labels& labels, const promql::Point& recorded,
+                           int64_t t);
   void RestoreOne(Alert* alert, const promql::Point& recorded, int64_t t, int64_t grace_ms) const;
 
   const Templates label_templates_;

@@ -75,6 +75,7 @@ TEST_F(SelfMetricsTest, StoresWhatTheAlertsRead) {
   EXPECT_EQ(Count("tidewright_workload_desired_replicas >= on (namespace, name) tidewright_workload_max_replicas"), 1u);
   clock_.Advance(15'000);
   EXPECT_TRUE(Eventually("count_over_time(tidewright_leader_known[1m]) == 2", 1)) << "every 15 seconds";
+  clock_.Advance(1'000);
   self.Stop();
   self.Stop();
   EXPECT_EQ(Count("tidewright_leader_known"), 0u) << "the series have ended";

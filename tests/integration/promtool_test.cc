@@ -3,6 +3,7 @@
 #include <gtest/gtest.h>
 #include <sys/wait.h>
 
+#include <algorithm>
 #include <array>
 #include <cstdio>
 #include <map>
@@ -46,22 +47,9 @@ class PromtoolTest : public testing::Test {
   base::TempDir folder_ = *base::TempDir::Create("promtool");
 };
 
-// What is said about each file, by its name: whether it is right.
-std::map<std::string, bool> Verdicts(const std::string& out) {
-  std::map<std::string, bool> verdicts;
-  std::string file;
-  for (const std::string& line : base::Split(out, '\n')) {
-    if (line.starts_with("Checking ")) file = line.substr(9);
-    if (line.starts_with("  SUCCESS")) verdicts[file] = true;
-    if (line.starts_with("  FAILED")) verdicts[file] = false;
-  }
-  return verdicts;
-}
-
 TEST_F(PromtoolTest, RuleFilesHaveTheSameVerdict) {
   const base::Json cases = rules::testing::LoadCases("rule-files.json");
   if (cases.is_null()) GTEST_SKIP() << "no conformance data; set CONFORMANCE_DIR";
-  std::string arguments = "check rules";
   std::map<std::string, const base::Json*> by_file;
   for (const base::Json& test : cases) {
     if (test.value("name_validation_scheme", "") == "legacy") continue;  // A setting that neither command has.
@@ -72,22 +60,24 @@ TEST_F(PromtoolTest, RuleFilesHaveTheSameVerdict) {
     const std::string name = "case" + std::to_string(by_file.size()) + ".yml";
     Write(name, yaml);
     by_file[name] = &test;
-    arguments += " " + name;
   }
-  // Errors go to standard error there, and the verdict with them.
-  const auto theirs = Verdicts(Run("promtool", arguments + " 2>&1 1>all; cat all errors; true").out);
-  const auto ours = Verdicts(Run(TIDEWRIGHT_BINARY, arguments + " 2>&1; true").out);
+  const std::string loop = "sh -c 'for f in case*.yml; do ";
+  const std::string check = " check rules $f >/dev/null 2>&1 && echo -n \"$f \"; done'";
+  const std::vector<std::string> theirs = base::Split(Run(loop + "promtool", check).out, ' ');
+  const std::vector<std::string> ours = base::Split(Run(loop + TIDEWRIGHT_BINARY, check).out, ' ');
+  auto accepts = [](const std::vector<std::string>& accepted, const std::string& file) {
+    return std::find(accepted.begin(), accepted.end(), file) != accepted.end();
+  };
   size_t same = 0, newer = 0;
   for (const auto& [file, test] : by_file) {
     const std::string name = (*test)["name"];
-    ASSERT_TRUE(ours.contains(file) && theirs.contains(file)) << name;
     const bool recorded = (*test)["expect"]["ok"];
-    if (ours.at(file) == theirs.at(file)) {
+    if (accepts(ours, file) == accepts(theirs, file)) {
       ++same;
-    } else if (theirs.at(file) != recorded) {
+    } else if (accepts(theirs, file) != recorded) {
       ++newer;  // Debian's promtool is older than the Prometheus that the case was recorded with.
     } else {
-      EXPECT_EQ(name, "rule null") << "ours says " << ours.at(file);
+      EXPECT_EQ(name, "rule null") << "ours says " << accepts(ours, file);
     }
   }
   printf("check rules: %zu of %zu files as promtool, %zu as a newer one\n", same, by_file.size(), newer);
