@@ -3,14 +3,21 @@
 #include <pthread.h>
 
 #include <algorithm>
+#include <deque>
 #include <limits>
-#include <memory>
 
 namespace tidewright::base {
 
-ThreadPool::ThreadPool(std::string name, int threads) : name_(name.substr(0, 15)) {
+struct ThreadPool::Queue {
+  Mutex mu;
+  CondVar wake;
+  std::deque<std::function<void()>> tasks GUARDED_BY(mu);
+  bool stopping GUARDED_BY(mu) = false;
+};
+
+ThreadPool::ThreadPool(std::string name, int threads) : name_(name.substr(0, 15)), queue_(std::make_shared<Queue>()) {
   for (int i = 0; i < std::max(threads, 1); ++i) {
-    workers_.emplace_back([this] { Work(); });
+    workers_.emplace_back([queue = queue_] { Work(*queue); });
     pthread_setname_np(workers_.back().native_handle(), name_.c_str());
   }
 }
@@ -18,33 +25,38 @@ ThreadPool::ThreadPool(std::string name, int threads) : name_(name.substr(0, 15)
 ThreadPool::~ThreadPool() { Stop(); }
 
 bool ThreadPool::Submit(std::function<void()> task) {
-  MutexLock lock(mu_);
-  if (stopping_) return false;
-  queue_.push_back(std::move(task));
-  wake_.NotifyOne();
+  // The task may be what the owner of the pool waited for before it lets the pool go.
+  const std::shared_ptr<Queue> queue = queue_;
+  {
+    MutexLock lock(queue->mu);
+    if (queue->stopping) return false;
+    queue->tasks.push_back(std::move(task));
+  }
+  // Whoever wakes wants the lock: without it here, it need not go to sleep again at once.
+  queue->wake.NotifyOne();
   return true;
 }
 
 void ThreadPool::Stop() {
   {
-    MutexLock lock(mu_);
-    stopping_ = true;
-    wake_.NotifyAll();
+    MutexLock lock(queue_->mu);
+    queue_->stopping = true;
+    queue_->wake.NotifyAll();
   }
   for (std::thread& worker : workers_) {
     if (worker.joinable()) worker.join();
   }
 }
 
-void ThreadPool::Work() {
+void ThreadPool::Work(Queue& queue) {
   while (true) {
     std::function<void()> task;
     {
-      MutexLock lock(mu_);
-      while (queue_.empty() && !stopping_) wake_.Wait(mu_);
-      if (queue_.empty()) return;
-      task = std::move(queue_.front());
-      queue_.pop_front();
+      MutexLock lock(queue.mu);
+      while (queue.tasks.empty() && !queue.stopping) queue.wake.Wait(queue.mu);
+      if (queue.tasks.empty()) return;
+      task = std::move(queue.tasks.front());
+      queue.tasks.pop_front();
     }
     task();
   }
@@ -57,18 +69,31 @@ Scheduler::Scheduler(Clock& clock, ThreadPool& pool) : clock_(clock), pool_(pool
 Scheduler::~Scheduler() { Stop(); }
 
 Scheduler::TaskId Scheduler::At(int64_t when_ms, std::function<void()> task) {
-  MutexLock lock(mu_);
-  TaskId id = next_id_++;
-  if (stopped_) return id;
-  bool earliest = due_.empty() || when_ms < due_.begin()->first;
-  tasks_.emplace(id, std::make_pair(when_ms, std::move(task)));
-  if (earliest && when_ms <= clock_.NowMs()) {  // Waking the thread for it would only cost time.
+  return Add({.when_ms = when_ms, .run = std::move(task)});
+}
+
+Scheduler::TaskId Scheduler::AtBriefly(int64_t when_ms, std::function<void()> task) {
+  return Add({.when_ms = when_ms, .brief = true, .run = std::move(task)});
+}
+
+Scheduler::TaskId Scheduler::Add(Task task) {
+  const int64_t when_ms = task.when_ms;
+  TaskId id = 0;
+  {
+    MutexLock lock(mu_);
+    id = task.id = next_id_++;
+    if (stopped_) return id;
+    const bool earliest = due_.empty() || when_ms < due_.begin()->first;
+    const bool at_once = !task.brief && earliest && when_ms <= clock_.NowMs();
+    if (!at_once) {
+      tasks_.emplace(id, std::move(task));
+      due_.emplace(when_ms, id);
+      if (earliest && sleeping_ != nullptr) sleeping_->Stop();
+      return id;
+    }
     running_.insert(id);
-    Dispatch(id);
-    return id;
   }
-  due_.emplace(when_ms, id);
-  if (earliest && sleeping_ != nullptr) sleeping_->Stop();
+  Start(std::move(task));  // Waking the thread for it would only cost time.
   return id;
 }
 
@@ -76,7 +101,7 @@ bool Scheduler::Cancel(TaskId id) {
   MutexLock lock(mu_);
   auto it = tasks_.find(id);
   if (it != tasks_.end()) {
-    due_.erase({it->second.first, id});
+    due_.erase({it->second.when_ms, id});
     tasks_.erase(it);
     return true;
   }
@@ -102,37 +127,52 @@ void Scheduler::Run() {
     // A StopSignal per sleep: stopping it wakes this thread to look at the queue again.
     StopSignal wake;
     int64_t deadline = 0;
+    std::vector<Task> due;
     {
       MutexLock lock(mu_);
       if (stopped_) return;
-      // Run what is due, then sleep until the next deadline.
-      int64_t now = clock_.NowMs();
-      while (!due_.empty() && due_.begin()->first <= now) {
-        TaskId id = due_.begin()->second;
-        due_.erase(due_.begin());
-        running_.insert(id);
-        Dispatch(id);
+      due = TakeDue();
+      if (due.empty()) {
+        deadline = due_.empty() ? std::numeric_limits<int64_t>::max() : due_.begin()->first;
+        sleeping_ = &wake;
       }
-      deadline = due_.empty() ? std::numeric_limits<int64_t>::max() : due_.begin()->first;
-      sleeping_ = &wake;
     }
+    for (Task& task : due) Start(std::move(task));
+    if (!due.empty()) continue;
     clock_.SleepUntil(deadline, wake);
     MutexLock lock(mu_);
     sleeping_ = nullptr;
   }
 }
 
-void Scheduler::Dispatch(TaskId id) {
-  auto node = tasks_.extract(id);
-  auto task = std::make_shared<std::function<void()>>(std::move(node.mapped().second));
-  bool queued = pool_.Submit([this, id, task] {
-    (*task)();
-    *task = nullptr;  // Captures die before Cancel() returns.
-    MutexLock lock(mu_);
-    running_.erase(id);
-    idle_.NotifyAll();
-  });
-  if (!queued) running_.erase(id);
+std::vector<Scheduler::Task> Scheduler::TakeDue() {
+  std::vector<Task> due;
+  const int64_t now = clock_.NowMs();
+  while (!due_.empty() && due_.begin()->first <= now) {
+    const TaskId id = due_.begin()->second;
+    due_.erase(due_.begin());
+    running_.insert(id);
+    due.push_back(std::move(tasks_.extract(id).mapped()));
+  }
+  return due;
+}
+
+// Without the lock, which every task takes when it ends.
+void Scheduler::Start(Task task) {
+  const TaskId id = task.id;
+  auto run = [this, id, work = std::move(task.run)]() mutable {
+    work();
+    work = nullptr;  // Captures die before Cancel() returns.
+    End(id);
+  };
+  if (task.brief) return run();
+  if (!pool_.Submit(std::move(run))) End(id);
+}
+
+void Scheduler::End(TaskId id) {
+  MutexLock lock(mu_);
+  running_.erase(id);
+  idle_.NotifyAll();
 }
 
 }  // namespace tidewright::base

@@ -2,9 +2,8 @@
 #pragma once
 
 #include <cstdint>
-#include <deque>
 #include <functional>
-#include <map>
+#include <memory>
 #include <set>
 #include <string>
 #include <thread>
@@ -33,14 +32,12 @@ class ThreadPool {
   void Stop();
 
  private:
-  void Work();
+  struct Queue;
+  static void Work(Queue& queue);
 
   const std::string name_;
-  Mutex mu_;
-  CondVar wake_;
-  std::deque<std::function<void()>> queue_ GUARDED_BY(mu_);
-  bool stopping_ GUARDED_BY(mu_) = false;
-  std::vector<std::thread> workers_;  // Written by the constructor and Stop() only.
+  const std::shared_ptr<Queue> queue_;  // Shared with calls of Submit() that are about to end.
+  std::vector<std::thread> workers_;    // Written by the constructor and Stop() only.
 };
 
 // Runs tasks at given clock times on a ThreadPool: one thread and one ordered queue for any number of periodic jobs.
@@ -57,6 +54,10 @@ class Scheduler {
   // Runs `task` once, when the clock reaches `when_ms` (at once if that has passed). After Stop() the task is dropped.
   TaskId At(int64_t when_ms, std::function<void()> task);
 
+  // The same on the scheduler's own thread, which saves waking another: for tasks that are short and never wait for
+  // anything but a lock that is held for a moment. They must not call Stop() or Cancel().
+  TaskId AtBriefly(int64_t when_ms, std::function<void()> task);
+
   // Forgets a task; if it is running, waits for it to end. Returns true if the task had not started.
   // Must not be called by the task itself.
   bool Cancel(TaskId id);
@@ -67,15 +68,25 @@ class Scheduler {
   Clock& clock() { return clock_; }
 
  private:
+  struct Task {
+    TaskId id = 0;
+    int64_t when_ms = 0;
+    bool brief = false;
+    std::function<void()> run;
+  };
+
+  TaskId Add(Task task);
   void Run();
-  void Dispatch(TaskId id) REQUIRES_LOCK(mu_);
+  std::vector<Task> TakeDue() REQUIRES_LOCK(mu_);
+  void Start(Task task);
+  void End(TaskId id);
 
   Clock& clock_;
   ThreadPool& pool_;
   Mutex mu_;
   CondVar idle_;
   std::set<std::pair<int64_t, TaskId>> due_ GUARDED_BY(mu_);
-  std::unordered_map<TaskId, std::pair<int64_t, std::function<void()>>> tasks_ GUARDED_BY(mu_);
+  std::unordered_map<TaskId, Task> tasks_ GUARDED_BY(mu_);
   std::set<TaskId> running_ GUARDED_BY(mu_);
   TaskId next_id_ GUARDED_BY(mu_) = 1;
   bool stopped_ GUARDED_BY(mu_) = false;

@@ -20,6 +20,7 @@
 #include <optional>
 #include <queue>
 #include <set>
+#include <span>
 #include <system_error>
 #include <thread>
 #include <unordered_map>
@@ -38,12 +39,15 @@ namespace {
 constexpr int64_t kNanosPerMs = 1'000'000;
 constexpr int64_t kNever = std::numeric_limits<int64_t>::max();
 constexpr size_t kInputBytes = 128u << 10;
+constexpr size_t kHeadBytes = 4u << 10;  // More than the head of a reply usually takes.
 // A peer that sends faster than we read lets others have their turn after so many reads.
 constexpr int kReadsPerTurn = 16;
 constexpr size_t kMaxIdleConnections = 4096;
 constexpr int64_t kMaxIdleNs = 180'000 * kNanosPerMs;
 // Servers whose replies libcurl has to read; beyond so many all are forgotten and found out again.
 constexpr size_t kMaxUnusual = 1024;
+// Beyond so many all are forgotten and made again.
+constexpr size_t kMaxPlans = 4096;
 // Memory of bodies kept for the next ones.
 constexpr size_t kMaxSpareBodies = 4;
 constexpr size_t kMaxSpareBytes = 1u << 20;
@@ -92,14 +96,26 @@ std::optional<Address> AddressOf(const Url& url) {
 
 using Done = std::function<void(base::Result<Response>)>;
 
-// One request and its reply.
-struct Exchange {
-  uint64_t id = 0;
-  ClientRequest request;
+// What follows from a request's URL and headers, which are the same again and again.
+struct Plan {
+  Headers headers;
+  bool accept_gzip = false;
   Address address;
   std::string server;  // Authority of the URL.
   std::string label;
   std::string bytes;  // Of the request.
+
+  bool Serves(const ClientRequest& request) const {
+    return accept_gzip == request.accept_gzip &&
+           std::equal(headers.begin(), headers.end(), request.headers.begin(), request.headers.end());
+  }
+};
+
+// One request and its reply.
+struct Exchange {
+  uint64_t id = 0;
+  ClientRequest request;
+  std::shared_ptr<const Plan> plan;
   size_t sent = 0;
   int64_t deadline_ns = kNever;
   Done done;
@@ -113,6 +129,9 @@ struct Connection {
   bool reused = false;   // Has carried an exchange before the one at hand.
   bool writing = false;  // epoll says when it can be written to.
   int64_t idle_since_ns = 0;
+  // Held by whoever begins an exchange until it has sent what it could, and by the client's thread while it goes on
+  // with one. Taken behind the client's lock or alone.
+  base::Mutex turn;
   std::unique_ptr<Exchange> exchange;  // Null while idle.
 };
 
@@ -130,14 +149,24 @@ std::string RequestBytes(const Outgoing& outgoing, const ClientRequest& request,
   return bytes + "\r\n";
 }
 
+// Whether this client can carry it, as far as its headers do not matter.
 bool IsSimple(const ClientRequest& request) {
   const bool timed = request.total_timeout_ms > 0 && request.idle_timeout_ms <= 0 &&
                      request.connect_timeout_ms >= request.total_timeout_ms;
-  if (!timed || request.method != "GET" || !request.body.empty()) return false;
+  return timed && request.method == "GET" && request.body.empty();
+}
+
+bool HasSimpleHeaders(const ClientRequest& request) {
   for (const char* name : {"Connection", "Content-Length", "Expect", "TE", "Transfer-Encoding", "Upgrade"}) {
     if (request.headers.Has(name)) return false;
   }
   return true;
+}
+
+// Once nobody sends it any more.
+std::unique_ptr<Exchange> TakeExchange(Connection* connection) {
+  base::MutexLock turn(connection->turn);
+  return std::move(connection->exchange);
 }
 
 std::string ErrorText(int error) { return std::system_category().message(error); }
@@ -158,6 +187,7 @@ class PlainClient : public Client {
   // Any thread.
   base::Result<Client*> Complete();
   void SendComplete(ClientRequest request, Done done);
+  base::Result<std::shared_ptr<const Plan>> PlanFor(const ClientRequest& request);
   void Start(std::unique_ptr<Exchange> exchange);
   base::Status Assign(std::unique_ptr<Exchange>* exchange);
   base::Result<Connection*> Connect(const Exchange& exchange) REQUIRES_LOCK(mu_);
@@ -187,7 +217,7 @@ class PlainClient : public Client {
   base::Mutex complete_mu_;
   std::unique_ptr<Client> complete_ GUARDED_BY(complete_mu_);  // Made when it is needed.
 
-  // An idle connection is under the lock; one with an exchange belongs to the client's thread.
+  // An idle connection is under the lock; one with an exchange belongs to the client's thread, when it has its turn.
   base::Mutex mu_;
   uint64_t next_id_ GUARDED_BY(mu_) = 1;
   std::unordered_map<Connection*, std::unique_ptr<Connection>> connections_ GUARDED_BY(mu_);
@@ -197,8 +227,11 @@ class PlainClient : public Client {
   int64_t sleeps_until_ns_ GUARDED_BY(mu_) = 0;
   int64_t idle_checked_ns_ GUARDED_BY(mu_) = 0;
   std::unordered_set<std::string> unusual_ GUARDED_BY(mu_);  // Servers that are left to libcurl.
-  std::vector<std::string> spare_bodies_ GUARDED_BY(mu_);
+  std::unordered_map<std::string, std::shared_ptr<const Plan>> plans_ GUARDED_BY(mu_);  // By URL.
   bool stopping_ GUARDED_BY(mu_) = false;
+
+  base::Mutex spare_mu_;
+  std::vector<std::string> spare_bodies_ GUARDED_BY(spare_mu_);
 
   std::vector<char> input_;  // The client's thread's.
   std::thread thread_;
@@ -245,34 +278,51 @@ void PlainClient::SendComplete(ClientRequest request, Done done) {
 
 void PlainClient::SendAsync(ClientRequest request, Done done) {
   if (!IsSimple(request)) return SendComplete(std::move(request), std::move(done));
-  auto outgoing = PrepareRequest(request);
-  if (!outgoing.ok()) return done(outgoing.status());
-  auto address = outgoing->url.scheme == "http" ? AddressOf(outgoing->url) : std::nullopt;
+  auto plan = PlanFor(request);
+  if (!plan.ok()) return done(plan.status());
+  if (*plan == nullptr) return SendComplete(std::move(request), std::move(done));
   auto exchange = std::make_unique<Exchange>();
-  exchange->server = outgoing->url.Authority();
-  bool plain = address.has_value();
-  if (plain) {
-    base::MutexLock lock(mu_);
-    plain = unusual_.count(exchange->server) == 0;
-  }
-  if (!plain) return SendComplete(std::move(request), std::move(done));
-  exchange->bytes = RequestBytes(*outgoing, request, options_.user_agent);
-  exchange->address = *address;
-  exchange->label = std::move(outgoing->label);
+  exchange->plan = *std::move(plan);
   exchange->deadline_ns = base::MonotonicNanos() + request.total_timeout_ms * kNanosPerMs;
   exchange->request = std::move(request);
   exchange->done = std::move(done);
   Start(std::move(exchange));
 }
 
+// Null for what is libcurl's.
+base::Result<std::shared_ptr<const Plan>> PlainClient::PlanFor(const ClientRequest& request) {
+  {
+    base::MutexLock lock(mu_);
+    auto known = plans_.find(request.url);
+    if (known != plans_.end() && known->second->Serves(request)) return known->second;
+  }
+  const std::shared_ptr<const Plan> none;
+  if (!HasSimpleHeaders(request)) return none;
+  TW_ASSIGN_OR_RETURN(Outgoing outgoing, PrepareRequest(request));
+  auto address = outgoing.url.scheme == "http" ? AddressOf(outgoing.url) : std::nullopt;
+  if (!address) return none;
+  auto plan = std::make_shared<Plan>();
+  plan->headers = request.headers;
+  plan->accept_gzip = request.accept_gzip;
+  plan->address = *address;
+  plan->server = outgoing.url.Authority();
+  plan->bytes = RequestBytes(outgoing, request, options_.user_agent);
+  plan->label = std::move(outgoing.label);
+  base::MutexLock lock(mu_);
+  if (unusual_.count(plan->server) > 0) return none;
+  if (plans_.size() >= kMaxPlans) plans_.clear();
+  plans_[request.url] = plan;
+  return std::shared_ptr<const Plan>(std::move(plan));
+}
+
 void PlainClient::Recycle(std::string body) {
   if (body.capacity() > kMaxSpareBytes || body.capacity() <= sizeof(std::string)) return;
-  base::MutexLock lock(mu_);
+  base::MutexLock lock(spare_mu_);
   if (spare_bodies_.size() < kMaxSpareBodies) spare_bodies_.push_back(std::move(body));
 }
 
 std::string PlainClient::SpareBody() {
-  base::MutexLock lock(mu_);
+  base::MutexLock lock(spare_mu_);
   if (spare_bodies_.empty()) return "";
   std::string body = std::move(spare_bodies_.back());
   spare_bodies_.pop_back();
@@ -291,22 +341,31 @@ void PlainClient::Start(std::unique_ptr<Exchange> exchange) {
   if (!status.ok()) End(std::move(exchange), status);
 }
 
-// Gives an exchange a connection, from then on the client's thread has both. Sending here saves waking that thread.
+// Gives an exchange a connection, from then on the client's thread has both. Sending here saves waking that thread. It
+// is done without the client's lock, because it wakes the peer, which may be quick to take this thread's processor, or
+// to answer.
 base::Status PlainClient::Assign(std::unique_ptr<Exchange>* exchange) {
-  base::MutexLock lock(mu_);
-  if (stopping_) return base::CancelledError("the client is closing");
-  Connection* connection = TakeIdle((*exchange)->server);
-  if (connection == nullptr) {
-    TW_ASSIGN_OR_RETURN(connection, Connect(**exchange));
+  Connection* connection = nullptr;
+  bool wake = false;
+  {
+    base::MutexLock lock(mu_);
+    if (stopping_) return base::CancelledError("the client is closing");
+    connection = TakeIdle((*exchange)->plan->server);
+    if (connection == nullptr) {
+      TW_ASSIGN_OR_RETURN(connection, Connect(**exchange));
+    }
+    if ((*exchange)->id == 0) (*exchange)->id = next_id_++;
+    const int64_t deadline_ns = (*exchange)->deadline_ns;
+    deadlines_.emplace(deadline_ns, (*exchange)->id);
+    busy_[(*exchange)->id] = connection;
+    wake = deadline_ns < sleeps_until_ns_;
+    connection->turn.Lock();
+    connection->exchange = std::move(*exchange);
   }
-  if ((*exchange)->id == 0) (*exchange)->id = next_id_++;
-  const int64_t deadline_ns = (*exchange)->deadline_ns;
-  deadlines_.emplace(deadline_ns, (*exchange)->id);
-  busy_[(*exchange)->id] = connection;
-  connection->exchange = std::move(*exchange);
   // An error shows again on the client's thread, which is told of it by epoll.
   if (!connection->connecting) static_cast<void>(Write(connection).ok());
-  if (deadline_ns < sleeps_until_ns_) Wake();
+  connection->turn.Unlock();
+  if (wake) Wake();
   return base::Status::Ok();
 }
 
@@ -321,11 +380,11 @@ Connection* PlainClient::TakeIdle(const std::string& server) {
 
 base::Result<Connection*> PlainClient::Connect(const Exchange& exchange) {
   auto fail = [&exchange](const char* what) {
-    return base::UnavailableError(std::string(what) + " " + exchange.server + ": " + ErrorText(errno));
+    return base::UnavailableError(std::string(what) + " " + exchange.plan->server + ": " + ErrorText(errno));
   };
-  const auto* address = reinterpret_cast<const sockaddr*>(&exchange.address.storage);
+  const auto* address = reinterpret_cast<const sockaddr*>(&exchange.plan->address.storage);
   auto connection = std::make_unique<Connection>();
-  connection->server = exchange.server;
+  connection->server = exchange.plan->server;
   connection->socket = Descriptor(socket(address->sa_family, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0));
   const int fd = connection->socket.get();
   if (fd < 0) return fail("could not make a socket for");
@@ -333,7 +392,7 @@ base::Result<Connection*> PlainClient::Connect(const Exchange& exchange) {
   setsockopt(fd, IPPROTO_TCP, TCP_NODELAY, &on, sizeof(on));
   setsockopt(fd, SOL_SOCKET, SO_KEEPALIVE, &on, sizeof(on));
   setsockopt(fd, IPPROTO_TCP, TCP_KEEPIDLE, &probe_after_seconds, sizeof(probe_after_seconds));
-  if (connect(fd, address, exchange.address.size) != 0) {
+  if (connect(fd, address, exchange.plan->address.size) != 0) {
     if (errno != EINPROGRESS) return fail("could not connect to");
     connection->connecting = connection->writing = true;
   }
@@ -349,15 +408,16 @@ base::Result<Connection*> PlainClient::Connect(const Exchange& exchange) {
 // Sends what the socket takes of the request.
 base::Status PlainClient::Write(Connection* connection) {
   Exchange& exchange = *connection->exchange;
-  while (exchange.sent < exchange.bytes.size()) {
-    const ssize_t sent = send(connection->socket.get(), exchange.bytes.data() + exchange.sent,
-                              exchange.bytes.size() - exchange.sent, MSG_NOSIGNAL);
+  const std::string& bytes = exchange.plan->bytes;
+  while (exchange.sent < bytes.size()) {
+    const ssize_t sent =
+        send(connection->socket.get(), bytes.data() + exchange.sent, bytes.size() - exchange.sent, MSG_NOSIGNAL);
     if (sent < 0 && errno == EINTR) continue;
     if (sent < 0 && (errno == EAGAIN || errno == EWOULDBLOCK)) break;
     if (sent < 0) return base::UnavailableError("could not send the request: " + ErrorText(errno));
     exchange.sent += static_cast<size_t>(sent);
   }
-  const bool rest = exchange.sent < exchange.bytes.size();
+  const bool rest = exchange.sent < bytes.size();
   if (rest == connection->writing) return base::Status::Ok();
   connection->writing = rest;
   epoll_event event = {};
@@ -413,7 +473,7 @@ void PlainClient::EndOverdue() {
     for (; !deadlines_.empty() && deadlines_.top().first <= now; deadlines_.pop()) {
       auto busy = busy_.find(deadlines_.top().second);
       if (busy == busy_.end()) continue;
-      overdue.push_back(std::move(busy->second->exchange));
+      overdue.push_back(TakeExchange(busy->second));
       connections_.erase(busy->second);
       busy_.erase(busy);
     }
@@ -433,7 +493,11 @@ void PlainClient::OnEvent(Connection* connection, uint32_t events) {
     // The peer closed it, or talks without having been asked.
     if (connection->exchange == nullptr) return CloseIdle(connection);
   }
-  const base::Status status = Advance(connection, events);
+  base::Status status;
+  {
+    base::MutexLock turn(connection->turn);
+    status = Advance(connection, events);
+  }
   ReplyReader& reader = *connection->exchange->reader;
   if (status.ok() && !reader.done()) return;
   // The peer may have closed a kept connection just when the request was on its way.
@@ -471,13 +535,18 @@ base::Status PlainClient::Advance(Connection* connection, uint32_t events) {
 base::Status PlainClient::Read(Connection* connection) {
   ReplyReader& reader = *connection->exchange->reader;
   for (int turn = 0; turn < kReadsPerTurn; ++turn) {
-    const ssize_t got = recv(connection->socket.get(), input_.data(), input_.size(), 0);
+    std::span<char> room = reader.BodyRoom();
+    const bool direct = !room.empty();
+    // Little at first: what follows the head need not be copied.
+    if (!direct) room = std::span(input_).first(reader.started() ? input_.size() : kHeadBytes);
+    const ssize_t got = recv(connection->socket.get(), room.data(), room.size(), 0);
     if (got < 0 && errno == EINTR) continue;
     if (got < 0 && (errno == EAGAIN || errno == EWOULDBLOCK)) return base::Status::Ok();
     if (got < 0) return base::UnavailableError("the connection was lost: " + ErrorText(errno));
     if (got == 0) return reader.End();
-    TW_RETURN_IF_ERROR(reader.Feed({input_.data(), static_cast<size_t>(got)}));
-    if (reader.done() || static_cast<size_t>(got) < input_.size()) return base::Status::Ok();
+    const auto bytes = static_cast<size_t>(got);
+    TW_RETURN_IF_ERROR(direct ? reader.TakeFromRoom(bytes) : reader.Feed({room.data(), bytes}));
+    if (reader.done() || bytes < room.size()) return base::Status::Ok();
   }
   return base::Status::Ok();
 }
@@ -513,7 +582,7 @@ void PlainClient::CloseOldIdle(int64_t now_ns) {
 
 void PlainClient::End(std::unique_ptr<Exchange> exchange, const base::Status& status) {
   if (status.code() == base::Code::kUnimplemented) return HandOver(std::move(exchange));
-  if (!status.ok()) return exchange->done(status.Annotate(exchange->label));
+  if (!status.ok()) return exchange->done(status.Annotate(exchange->plan->label));
   Response response = exchange->reader->TakeResponse();
   const bool redirected = response.status / 100 == 3 && response.headers.Has("Location");
   if (redirected && exchange->request.max_redirects > 0) return HandOver(std::move(exchange));
@@ -525,7 +594,8 @@ void PlainClient::HandOver(std::unique_ptr<Exchange> exchange) {
   {
     base::MutexLock lock(mu_);
     if (unusual_.size() >= kMaxUnusual) unusual_.clear();
-    unusual_.insert(exchange->server);
+    unusual_.insert(exchange->plan->server);
+    plans_.erase(exchange->request.url);
   }
   const int64_t left_ms = (exchange->deadline_ns - base::MonotonicNanos()) / kNanosPerMs;
   exchange->request.total_timeout_ms = exchange->request.connect_timeout_ms = std::max<int64_t>(left_ms, 1);
@@ -536,7 +606,7 @@ void PlainClient::EndAll() {
   std::vector<std::unique_ptr<Exchange>> exchanges;
   {
     base::MutexLock lock(mu_);
-    for (auto& [id, connection] : busy_) exchanges.push_back(std::move(connection->exchange));
+    for (auto& [id, connection] : busy_) exchanges.push_back(TakeExchange(connection));
     busy_.clear();
     idle_.clear();
     connections_.clear();

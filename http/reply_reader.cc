@@ -12,6 +12,7 @@ namespace {
 
 constexpr size_t kMaxShortLine = 1024;  // Status lines and those before chunks.
 constexpr size_t kFirstBody = 16u << 10;
+constexpr size_t kMostBelieved = 1u << 20;  // Of a promised length, before so much has come.
 
 bool IsDigit(char c) { return c >= '0' && c <= '9'; }
 
@@ -48,6 +49,19 @@ base::Status ReplyReader::Feed(std::string_view bytes) {
   while (!bytes.empty() && !done()) TW_RETURN_IF_ERROR(Step(&bytes));
   if (!bytes.empty()) keep_alive_ = false;  // What follows is no answer to anything.
   return base::Status::Ok();
+}
+
+std::span<char> ReplyReader::BodyRoom() {
+  if (state_ != State::kLength || gzip_ != nullptr) return {};
+  const size_t wanted = std::min<uint64_t>(left_, kMostBelieved);
+  Reserve(wanted, /*all=*/true);
+  return {response_.body.data() + used_, wanted};
+}
+
+base::Status ReplyReader::TakeFromRoom(size_t bytes) {
+  used_ += bytes;
+  left_ -= bytes;
+  return left_ > 0 ? base::Status::Ok() : Finish();
 }
 
 base::Status ReplyReader::End() {
@@ -206,7 +220,7 @@ base::Status ReplyReader::TakeBody(std::string_view* bytes) {
     TW_RETURN_IF_ERROR(Inflate(piece));
   } else {
     if (piece.size() > options_.max_body_bytes - used_) return TooLong();
-    Reserve(counted ? std::max(piece.size(), std::min<size_t>(left_, 1u << 20)) : piece.size());
+    Reserve(counted ? std::max(piece.size(), std::min<size_t>(left_, kMostBelieved)) : piece.size(), counted);
     std::memcpy(response_.body.data() + used_, piece.data(), piece.size());
     used_ += piece.size();
   }
@@ -224,7 +238,7 @@ base::Status ReplyReader::Inflate(std::string_view bytes) {
   gzip_->avail_in = static_cast<uInt>(bytes.size());
   while (gzip_->avail_in > 0 && !gzip_ended_) {
     if (used_ == options_.max_body_bytes) return TooLong();
-    Reserve(1);
+    Reserve(1, /*all=*/false);
     const size_t room = std::min(response_.body.size(), options_.max_body_bytes) - used_;
     gzip_->next_out = reinterpret_cast<Bytef*>(response_.body.data() + used_);
     gzip_->avail_out = static_cast<uInt>(std::min<size_t>(room, std::numeric_limits<uInt>::max()));
@@ -252,11 +266,13 @@ base::Status ReplyReader::Finish() {
   return base::Status::Ok();
 }
 
-// The body's string is kept longer than what is used of it, because resizing it writes zeros.
-void ReplyReader::Reserve(size_t more) {
+// Makes room for `more` bytes; `all` says that hardly more will follow. The body's string is kept longer than what is
+// used of it, because resizing it writes zeros.
+void ReplyReader::Reserve(size_t more, bool all) {
   if (!std::exchange(has_buffer_, true)) response_.body = options_.buffer();
   const size_t size = response_.body.size(), capacity = response_.body.capacity();
   if (size - used_ >= more) return;
+  if (all && used_ + more <= capacity) return response_.body.resize(used_ + more);
   // Doubled, not to copy too often; of a promised length no more than what TakeBody() believes.
   const size_t wanted = std::max({used_ + more, std::min(capacity, used_ + more + kFirstBody), kFirstBody});
   if (wanted > capacity) response_.body.reserve(std::max(wanted, capacity * 2));

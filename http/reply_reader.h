@@ -7,6 +7,7 @@
 #include <cstdint>
 #include <functional>
 #include <memory>
+#include <span>
 #include <string>
 #include <string_view>
 
@@ -36,6 +37,11 @@ class ReplyReader {
 
   // Takes the next bytes. After an error, or once done(), nothing may be fed any more.
   base::Status Feed(std::string_view bytes);
+  // Where the next bytes can be put without being fed: they are all of the body, and it is as long as it says. Empty
+  // when the next bytes are to be fed. Valid until the next call.
+  std::span<char> BodyRoom();
+  // So many bytes were put there.
+  base::Status TakeFromRoom(size_t bytes);
   // The peer sends nothing more.
   base::Status End();
 
@@ -65,7 +71,7 @@ class ReplyReader {
   base::Status Inflate(std::string_view bytes);
   base::Status TooLong() const;
   base::Status Finish();
-  void Reserve(size_t more);
+  void Reserve(size_t more, bool all);
 
   const Options options_;
   State state_ = State::kStatusLine;

@@ -77,10 +77,10 @@ class ExpositionParser {
   // afterwards returns false too, and Next() then reports it.
   virtual bool NextIfSeries(std::string_view /*text*/) { return false; }
 
-  // The same for the commonest lines, in one step: if the next entry is a kSeries of which `hash` is the
-  // base::SecretHash(), without a timestamp or an exemplar, moves to it and returns true; otherwise stays and returns
-  // false.
-  virtual bool NextIfPlain(uint64_t /*hash*/) { return false; }
+  // The same for the commonest lines, in one step: if the next entry is a kSeries of `size` bytes of which `hash` is
+  // the base::SecretHash(), without a timestamp or an exemplar, moves to it and returns true; otherwise stays and
+  // returns false.
+  virtual bool NextIfPlain(uint64_t /*hash*/, size_t /*size*/) { return false; }
 
   // kSeries, kHistogram: names the series within the body; in text formats its exact source text.
   std::string_view series() const { return series_; }

@@ -1,5 +1,6 @@
 #include "scrape/float_text.h"
 
+#include <algorithm>
 #include <charconv>
 #include <cmath>
 #include <cstdint>
@@ -13,16 +14,35 @@ namespace {
 
 bool IsDigit(char c) { return c >= '0' && c <= '9'; }
 
-// Whole numbers of up to 15 digits are exact in a double and need no general conversion.
-bool ParseShortInteger(std::string_view text, double* value) {
-  if (text.empty() || text.size() > 15) return false;
-  int64_t number = 0;
-  for (char c : text) {
-    if (!IsDigit(c)) return false;
-    number = number * 10 + (c - '0');
+// Powers of ten that a double holds exactly. An integer of up to 15 digits is exact, too, so that one multiplication or
+// division by one of these gives the double that is nearest to the decimal number.
+constexpr double kExactPowers[] = {1e0,  1e1,  1e2,  1e3,  1e4,  1e5,  1e6,  1e7,  1e8,  1e9,  1e10, 1e11,
+                                   1e12, 1e13, 1e14, 1e15, 1e16, 1e17, 1e18, 1e19, 1e20, 1e21, 1e22};
+constexpr int kMaxExactPower = 22;
+constexpr size_t kMaxExactDigits = 15;
+
+// Appends the digits at `at` to the number; returns where they end. More than fit are left standing.
+size_t TakeDigits(std::string_view text, size_t at, size_t limit, uint64_t* number) {
+  const size_t end = std::min(text.size(), at + limit);
+  for (; at < end; ++at) {
+    const auto digit = static_cast<unsigned char>(text[at] - '0');
+    if (digit > 9) break;
+    *number = *number * 10 + digit;
   }
-  *value = static_cast<double>(number);
-  return true;
+  return at;
+}
+
+// "e+06" at `at`; returns where it ends, `at` if there is none.
+size_t TakeExponent(std::string_view text, size_t at, int* exponent) {
+  if (at + 1 >= text.size() || (text[at] | 32) != 'e') return at;
+  size_t digits = at + 1;
+  const bool negative = text[digits] == '-';
+  if (negative || text[digits] == '+') ++digits;
+  uint64_t number = 0;
+  const size_t end = TakeDigits(text, digits, 2, &number);
+  if (end == digits) return at;
+  *exponent = negative ? -static_cast<int>(number) : static_cast<int>(number);
+  return end;
 }
 
 // The decimal exponent that decides between "too large" and "too small" once a number is known to be out of range.
@@ -82,8 +102,32 @@ std::string ShortestGeneral(double value) {
 
 }  // namespace
 
+size_t TakeShortDecimal(std::string_view text, double* value) {
+  const bool negative = !text.empty() && text[0] == '-';
+  const size_t begin = negative ? 1 : 0;
+  uint64_t number = 0;
+  size_t at = TakeDigits(text, begin, kMaxExactDigits, &number);
+  const size_t digits = at - begin;
+  if (digits == 0) return 0;
+  int exponent = 0;
+  if (at < text.size() && text[at] == '.') {
+    const size_t fraction = at + 1;
+    at = TakeDigits(text, fraction, kMaxExactDigits - digits, &number);
+    exponent = -static_cast<int>(at - fraction);
+  }
+  if (at < text.size() && IsDigit(text[at])) return 0;
+  int power = 0;
+  at = TakeExponent(text, at, &power);
+  exponent += power;
+  if (exponent < -kMaxExactPower || exponent > kMaxExactPower) return 0;
+  const auto exact = static_cast<double>(number);
+  const double result = exponent < 0 ? exact / kExactPowers[-exponent] : exact * kExactPowers[exponent];
+  *value = negative ? -result : result;
+  return at;
+}
+
 bool ParseSampleValue(std::string_view text, double* value) {
-  if (ParseShortInteger(text, value)) return true;
+  if (const size_t size = TakeShortDecimal(text, value); size > 0 && size == text.size()) return true;
   if (base::EqualsIgnoreCase(text, "nan")) {
     *value = std::numeric_limits<double>::quiet_NaN();
     return true;

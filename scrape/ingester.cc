@@ -89,22 +89,28 @@ bool KeepsSeriesCache(const ScrapeConfig& before, const ScrapeConfig& after) {
 void Ingester::KnownSamples::Reserve(size_t count) {
   refs.reserve(count);
   values.reserve(count);
-  lines.reserve(count);
+  texts.reserve(count);
   indices.reserve(count);
 }
 
-void Ingester::KnownSamples::Add(tsdb::SeriesRef ref, double value, const SeriesLine& line, uint32_t index) {
-  refs.push_back(ref);
-  values.push_back(value);
-  lines.push_back(line);
-  indices.push_back(index);
+void Ingester::KnownSamples::BeginFamily(const SeriesLine& line) {
+  if (families.empty() || families.back().type != line.type || families.back().unit != line.unit) {
+    families.push_back({refs.size(), line.type, line.unit});
+  }
+}
+
+SeriesLine Ingester::KnownSamples::LineOf(size_t sample) const {
+  auto later = std::find_if(families.begin(), families.end(), [&](const Family& one) { return one.begin > sample; });
+  const Family& family = *std::prev(later);
+  return {texts[sample], family.type, family.unit};
 }
 
 void Ingester::KnownSamples::Clear() {
   refs.clear();
   values.clear();
-  lines.clear();
+  texts.clear();
   indices.clear();
+  families.clear();
 }
 
 Ingester::Ingester(std::shared_ptr<const ScrapeConfig> config, const Target& target, tsdb::Appendable& appendable,
@@ -226,15 +232,17 @@ base::Status Ingester::AppendBody(std::string_view body, std::string_view conten
 // the general way, with the errors and refusals that it has.
 void Ingester::TakePlainLines(ExpositionParser& parser, ScrapeSink& sink, ScrapeOutcome* outcome) {
   if (config_->features.start_timestamp_zero_samples || sink.t_ms > latest_ms_) return;
+  bool begun = false;
   for (const SeriesCache::Entry* entry = cache_.Expected(); entry != nullptr; entry = cache_.Expected()) {
     if (entry->ref == 0 || entry->seen != 0 || Over(outcome->post_relabel + 1)) return;
-    if (!parser.NextIfPlain(entry->hash)) return;
+    if (!parser.NextIfPlain(entry->hash, entry->size)) return;
+    if (!std::exchange(begun, true)) sink.known.BeginFamily(parser.series_line());
     const uint32_t index = cache_.expected_index();
-    cache_.Visit(index);
+    cache_.VisitExpected();
     cache_[index].tracked = 1;
     ++outcome->scraped;
     ++outcome->post_relabel;
-    sink.known.Add(entry->ref, parser.value(), parser.series_line(), index);
+    sink.known.Add(entry->ref, parser.value(), parser.series(), index);
   }
 }
 
@@ -332,7 +340,7 @@ base::Status Ingester::AppendNew(const ExpositionParser& parser, const Sample& s
   parser.AppendLabels(&scraped);
   TW_RETURN_IF_ERROR(SeriesLabels(parser.series(), std::move(scraped), &labels));
   if (labels.empty()) {
-    cache_.Visit(cache_.Add(cache_.Hash(parser.series()), 0));
+    cache_.Visit(cache_.Add(cache_.Hash(parser.series()), parser.series().size(), 0));
     return base::Status::Ok();
   }
   TW_RETURN_IF_ERROR(CheckLabels(labels));
@@ -344,7 +352,8 @@ base::Status Ingester::AppendNew(const ExpositionParser& parser, const Sample& s
   TW_RETURN_IF_ERROR(Judge(ref.status(), outcome, &stored));
   // Another spelling of a series that this scrape has had is known from now on, too.
   if (!stored && ref.status().code() != base::Code::kAlreadyExists) return base::Status::Ok();
-  uint32_t index = cache_.Add(cache_.Hash(parser.series()), stored ? *ref : SeriesCache::kUnknownRef);
+  uint32_t index =
+      cache_.Add(cache_.Hash(parser.series()), parser.series().size(), stored ? *ref : SeriesCache::kUnknownRef);
   cache_.Visit(index);
   cache_[index].tracked = stored && (!sample.explicit_time || config_->track_timestamps_staleness);
   ++outcome->added;
@@ -388,7 +397,8 @@ bool Ingester::TakeKnown(const ExpositionParser& parser, uint32_t index, const S
   if (!number || sample.explicit_time || sample.start_ms != 0 || !exemplars_.empty()) return false;
   const SeriesLine line = parser.series_line();
   if (line.text.empty() || sample.t > latest_ms_) return false;
-  sink.known.Add(cache_[index].ref, sample.value, line, index);
+  sink.known.BeginFamily(line);
+  sink.known.Add(cache_[index].ref, sample.value, line.text, index);
   return true;
 }
 
@@ -403,9 +413,10 @@ base::Status Ingester::FlushKnown(const ExpositionParser& parser, ScrapeSink& si
       Sample sample;
       sample.t = sink.t_ms;
       sample.value = known.values[one.index];
+      const SeriesLine line = known.LineOf(one.index);
       std::vector<tsdb::Label> scraped;
-      parser.AppendLabelsOf(known.lines[one.index], &scraped);
-      ref = AppendForgotten(known.lines[one.index].text, std::move(scraped), sample, sink);
+      parser.AppendLabelsOf(line, &scraped);
+      ref = AppendForgotten(line.text, std::move(scraped), sample, sink);
     }
     bool stored = false;
     TW_RETURN_IF_ERROR(Judge(ref.status(), outcome, &stored));

@@ -76,13 +76,28 @@ class Ingester {
   };
   // Samples of known series at the time of the scrape that are numbers and nothing else, on their way to the store.
   struct KnownSamples {
+    // The samples from `begin` on are of this family.
+    struct Family {
+      size_t begin = 0;
+      tsdb::MetricType type = tsdb::MetricType::kUnknown;
+      std::string_view unit;
+    };
     std::vector<tsdb::SeriesRef> refs;
     std::vector<double> values;
-    std::vector<SeriesLine> lines;
-    std::vector<uint32_t> indices;  // In the cache.
+    std::vector<std::string_view> texts;  // Of the series.
+    std::vector<uint32_t> indices;        // In the cache.
+    std::vector<Family> families;
 
     void Reserve(size_t count);
-    void Add(tsdb::SeriesRef ref, double value, const SeriesLine& line, uint32_t index);
+    // Samples that are added from now on are of the family of `line`.
+    void BeginFamily(const SeriesLine& line);
+    void Add(tsdb::SeriesRef ref, double value, std::string_view text, uint32_t index) {
+      refs.push_back(ref);
+      values.push_back(value);
+      texts.push_back(text);
+      indices.push_back(index);
+    }
+    SeriesLine LineOf(size_t sample) const;
     void Clear();
   };
   // Where the samples of one scrape go.

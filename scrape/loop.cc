@@ -40,7 +40,7 @@ void ScrapeLoop::Start() {
   planned_ms_ = FirstScrapeMs(target_, now_ms);
   // Better a little late than nearly an interval later.
   if (planned_ms_ - now_ms > target_.interval.ms * 9 / 10) planned_ms_ = now_ms;
-  Schedule(planned_ms_, &ScrapeLoop::Request);
+  ScheduleRequest(planned_ms_);
 }
 
 void ScrapeLoop::Stop() {
@@ -71,6 +71,7 @@ void ScrapeLoop::Update(std::shared_ptr<const ScrapeConfig> config, std::shared_
   config_ = std::move(config);
   transport_ = std::move(transport);
   target_ = std::move(target);
+  request_.reset();
   reconfigured_ = true;
 }
 
@@ -108,6 +109,11 @@ void ScrapeLoop::Schedule(int64_t when_ms, void (ScrapeLoop::*step)()) {
   context_.scheduler.At(when_ms, [self = shared_from_this(), step] { (*self.*step)(); });
 }
 
+// Nothing in it waits for the target.
+void ScrapeLoop::ScheduleRequest(int64_t when_ms) {
+  context_.scheduler.AtBriefly(when_ms, [self = shared_from_this()] { self->Request(); });
+}
+
 void ScrapeLoop::ScheduleNext() {
   if (stopped_) return;
   int64_t interval = target_.interval.ms;
@@ -115,7 +121,7 @@ void ScrapeLoop::ScheduleNext() {
   planned_ms_ += interval * (behind <= 0 ? 1 : (behind + interval - 1) / interval);
   // The rhythm follows a changed interval.
   planned_ms_ = FirstScrapeMs(target_, planned_ms_ - interval / 2);
-  Schedule(planned_ms_, &ScrapeLoop::Request);
+  ScheduleRequest(planned_ms_);
 }
 
 void ScrapeLoop::Request() {
@@ -143,32 +149,36 @@ base::Status ScrapeLoop::Send() {
   return base::Status::Ok();
 }
 
-// On a thread of the pool, or on one of the client that fetched a token.
+// On the scheduler's thread, or on one of the client that fetched a token.
 void ScrapeLoop::SendAuthorized(const base::Result<http::Headers>& authorization) {
-  std::shared_ptr<const ScrapeConfig> config;
   std::shared_ptr<http::Client> client;
-  Target target;
+  http::ClientRequest request;
   base::Status failure = authorization.status();
   {
     base::MutexLock lock(mu_);
     if (stopped_) return;
-    if (failure.code() == base::Code::kAborted) return Schedule(0, &ScrapeLoop::Request);
-    config = config_;
-    target = target_;
+    if (failure.code() == base::Code::kAborted) return ScheduleRequest(0);
     if (failure.ok()) {
-      auto made = transport_->Client(context_.clock.NowMs(), target.url);
+      auto made = transport_->Client(context_.clock.NowMs(), target_.url);
       failure = made.status();
       if (made.ok()) client = *made;
+      request = RequestOfTarget();
     }
   }
   if (!failure.ok()) return OnReply(failure);
-  http::ClientRequest request = BuildRequest(*config, target);
-  if (config->limits.body_size <= 0) request.max_body_bytes = kMaxBodyBytes;
   for (const auto& [name, value] : *authorization) request.headers.Add(name, value);
   // The callback keeps this loop and not the client: a client must not be destroyed on its own thread.
   client->SendAsync(std::move(request), [self = shared_from_this()](base::Result<http::Response> reply) {
     self->OnReply(std::move(reply));
   });
+}
+
+const http::ClientRequest& ScrapeLoop::RequestOfTarget() {
+  if (!request_) {
+    request_ = BuildRequest(*config_, target_);
+    if (config_->limits.body_size <= 0) request_->max_body_bytes = kMaxBodyBytes;
+  }
+  return *request_;
 }
 
 // On a thread of the HTTP client, which must not be held up: the samples are taken on the pool.

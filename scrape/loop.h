@@ -87,6 +87,7 @@ class ScrapeLoop : public std::enable_shared_from_this<ScrapeLoop> {
              std::shared_ptr<HttpTransport> transport, TargetResult target);
 
   void Schedule(int64_t when_ms, void (ScrapeLoop::*step)()) REQUIRES_LOCK(mu_);
+  void ScheduleRequest(int64_t when_ms) REQUIRES_LOCK(mu_);
   void ScheduleNext() REQUIRES_LOCK(mu_);
   void Request();
   void Ingest();
@@ -94,6 +95,7 @@ class ScrapeLoop : public std::enable_shared_from_this<ScrapeLoop> {
   base::Status Send();
   void SendAuthorized(const base::Result<http::Headers>& authorization);
   void OnReply(base::Result<http::Response> reply);
+  const http::ClientRequest& RequestOfTarget() REQUIRES_LOCK(mu_);
   ScrapeOutcome IngestReply(const base::Result<http::Response>& reply, int64_t t_ms, double duration_seconds)
       REQUIRES_LOCK(step_mu_);
   void Record(const ScrapeOutcome& outcome) REQUIRES_LOCK(mu_);
@@ -111,6 +113,7 @@ class ScrapeLoop : public std::enable_shared_from_this<ScrapeLoop> {
   tsdb::Labels discovered_ GUARDED_BY(mu_);
   std::shared_ptr<const ScrapeConfig> config_ GUARDED_BY(mu_);
   std::shared_ptr<HttpTransport> transport_ GUARDED_BY(mu_);
+  std::optional<http::ClientRequest> request_ GUARDED_BY(mu_);  // What configuration and target make, once asked for.
   bool reconfigured_ GUARDED_BY(mu_) = false;  // Since the ingester was told of configuration and target.
   base::Status forced_error_ GUARDED_BY(mu_);
   bool started_ GUARDED_BY(mu_) = false;

@@ -50,11 +50,12 @@ uint32_t SeriesCache::Find(uint64_t hash) {
   }
 }
 
-uint32_t SeriesCache::Add(uint64_t hash, tsdb::SeriesRef ref) {
+uint32_t SeriesCache::Add(uint64_t hash, size_t size, tsdb::SeriesRef ref) {
   auto index = static_cast<uint32_t>(entries_.size());
   Entry entry;
   entry.hash = hash;
   entry.ref = ref;
+  entry.size = size <= UINT16_MAX ? static_cast<uint16_t>(size) : 0;
   entries_.push_back(entry);
   if (table_.empty() || entries_.size() * 2 > table_.size()) {
     MakeTable();

@@ -2,8 +2,9 @@
 // labels.
 //
 // A target repeats its lines in the same order. The cache is a list of its series in that order, 16 bytes each: a hash
-// of the source text, seeded with a secret so that no target can make two of its lines collide on purpose, and the
-// store's reference. The next line is compared with the next entry. Only in a scrape whose order differs a table is
+// of the source text, seeded with a secret so that no target can make two of its lines collide on purpose, the text's
+// length, and the store's reference. The next line is compared with the next entry; as the length says where its value
+// begins, nothing is searched for in it. Only in a scrape whose order differs a table is
 // made that finds lines that moved; afterwards the list has the new order. Text and labels are not kept, because the
 // store has them.
 #pragma once
@@ -22,11 +23,12 @@ class SeriesCache {
  public:
   static constexpr uint32_t kNone = UINT32_MAX;
   // The reference of a series that is only found by its labels. No store gives it to a series.
-  static constexpr tsdb::SeriesRef kUnknownRef = (tsdb::SeriesRef{1} << 61) - 1;
+  static constexpr tsdb::SeriesRef kUnknownRef = (tsdb::SeriesRef{1} << 45) - 1;
 
   struct Entry {
     uint64_t hash = 0;         // Of the text.
-    uint64_t ref : 61 = 0;     // 0: dropped by metric relabelling.
+    uint64_t ref : 45 = 0;     // 0: dropped by metric relabelling.
+    uint64_t size : 16 = 0;    // Of the text; 0 when it is too long to be told here.
     uint64_t seen : 1 = 0;     // In the scrape that is under way.
     uint64_t live : 1 = 0;     // Had a sample in the last scrape, and so needs a staleness marker once it vanishes.
     uint64_t tracked : 1 = 0;  // In the scrape that is under way: to become live.
@@ -44,10 +46,16 @@ class SeriesCache {
   const Entry* Expected() const { return next_ < base_size_ ? &entries_[next_] : nullptr; }
   uint32_t expected_index() const { return next_; }
   uint32_t Find(uint64_t hash);
-  // Adds an entry for a text that Find() does not know.
-  uint32_t Add(uint64_t hash, tsdb::SeriesRef ref);
+  // Adds an entry for a text of `size` bytes that Find() does not know.
+  uint32_t Add(uint64_t hash, size_t size, tsdb::SeriesRef ref);
   // Notes that the entry is the one at hand: the next prediction starts from it.
   void Visit(uint32_t index);
+  // The same for the expected entry, which this scrape has not had before.
+  void VisitExpected() {
+    if (!order_.empty() || next_ != seen_) return Visit(next_);
+    entries_[next_++].seen = 1;
+    ++seen_;
+  }
 
   Entry& operator[](uint32_t index) { return entries_[index]; }
   const Entry& operator[](uint32_t index) const { return entries_[index]; }

@@ -181,18 +181,18 @@ bool TextParser::NextIfSeries(std::string_view text) {
 }
 
 // A series that ends with its brace or with its name, one blank, a value, the end of the line.
-bool TextParser::NextIfPlain(uint64_t hash) {
-  if (done_ || AtEnd() || body_[pos_] == '#') return false;
+bool TextParser::NextIfPlain(uint64_t hash, size_t size) {
   const std::string_view rest = body_.substr(pos_);
-  const auto* line_end = static_cast<const char*>(std::memchr(rest.data(), '\n', rest.size()));
-  if (line_end == nullptr) return false;
-  const std::string_view line = rest.substr(0, static_cast<size_t>(line_end - rest.data()));
-  const auto* blank = static_cast<const char*>(memrchr(line.data(), ' ', line.size()));
-  if (blank == nullptr) return false;
-  const std::string_view series = line.substr(0, static_cast<size_t>(blank - line.data()));
+  if (done_ || size == 0 || rest.size() < size + 2 || rest[size] != ' ') return false;
+  const std::string_view series = rest.substr(0, size), behind = rest.substr(size + 1);
+  if (base::SecretHash(series) != hash) return false;
   // With a timestamp, or a value of another kind after it, this is no text that a series has had.
-  if (base::SecretHash(series) != hash || !ParseValueToken(line.substr(series.size() + 1), &value_)) return false;
-  pos_ += line.size() + 1;
+  size_t digits = TakeShortDecimal(behind, &value_);
+  if (digits == 0 || digits == behind.size() || behind[digits] != '\n') {
+    digits = behind.find('\n');
+    if (digits == std::string_view::npos || !ParseValueToken(behind.substr(0, digits), &value_)) return false;
+  }
+  pos_ += size + 1 + digits + 1;
   series_ = series;
   name_ = std::string_view();
   has_timestamp_ = false;
@@ -219,7 +219,9 @@ Entry TextParser::ParsePrometheusComment() {
   std::string_view text = RestOfLine();
   pos_ += text.size();
   if (!text.empty()) text.remove_prefix(1);
-  return kind == Entry::kHelp ? SetHelp(text) : SetType(text);
+  const Entry entry = kind == Entry::kHelp ? SetHelp(text) : SetType(text);
+  if (entry != Entry::kError) Consume('\n');  // NextIfPlain() goes on where a line begins.
+  return entry;
 }
 
 Entry TextParser::ParseOpenMetricsComment() {

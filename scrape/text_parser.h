@@ -24,7 +24,7 @@ class TextParser final : public ExpositionParser {
   Entry Next() override;
   std::string_view GuessSeries() const override;
   bool NextIfSeries(std::string_view text) override;
-  bool NextIfPlain(uint64_t hash) override;
+  bool NextIfPlain(uint64_t hash, size_t size) override;
   void AppendLabels(std::vector<tsdb::Label>* labels) const override;
   SeriesLine series_line() const override { return {series_, family_type_, family_unit_}; }
   void AppendLabelsOf(const SeriesLine& line, std::vector<tsdb::Label>* labels) const override;

@@ -144,8 +144,9 @@ class DbImpl : public Db {
   base::Status CutLate() REQUIRES_LOCK(work_mu_);
   base::Status CutAll() REQUIRES_LOCK(work_mu_);
   base::Status EmptyHead() REQUIRES_LOCK(work_mu_);
-  base::Status WriteAll(const std::function<base::Status(int64_t mint, int64_t maxt, Head::Part part)>& write)
-      REQUIRES_LOCK(work_mu_);
+  using WritePart = std::function<base::Status(int64_t mint, int64_t maxt, Head::Part part)>;
+  base::Status WriteAll(const WritePart& write) REQUIRES_LOCK(work_mu_);
+  base::Status WriteLate(const WritePart& write) REQUIRES_LOCK(work_mu_);
   int64_t LongestBlock() const {
     return options_.max_block_ms > 0 ? options_.max_block_ms : options_.retention_ms / 10;
   }
@@ -283,7 +284,7 @@ base::Status DbImpl::CutLate() {
 }
 
 // Calls `write` for each window of the head, and for each of samples out of order.
-base::Status DbImpl::WriteAll(const std::function<base::Status(int64_t mint, int64_t maxt, Head::Part part)>& write) {
+base::Status DbImpl::WriteAll(const WritePart& write) {
   const int64_t newest = std::min(head_.MaxTime(), INT64_MAX - 1);
   int64_t oldest = head_.NextTime(cut_end_);
   while (oldest <= newest) {
@@ -291,6 +292,11 @@ base::Status DbImpl::WriteAll(const std::function<base::Status(int64_t mint, int
     TW_RETURN_IF_ERROR(write(BeginOfCut(oldest), end, Head::Part::kInOrder));
     oldest = head_.NextTime(end);
   }
+  return WriteLate(write);
+}
+
+base::Status DbImpl::WriteLate(const WritePart& write) {
+  const int64_t newest = std::min(head_.MaxTime(), INT64_MAX - 1);
   for (int64_t window : head_.LateWindows()) {
     TW_RETURN_IF_ERROR(write(window, std::min(WindowEnd(window), newest + 1), Head::Part::kLate));
   }
@@ -352,10 +358,14 @@ base::Status DbImpl::Snapshot(const std::string& directory, bool without_head) {
   base::MutexLock work(work_mu_);
   TW_RETURN_IF_ERROR(blocks_->CopyTo(directory));
   if (without_head) return base::Status::Ok();
-  return WriteAll([&](int64_t mint, int64_t maxt, Head::Part part) {
+  auto write = [&](int64_t mint, int64_t maxt, Head::Part part) {
     CommitSequence seen = 0;
     return head_.WriteBlock(directory, mint, maxt, NewUlid(clock_.NowMs()), part, &seen).status();
-  });
+  };
+  // As in Prometheus one block, so that there is one index.
+  const int64_t newest = std::min(head_.MaxTime(), INT64_MAX - 1), oldest = head_.NextTime(cut_end_);
+  if (oldest <= newest) TW_RETURN_IF_ERROR(write(BeginOfCut(oldest), newest + 1, Head::Part::kInOrder));
+  return WriteLate(write);
 }
 
 base::Status DbImpl::Close() {

@@ -13,6 +13,9 @@ namespace {
 // What the text formats append to a family's name to get the names of its series.
 constexpr std::string_view kSuffixes[] = {"", "_total", "_bucket", "_sum", "_count", "_info", "_created"};
 
+// Enough for the memory to answer while as many samples are put into their series.
+constexpr size_t kPrefetchAhead = 8;
+
 bool SameMetadata(const Metadata& a, const Metadata& b) {
   return a.type == b.type && a.unit == b.unit && a.help == b.help;
 }
@@ -162,7 +165,7 @@ base::Result<SeriesRef> Head::Admit(HeadBatch* batch, SeriesRef ref, const Label
 
 void Head::AdmitAll(HeadBatch* batch, std::span<const SeriesRef> refs, std::span<const double> values, int64_t t,
                     std::vector<BatchRejection>* rejected) {
-  const bool too_old = Judge({}, t) == Admission::kTooOld;
+  const bool too_old = Judge({}, t) == Admission::kTooOld, of_head = !TooOld(t);
   // Exact for the usual one call per batch; at least doubled when there are many small ones.
   const size_t needed = batch->entries.size() + refs.size();
   if (needed > batch->entries.capacity()) batch->entries.reserve(std::max(needed, batch->entries.size() * 2));
@@ -179,6 +182,13 @@ void Head::AdmitAll(HeadBatch* batch, std::span<const SeriesRef> refs, std::span
     for (; i < refs.size() && refs[i] / SeriesPages::kPageSeries == number; ++i) {
       SeriesData* series = page->Find(refs[i]);
       Sample sample{t, values[i]};
+      if (series != nullptr && of_head && series->pending == 0 && !series->histogram) {
+        const std::optional<int64_t> newest = chunks_.LastTime(*series, &newest_time);
+        if (!newest || t > *newest) {  // Nearly always: what AdmitTo() would say.
+          Take(batch, series, refs[i], sample);
+          continue;
+        }
+      }
       Admission admission =
           series == nullptr ? Admission::kUnknownSeries : AdmitTo(batch, *series, refs[i], sample, &newest_time);
       switch (admission) {
@@ -351,6 +361,9 @@ void Head::SyncLog() {
 }
 
 // Puts the samples of a batch into their series.
+//
+// The open chunks of a target lie scattered in memory, and its last scrape was long enough ago for them to be in no
+// cache. So each is asked for a few series ahead.
 uint64_t Head::Apply(int64_t t, std::span<const SeriesRef> refs, std::span<const double> values,
                      CommitSequence sequence) {
   CommitCursor cursor;
@@ -363,6 +376,8 @@ uint64_t Head::Apply(int64_t t, std::span<const SeriesRef> refs, std::span<const
     base::MutexLock lock(page->mu);
     for (; i < refs.size() && refs[i] / SeriesPages::kPageSeries == number; ++i) {
       SeriesData* series = page->Find(refs[i]);
+      const size_t ahead = std::min(i + kPrefetchAhead, refs.size() - 1);
+      if (refs[ahead] / SeriesPages::kPageSeries == number) chunks_.Prefetch(*page->Find(refs[ahead]));
       --series->pending;
       if (chunks_.Append(series, values[i], &cursor)) {
         ++appended;

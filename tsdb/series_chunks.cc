@@ -148,7 +148,9 @@ bool SeriesChunks::Push(SeriesData* series, double value) {
   } else {
     size_t at = series->chunk == 0 ? 0 : series->used;
     if (!Resize(series, at + size)) return false;
-    std::memcpy(slab_.At(series->chunk) + at, code, size);
+    char* out = slab_.At(series->chunk) + at;
+    *out = static_cast<char>(code[0]);
+    if (size > 1) std::memcpy(out + 1, code + 1, size - 1);  // Most values take a single byte.
   }
   series->last = value;
   return true;

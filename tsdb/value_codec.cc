@@ -57,6 +57,12 @@ size_t PutBytes(uint64_t value, size_t count, uint8_t* out) {
   return count;
 }
 
+// The same for who has room for 8 bytes: what is behind the `count` is arbitrary.
+size_t PutWord(uint64_t value, size_t count, uint8_t* out) {
+  std::memcpy(out, &value, sizeof value);
+  return count;
+}
+
 uint64_t GetBytes(const uint8_t* in, size_t count) {
   uint64_t value = 0;
   std::memcpy(&value, in, count);
@@ -71,11 +77,11 @@ size_t EncodeDifference(uint64_t zigzag, uint8_t* out) {
   size_t more = zigzag < 0x4000 ? 1 : zigzag < 0x200000 ? 2 : zigzag < 0x10000000 ? 3 : 0;
   if (more > 0) {  // As many leading ones as bytes follow.
     out[0] = static_cast<uint8_t>((0xff00 >> more) & 0xff) | static_cast<uint8_t>(zigzag >> (8 * more));
-    return 1 + PutBytes(zigzag & ((uint64_t{1} << (8 * more)) - 1), more, out + 1);
+    return 1 + PutWord(zigzag, more, out + 1);
   }
   more = BytesOf(zigzag);
   out[0] = static_cast<uint8_t>(kLongDifference | more);
-  return 1 + PutBytes(zigzag, more, out + 1);
+  return 1 + PutWord(zigzag, more, out + 1);
 }
 
 // What EncodeDifference() takes.
@@ -92,7 +98,7 @@ size_t EncodeXor(uint64_t difference, uint8_t* out) {
   size_t count = BytesOf(difference >> (skipped * 8));
   out[0] = kXor;
   out[1] = static_cast<uint8_t>(skipped << 4 | count);
-  return 2 + PutBytes(difference >> (skipped * 8), count, out + 2);
+  return 2 + PutWord(difference >> (skipped * 8), count, out + 2);
 }
 
 // Returns 0 when `limit` bytes do not suffice.
@@ -105,7 +111,7 @@ size_t EncodeDecimal(double previous, double value, size_t limit, uint8_t* out) 
     if (2 + count > limit) return 0;
     out[0] = kDecimal;
     out[1] = static_cast<uint8_t>(static_cast<size_t>(scale) << 4 | count);
-    return 2 + PutBytes(zigzag, count, out + 2);
+    return 2 + PutWord(zigzag, count, out + 2);
   }
   return 0;
 }

@@ -36,6 +36,27 @@ TEST(SchedulerTest, RunsTasksInTheOrderOfTheirTimes) {
   EXPECT_EQ(order, (std::vector<int>{1, 2, 3}));
 }
 
+TEST(SchedulerTest, BriefTasksNeedNoWorker) {
+  FakeClock clock(0);
+  ThreadPool pool("test", 1);
+  Scheduler scheduler(clock, pool);
+  std::promise<void> busy, go_on, early, late;
+  scheduler.At(0, [&] {
+    busy.set_value();
+    go_on.get_future().wait();
+  });
+  busy.get_future().wait();  // The only worker is taken.
+  scheduler.AtBriefly(0, [&] { early.set_value(); });
+  early.get_future().wait();
+  std::atomic<bool> cancelled_ran = false;
+  scheduler.AtBriefly(100, [&] { late.set_value(); });
+  EXPECT_TRUE(scheduler.Cancel(scheduler.AtBriefly(50, [&] { cancelled_ran = true; })));
+  clock.Advance(100);
+  late.get_future().wait();
+  EXPECT_FALSE(cancelled_ran);
+  go_on.set_value();
+}
+
 TEST(SchedulerTest, CancelledTaskDoesNotRun) {
   FakeClock clock(0);
   ThreadPool pool("test", 1);

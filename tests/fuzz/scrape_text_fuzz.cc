@@ -36,7 +36,7 @@ extern "C" int LLVMFuzzerTestOneInput(const uint8_t* data, size_t size) {
     if (!fast.NextIfSeries(parser.series()) && fast.Next() != Entry::kSeries) std::abort();
     if (fast.series() != parser.series() || fast.has_timestamp() != parser.has_timestamp()) std::abort();
     const uint64_t hash = tidewright::base::SecretHash(parser.series());
-    if (!plain.NextIfPlain(hash) && plain.Next() != Entry::kSeries) std::abort();
+    if (!plain.NextIfPlain(hash, parser.series().size()) && plain.Next() != Entry::kSeries) std::abort();
     if (plain.series() != parser.series() || plain.has_timestamp() != parser.has_timestamp()) std::abort();
   }
   return 0;

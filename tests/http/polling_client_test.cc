@@ -7,6 +7,7 @@
 #include <memory>
 #include <string>
 #include <thread>
+#include <vector>
 
 #include "http/client.h"
 #include "http/reply.h"
@@ -57,6 +58,54 @@ TEST_F(PollingClientTest, AsksOnTheSameConnectionAgain) {
     client_->Recycle(std::move(response->body));
   }
   EXPECT_EQ(server.accepted(), 1);
+  client_ = nullptr;
+}
+
+// Its body goes to where the last one was, which may be shorter or longer.
+TEST_F(PollingClientTest, ReadsLongBodiesOfKnownLengthOneAfterTheOther) {
+  const std::vector<size_t> sizes = {300'000, 299'000, 301'000, 5'000, 4'000, 700'000, 0, 2'500'000, 300'000};
+  auto body_of = [](size_t size) {
+    std::string body;
+    for (size_t line = 0; body.size() < size; ++line) body += std::to_string(line * size) + "\n";
+    body.resize(size);
+    return body;
+  };
+  RawServer server([&](RawSocket& socket) {
+    for (size_t size : sizes) {
+      if (socket.ReadUntil("\r\n\r\n").empty()) return;
+      const std::string body = body_of(size);
+      socket.Send("HTTP/1.1 200 OK\r\nContent-Length: " + std::to_string(size) + "\r\n\r\n" + body.substr(0, size / 3));
+      socket.Send(body.substr(size / 3));
+    }
+  });
+  for (size_t size : sizes) {
+    auto response = Get(server);
+    ASSERT_TRUE(response.ok()) << response.status().ToString();
+    EXPECT_TRUE(response->body == body_of(size)) << size << " bytes";
+    client_->Recycle(std::move(response->body));
+  }
+  EXPECT_EQ(server.accepted(), 1);
+  client_ = nullptr;
+}
+
+TEST_F(PollingClientTest, SendsOtherHeadersToTheSameUrl) {
+  std::promise<std::string> heads[3];
+  RawServer server([&heads](RawSocket& socket) {
+    for (auto& head : heads) {
+      head.set_value(socket.ReadUntil("\r\n\r\n"));
+      socket.Send("HTTP/1.1 204 No Content\r\n\r\n");
+    }
+  });
+  for (const char* token : {"Bearer a", "Bearer b", "Bearer b"}) {
+    ClientRequest request;
+    request.url = UrlOf(server, "/");
+    request.headers = {{"Authorization", token}};
+    ASSERT_TRUE(Begin(std::move(request)).get().ok());
+  }
+  EXPECT_THAT(heads[0].get_future().get(), HasSubstr("Authorization: Bearer a\r\n"));
+  const std::string second = heads[1].get_future().get();
+  EXPECT_THAT(second, HasSubstr("Authorization: Bearer b\r\n"));
+  EXPECT_EQ(heads[2].get_future().get(), second);
   client_ = nullptr;
 }
 

@@ -3,7 +3,13 @@
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
+#include <bit>
+#include <cstdlib>
+#include <random>
+#include <string>
+
 #include "base/secret_hash.h"
+#include "scrape/float_text.h"
 #include "scrape/md5.h"
 #include "scrape/series_cache.h"
 
@@ -58,7 +64,8 @@ TEST_P(PlainLine, IsTakenWholeOrNotAtAll) {
   for (TextFormat format : {TextFormat::kPrometheus, TextFormat::kOpenMetrics}) {
     const std::string body = std::string(GetParam().line) + "\nnext 7\n# EOF\n";
     TextParser parser(body, format), full(body, format);
-    ASSERT_EQ(parser.NextIfPlain(base::SecretHash(GetParam().series)), GetParam().taken);
+    ASSERT_EQ(parser.NextIfPlain(base::SecretHash(GetParam().series), std::string_view(GetParam().series).size()),
+              GetParam().taken);
     if (GetParam().taken) {
       ASSERT_EQ(full.Next(), Entry::kSeries);
       EXPECT_EQ(parser.series(), full.series());
@@ -86,6 +93,48 @@ INSTANTIATE_TEST_SUITE_P(
                       PlainRow{"NoBlank", "m{a=\"b\"}1", "m{a=\"b\"}", false}, PlainRow{"BadValue", "m x", "m", false},
                       PlainRow{"Comment", "# TYPE m counter", "m", false}, PlainRow{"Empty", "", "m", false}),
     [](const auto& test) { return test.param.name; });
+
+struct DecimalRow {
+  const char* name;
+  const char* text;
+  size_t taken;
+  double value;
+};
+class ShortDecimal : public ::testing::TestWithParam<DecimalRow> {};
+
+TEST_P(ShortDecimal, TakesWhatNeedsNoGeneralConversion) {
+  double value = 0;
+  ASSERT_EQ(TakeShortDecimal(GetParam().text, &value), GetParam().taken);
+  if (GetParam().taken == 0) return;
+  EXPECT_EQ(std::bit_cast<uint64_t>(value), std::bit_cast<uint64_t>(GetParam().value)) << value;
+}
+
+INSTANTIATE_TEST_SUITE_P(
+    Table, ShortDecimal,
+    ::testing::Values(DecimalRow{"Integer", "42", 2, 42}, DecimalRow{"Fraction", "0.005\n", 5, 0.005},
+                      DecimalRow{"Negative", "-1.5 ", 4, -1.5}, DecimalRow{"NegativeZero", "-0", 2, -0.0},
+                      DecimalRow{"Exponent", "1.234567e+06", 12, 1234567}, DecimalRow{"Small", "1e-07", 5, 1e-7},
+                      DecimalRow{"CapitalExponent", "2E3", 3, 2000}, DecimalRow{"LargestPower", "3e22", 4, 3e22},
+                      DecimalRow{"FifteenDigits", "123456789012.345", 16, 123456789012.345},
+                      DecimalRow{"SixteenDigits", "1234567890123.456", 0, 0}, DecimalRow{"LargeExponent", "3e23", 0, 0},
+                      DecimalRow{"ExponentOfThreeDigits", "1e100", 4, 1e10}, DecimalRow{"NoExponent", "5e", 1, 5},
+                      DecimalRow{"Plus", "+1", 0, 0}, DecimalRow{"NotANumber", "NaN", 0, 0},
+                      DecimalRow{"NoIntegerPart", ".5", 0, 0}, DecimalRow{"Empty", "", 0, 0}),
+    [](const auto& test) { return test.param.name; });
+
+TEST(ShortDecimal, GivesTheNearestDouble) {
+  std::mt19937_64 random(1);
+  for (int i = 0; i < 100'000; ++i) {
+    std::string text = std::to_string(random() % 1'000'000'000'000'000 >> random() % 50);
+    if (text.size() < 15 && i % 2 == 0) text.insert(random() % text.size() + 1, ".");
+    if (i % 3 == 0) text += "e" + std::to_string(static_cast<int>(random() % 20) - 10);
+    double value = 0;
+    const size_t taken = TakeShortDecimal(text, &value);
+    if (taken == 0) continue;
+    ASSERT_EQ(taken, text.size()) << text;
+    ASSERT_EQ(value, std::strtod(text.c_str(), nullptr)) << text;
+  }
+}
 
 TEST(TextParser, ErrorsNameTheLine) {
   TextParser parser("a 1\nb{c=} 2\n", TextFormat::kPrometheus);
@@ -117,7 +166,7 @@ std::vector<tsdb::SeriesRef> Scrape(SeriesCache& cache, const std::string& names
     const uint64_t hash = cache.Hash(std::string_view(&c, 1));
     uint32_t index = cache.Predicted(hash);
     if (index == SeriesCache::kNone) index = cache.Find(hash);
-    if (index == SeriesCache::kNone) index = cache.Add(hash, static_cast<tsdb::SeriesRef>(c));
+    if (index == SeriesCache::kNone) index = cache.Add(hash, 1, static_cast<tsdb::SeriesRef>(c));
     cache.Visit(index);
     cache[index].tracked = true;
   }
@@ -135,7 +184,7 @@ int Predicted(SeriesCache& cache, const std::string& names) {
     uint32_t index = cache.Predicted(hash);
     count += index != SeriesCache::kNone;
     if (index == SeriesCache::kNone) index = cache.Find(hash);
-    if (index == SeriesCache::kNone) index = cache.Add(hash, static_cast<tsdb::SeriesRef>(c));
+    if (index == SeriesCache::kNone) index = cache.Add(hash, 1, static_cast<tsdb::SeriesRef>(c));
     cache.Visit(index);
     cache[index].tracked = true;
   }
@@ -156,6 +205,16 @@ TEST(SeriesCache, PredictsTheOrderOfTheLastScrape) {
   EXPECT_EQ(Predicted(cache, "defdacX"), 5) << "a line that comes twice";
   EXPECT_EQ(Predicted(cache, "defacX"), 6);
   EXPECT_EQ(cache.size(), 6u);
+}
+
+// The text's length is told where it has 16 bits.
+TEST(SeriesCache, KnowsHowLongTextsAre) {
+  SeriesCache cache;
+  cache.Begin();
+  for (size_t size : {1u, 65535u, 65536u}) cache.Visit(cache.Add(size, size, 1));
+  EXPECT_EQ(cache[0].size, 1u);
+  EXPECT_EQ(cache[1].size, 65535u);
+  EXPECT_EQ(cache[2].size, 0u);
 }
 
 TEST(SeriesCache, ReportsWhatVanished) {
@@ -183,7 +242,7 @@ TEST(SeriesCache, FailedScrapesWithOtherLinesEachTimeAreForgotten) {
   std::vector<tsdb::SeriesRef> vanished;
   for (uint64_t scrape = 0; scrape < 100; ++scrape) {
     cache.Begin();
-    for (uint64_t i = 0; i < 500; ++i) cache.Visit(cache.Add(scrape * 1000 + i, i + 1));
+    for (uint64_t i = 0; i < 500; ++i) cache.Visit(cache.Add(scrape * 1000 + i, 1, i + 1));
     cache.Rollback(&vanished);
     ASSERT_LE(cache.size(), 2u * 2 + 1000);
   }
@@ -194,7 +253,7 @@ TEST(SeriesCache, OtherSpellingOfTheSameSeriesKeepsItAlive) {
   SeriesCache cache;
   Scrape(cache, "a");
   cache.Begin();
-  uint32_t index = cache.Add(cache.Hash("also a"), 'a');
+  uint32_t index = cache.Add(cache.Hash("also a"), 6, 'a');
   cache.Visit(index);
   cache[index].tracked = true;
   std::vector<tsdb::SeriesRef> vanished;

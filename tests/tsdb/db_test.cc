@@ -311,6 +311,20 @@ TEST(Blocks, ThoseThatCannotBeReadAreCounted) {
   }
 }
 
+TEST(Snapshot, HasOneBlockOfTheHead) {
+  Store store;
+  const int64_t start = 1'000'000'000'000 / (2 * kHourMs) * (2 * kHourMs);
+  for (int64_t minute = 0; minute < 150; ++minute) {
+    ASSERT_TRUE(Write(store.db(), {{kUp, start + kHourMs + minute * 60'000, 1.0 * static_cast<double>(minute)}}).ok());
+  }
+  const std::string copy = store.directory() + "/snapshots/copy";
+  ASSERT_TRUE(store.db().Snapshot(copy, /*without_head=*/false).ok());
+  auto db = Db::Open(copy, {}, store.clock(), nullptr);
+  ASSERT_TRUE(db.ok()) << db.status().ToString();
+  EXPECT_EQ((*db)->Stats().blocks, 1u);
+  EXPECT_EQ(ReadAll(**db), ReadAll(store.db()));
+}
+
 // Limits the size of files that this process writes, which is what a full disk looks like from here.
 class FileSizeLimit {
  public:
