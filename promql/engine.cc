@@ -300,9 +300,11 @@ base::Result<std::vector<Labels>> EmbeddedEngine::Series(const std::vector<Match
   std::vector<Labels> found;
   for (const Matchers& matchers : selectors) {
     TW_ASSIGN_OR_RETURN(auto series, querier->Select(hints, matchers));
+    found.reserve(found.size() + series.size());
     for (const auto& one : series) found.push_back(one->labels());
   }
-  std::sort(found.begin(), found.end());
+  // The series of one selector are sorted already, and comparing labels is dear.
+  if (!std::is_sorted(found.begin(), found.end())) std::sort(found.begin(), found.end());
   found.erase(std::unique(found.begin(), found.end()), found.end());
   return found;
 }
