@@ -157,6 +157,17 @@ bool Head::Read(SeriesRef ref, int64_t mint, int64_t maxt, CommitSequence reader
   return histograms;
 }
 
+void Head::Prefetch(SeriesRef far, SeriesRef near) const {
+  if (Page* page = pages_.Find(far); page != nullptr) {
+    base::MutexLock lock(page->mu);
+    if (page->places != nullptr) __builtin_prefetch(&(*page->places)[far % SeriesPages::kPageSeries]);
+  }
+  if (Page* page = pages_.Find(near); page != nullptr) {
+    base::MutexLock lock(page->mu);
+    if (const SeriesData* series = page->Find(near); series != nullptr) chunks_.Prefetch(*series);
+  }
+}
+
 std::vector<HistogramSample> Head::ReadHistograms(SeriesRef ref, int64_t mint, int64_t maxt, CommitSequence reader,
                                                   Part part) const {
   Page* page = pages_.Find(ref);

@@ -13,10 +13,11 @@ class HeadQuerier;
 // Walks decoded samples.
 class ColumnIterator : public SampleIterator {
  public:
-  ColumnIterator(ColumnBuffer buffer, size_t size) : buffer_(std::move(buffer)), size_(size) {}
+  // `columns` lie in `buffer`.
+  ColumnIterator(ColumnBuffer buffer, const SampleColumns& columns) : buffer_(std::move(buffer)), columns_(columns) {}
 
   bool Next() override {
-    if (next_ < size_) {
+    if (next_ < columns_.t.size()) {
       ++next_;
       return true;
     }
@@ -25,17 +26,16 @@ class ColumnIterator : public SampleIterator {
   }
   bool Seek(int64_t t) override {
     if (done_) return false;
-    if (next_ > 0 && buffer_.t[next_ - 1] >= t) return true;
-    auto begin = buffer_.t.begin();
-    next_ = static_cast<size_t>(
-        std::lower_bound(begin + static_cast<ptrdiff_t>(next_), begin + static_cast<ptrdiff_t>(size_), t) - begin);
+    if (next_ > 0 && columns_.t[next_ - 1] >= t) return true;
+    auto begin = columns_.t.begin();
+    next_ = static_cast<size_t>(std::lower_bound(begin + static_cast<ptrdiff_t>(next_), columns_.t.end(), t) - begin);
     return Next();
   }
-  Sample At() const override { return {buffer_.t[next_ - 1], buffer_.v[next_ - 1]}; }
+  Sample At() const override { return {columns_.t[next_ - 1], columns_.v[next_ - 1]}; }
 
  private:
   const ColumnBuffer buffer_;
-  const size_t size_;
+  const SampleColumns columns_;
   size_t next_ = 0;
   bool done_ = false;
 };
@@ -164,7 +164,9 @@ class HeadQuerier : public Querier {
     return Walk(static_cast<const HeadSet&>(set).at(i));
   }
   base::Result<bool> Columns(const SeriesSet& set, size_t i, ColumnBuffer* buffer, SampleColumns* columns) override {
-    return Read(static_cast<const HeadSet&>(set).at(i), buffer, columns);
+    const auto& own = static_cast<const HeadSet&>(set);
+    if (i + kFar < own.size()) head_.Prefetch(own.at(i + kFar).ref, own.at(i + kNear).ref);
+    return Read(own.at(i), buffer, columns);
   }
 
   base::Result<std::vector<std::string>> LabelNames(const Matchers& matchers) override {
@@ -186,6 +188,10 @@ class HeadQuerier : public Querier {
   Labels LabelsOf(const IndexedSeries& series) const { return head_.index().Materialize(series.labels); }
 
  private:
+  // How many series ahead memory is asked for, as each is somewhere else.
+  static constexpr size_t kFar = 8;
+  static constexpr size_t kNear = 4;
+
   // Whether the head has samples in the range at all; series are not looked at one by one.
   bool Overlaps() const { return head_.MinTime() <= maxt_ && head_.MaxTime() >= mint_; }
 
@@ -205,7 +211,7 @@ std::unique_ptr<SampleIterator> HeadQuerier::Walk(const IndexedSeries& series) {
   ColumnBuffer buffer;
   SampleColumns columns;
   const bool only_floats = Read(series, &buffer, &columns);
-  auto floats = std::make_unique<ColumnIterator>(std::move(buffer), columns.t.size());
+  auto floats = std::make_unique<ColumnIterator>(std::move(buffer), columns);
   if (only_floats) return floats;
   return std::make_unique<MixedIterator>(std::move(floats), head_.ReadHistograms(series.ref, mint_, maxt_, reader_));
 }
