@@ -124,6 +124,7 @@ class HeadSet : public SeriesSet {
     return true;
   }
   const IndexedSeries& at(size_t i) const { return series_[i]; }
+  const std::vector<IndexedSeries>& all() const { return series_; }
 
  private:
   const Head& head_;
@@ -145,16 +146,13 @@ class HeadQuerier : public Querier {
 
   base::Result<std::vector<std::unique_ptr<Series>>> Select(const SelectHints&, const Matchers& matchers) override {
     std::vector<std::unique_ptr<Series>> result;
-    std::vector<IndexedSeries> found = head_.Select(matchers, mint_, maxt_, reader_);
+    std::vector<IndexedSeries> found = InRange(matchers);
     result.reserve(found.size());
     for (const IndexedSeries& one : found) result.push_back(std::make_unique<HeadSeries>(*this, one));
     return result;
   }
 
-  base::Result<SeriesSetPtr> Find(const SelectHints&, const Matchers& matchers) override {
-    const uint64_t epoch = head_.index().epoch();
-    return SeriesSetPtr(std::make_shared<HeadSet>(head_, epoch, matchers));
-  }
+  base::Result<SeriesSetPtr> Find(const SelectHints&, const Matchers& matchers) override { return SetOf(matchers); }
   // What goes after the epoch was looked at stays readable, as this reader began before.
   bool Holds(const SeriesSet& set) const override {
     const auto* own = dynamic_cast<const HeadSet*>(&set);
@@ -171,12 +169,12 @@ class HeadQuerier : public Querier {
 
   base::Result<std::vector<std::string>> LabelNames(const Matchers& matchers) override {
     if (matchers.empty()) return Overlaps() ? head_.index().Names() : std::vector<std::string>();
-    return head_.index().NamesOf(head_.Select(matchers, mint_, maxt_, reader_));
+    return head_.index().NamesOf(InRange(matchers));
   }
 
   base::Result<std::vector<std::string>> LabelValues(const std::string& name, const Matchers& matchers) override {
     if (matchers.empty()) return Overlaps() ? head_.index().Values(name) : std::vector<std::string>();
-    return head_.index().ValuesOf(head_.Select(matchers, mint_, maxt_, reader_), name);
+    return head_.index().ValuesOf(InRange(matchers), name);
   }
 
   // False when the series has histograms in the range.
@@ -188,6 +186,24 @@ class HeadQuerier : public Querier {
   Labels LabelsOf(const IndexedSeries& series) const { return head_.index().Materialize(series.labels); }
 
  private:
+  SeriesSetPtr SetOf(const Matchers& matchers) {
+    SeriesSetPtr known = head_.found_sets().Find(matchers);
+    if (known != nullptr && Holds(*known)) return known;
+    const uint64_t epoch = head_.index().epoch();
+    auto set = std::make_shared<HeadSet>(head_, epoch, matchers);
+    head_.found_sets().Put(matchers, set);
+    return set;
+  }
+  // The series that match and have samples in the range.
+  std::vector<IndexedSeries> InRange(const Matchers& matchers) {
+    const SeriesSetPtr set = SetOf(matchers);
+    std::vector<IndexedSeries> found;
+    for (const IndexedSeries& one : static_cast<const HeadSet&>(*set).all()) {
+      if (head_.MayHave(one.ref, mint_, maxt_, reader_)) found.push_back(one);
+    }
+    return found;
+  }
+
   // How many series ahead memory is asked for, as each is somewhere else.
   static constexpr size_t kFar = 8;
   static constexpr size_t kNear = 4;

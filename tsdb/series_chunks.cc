@@ -400,18 +400,23 @@ bool SeriesChunks::AddFileSlice(ChunkPlace place, int64_t mint, int64_t maxt, Ch
   return true;
 }
 
+bool SeriesChunks::Overlaps(uint32_t segment, uint32_t first, uint32_t count, int64_t mint, int64_t maxt,
+                            CommitSequence reader) const {
+  const uint32_t visible = timelines_.VisibleTo(reader, segment, first, count);
+  if (visible == 0 || timelines_.Time({segment, first + visible - 1}) < mint) return false;
+  const uint32_t before = timelines_.CountBefore(mint, segment, first, visible);
+  return timelines_.Time({segment, first + before}) <= maxt;
+}
+
 bool SeriesChunks::MayHave(const SeriesData& series, int64_t mint, int64_t maxt, CommitSequence reader) const {
-  std::vector<ChunkSlice> slices;
-  if (series.count > 0) AddSlice(series.segment, series.first, series.count, {}, {}, mint, maxt, reader, &slices);
-  if (!slices.empty()) return true;
+  if (series.count > 0 && Overlaps(series.segment, series.first, series.count, mint, maxt, reader)) return true;
   for (size_t i = series.closed_count; i-- > 0;) {
     const ClosedChunk& chunk = closed(series)[i];
     if (chunk.BeginsAfter(maxt)) continue;
     if (chunk.EndsBefore(mint)) break;
     if (!chunk.in_memory()) return true;
     const MemoryChunk& memory = At(chunk);
-    AddSlice(memory.segment, memory.first, memory.count, {}, {}, mint, maxt, reader, &slices);
-    if (!slices.empty()) return true;
+    if (Overlaps(memory.segment, memory.first, memory.count, mint, maxt, reader)) return true;
   }
   return false;
 }
@@ -451,7 +456,7 @@ namespace {
 
 bool DecodeSlice(const ChunkSlice& slice, double* values) {
   return DecodeValues(Bytes(slice.blocks.data()), slice.blocks.size(), Bytes(slice.codes.data()), slice.codes.size(),
-                      slice.to, values);
+                      0.0, slice.to, values);
 }
 
 // Chunks that begin before the range but not before others are rare.

@@ -197,6 +197,8 @@ class SeriesChunks {
   ClosedChunk Bounds(uint32_t segment, uint32_t first, uint32_t count) const;
   void AddSlice(uint32_t segment, uint32_t first, uint32_t count, std::string_view blocks, std::string_view codes,
                 int64_t mint, int64_t maxt, CommitSequence reader, std::vector<ChunkSlice>* slices) const;
+  bool Overlaps(uint32_t segment, uint32_t first, uint32_t count, int64_t mint, int64_t maxt,
+                CommitSequence reader) const;
   void AddClosedSlices(const SeriesData& series, int64_t mint, int64_t maxt, CommitSequence reader,
                        ChunkFileReader* files, size_t* damaged) const;
   bool AddFileSlice(ChunkPlace place, int64_t mint, int64_t maxt, ChunkFileReader* files,

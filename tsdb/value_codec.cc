@@ -528,10 +528,9 @@ bool ValueCursor::NextOfAnyKind(const uint8_t** at, const uint8_t* end) {
 
 ValueCursor::ValueCursor(double previous) : value_(previous), is_integer_(AsInteger(previous, &integer_)) {}
 
-bool DecodeValues(const uint8_t* blocks, size_t blocks_size, const uint8_t* codes, size_t codes_size, size_t count,
-                  double* values) {
+bool DecodeValues(const uint8_t* blocks, size_t blocks_size, const uint8_t* codes, size_t codes_size, double previous,
+                  size_t count, double* values) {
   size_t done = 0;
-  double previous = 0;
   for (size_t at = 0; done < count && at < blocks_size; previous = values[done - 1]) {
     const size_t used = DecodeBlock(blocks + at, blocks_size - at, previous, values + done);
     if (used == 0) return false;

@@ -194,7 +194,8 @@ http::Response SeriesApi::Series(const http::QueryParams& params) {
     if (out.size() > 1) out += ',';
     promql::AppendJson(labels, &out);
   }
-  return RawSuccess(out + "]", warnings);
+  out += ']';
+  return RawSuccess(std::move(out), warnings);
 }
 
 http::Response SeriesApi::LabelNames(const http::QueryParams& params) {

@@ -186,7 +186,7 @@ void BM_DecodeValues(benchmark::State& state) {
   for (auto _ : state) {
     for (const Packed& one : packed) {
       const uint8_t* codes = one.bytes.data() + one.tail;
-      if (!DecodeValues(one.bytes.data(), one.tail, codes, one.bytes.size() - one.tail, 128, out)) std::abort();
+      if (!DecodeValues(one.bytes.data(), one.tail, codes, one.bytes.size() - one.tail, 0.0, 128, out)) std::abort();
       sum += out[127];
     }
   }

@@ -65,7 +65,7 @@ std::vector<double> Decode(const Encoded& encoded, size_t count) {
   std::vector<double> values((count + 15) / 16 * 16 + 16);
   const uint8_t* codes = encoded.bytes.data() + encoded.tail;
   const size_t codes_size = encoded.bytes.size() - encoded.tail;
-  if (!DecodeValues(encoded.bytes.data(), encoded.tail, codes, codes_size, count, values.data())) return {};
+  if (!DecodeValues(encoded.bytes.data(), encoded.tail, codes, codes_size, 0.0, count, values.data())) return {};
   values.resize(count);
   return values;
 }
@@ -178,7 +178,7 @@ TEST(ValueCodec, ArbitraryBytesDoNoHarm) {
     const auto tail = encoded.bytes.begin() + static_cast<ptrdiff_t>(std::min(encoded.tail, encoded.bytes.size()));
     std::vector<uint8_t> blocks(encoded.bytes.begin(), tail), codes(tail, encoded.bytes.end());
     std::vector<double> out(64);
-    DecodeValues(blocks.data(), blocks.size(), codes.data(), codes.size(), 40, out.data());
+    DecodeValues(blocks.data(), blocks.size(), codes.data(), codes.size(), 0.0, 40, out.data());
   }
 }
 
