@@ -230,10 +230,20 @@ class BlockQuerier : public Querier {
     return selected;
   }
 
-  base::Result<SeriesSetPtr> Find(const SelectHints&, const Matchers& matchers) override {
+  base::Result<SeriesSetPtr> Find(const SelectHints& hints, const Matchers& matchers) override {
     TW_ASSIGN_OR_RETURN(std::vector<uint32_t> ids, block_->index().Select(matchers));
     Labels readable;
-    for (uint32_t id : ids) TW_RETURN_IF_ERROR(block_->index().Series(id, &readable, nullptr));
+    size_t kept = 0;
+    for (uint32_t id : ids) {
+      TW_RETURN_IF_ERROR(block_->index().Series(id, &readable, &entries_));
+      // Who wants labels only asks for those of the range.
+      if (hints.no_samples) {
+        TW_ASSIGN_OR_RETURN(const auto chunks, ChunksInRange(tombstones_->Of(id), mint_, maxt_, false));
+        if (chunks.empty()) continue;
+      }
+      ids[kept++] = id;
+    }
+    ids.resize(kept);
     return SeriesSetPtr(std::make_shared<BlockSeriesSet>(block_, std::move(ids)));
   }
   bool Holds(const SeriesSet& set) const override {

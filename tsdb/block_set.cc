@@ -18,7 +18,7 @@ namespace fs = std::filesystem;
 namespace {
 
 constexpr int64_t kFirstRange = 2 * 3600 * 1000;
-constexpr size_t kCacheBytes = 24 << 20;  // Of series of blocks that queries read again and again.
+constexpr size_t kCacheBytes = 32 << 20;  // Of series of blocks that queries read again and again.
 
 bool Earlier(const std::shared_ptr<Block>& a, const std::shared_ptr<Block>& b) {
   const BlockMeta one = a->meta(), other = b->meta();

@@ -102,9 +102,11 @@ class HeadSeries : public Series {
 class HeadSet : public SeriesSet {
  public:
   HeadSet(const Head& head, uint64_t epoch, const Matchers& matchers)
+      : HeadSet(head, epoch, matchers, head.index().Select(matchers)) {}
+  HeadSet(const Head& head, uint64_t epoch, const Matchers& matchers, std::vector<IndexedSeries> series)
       : head_(head),
         matchers_(matchers),
-        series_(head.index().Select(matchers)),
+        series_(std::move(series)),
         fingerprint_(SeriesIndex::Fingerprint(series_)),
         epoch_(epoch) {}
 

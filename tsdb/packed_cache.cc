@@ -15,6 +15,7 @@ namespace {
 
 constexpr size_t kEntryBytes = 128;  // Of a table's entry and the allocations behind it.
 constexpr int64_t kKeepMs = 120'000;
+constexpr int64_t kTouchMs = 10'000;
 constexpr size_t kAsked = 1 << 16;
 constexpr size_t kTimesToSweep = 1024;
 
@@ -121,8 +122,8 @@ std::shared_ptr<const PackedSeries> PackedCache::Find(uint64_t key, int64_t now_
     return nullptr;
   }
   Entry* entry = &found->second;
-  entry->used_ms = now_ms;
-  if (entry != newest_) {
+  if (now_ms - entry->used_ms >= kTouchMs) {  // Not each time, as that touches the memory of its neighbours.
+    entry->used_ms = now_ms;
     Unlink(entry);
     Link(entry);
   }

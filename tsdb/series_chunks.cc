@@ -37,11 +37,20 @@ uint32_t CeilSecond(int64_t t) {
 int64_t ChunkWindow(int64_t t) { return t >= 0 ? t / kChunkWindowMs : -1 - (-1 - t) / kChunkWindowMs; }
 
 base::Result<const HeadChunkFile*> ChunkFileReader::File(uint32_t number) {
+  if (last_ != nullptr && number == last_number_) return last_;
   auto it = held_.find(number);
-  if (it != held_.end()) return it->second.get();
-  std::shared_ptr<const HeadChunkFile> file = files_ == nullptr ? nullptr : files_->File(number);
-  if (file == nullptr) return base::DataLossError("chunk file " + std::to_string(number) + " is gone");
-  return held_.emplace(number, std::move(file)).first->second.get();
+  if (it == held_.end()) {
+    std::shared_ptr<const HeadChunkFile> file = files_ == nullptr ? nullptr : files_->File(number);
+    if (file == nullptr) return base::DataLossError("chunk file " + std::to_string(number) + " is gone");
+    it = held_.emplace(number, std::move(file)).first;
+  }
+  last_number_ = number;
+  return last_ = it->second.get();
+}
+
+void ChunkFileReader::Prefetch(ChunkPlace place) {
+  auto file = File(FileOf(place));
+  if (file.ok()) HeadChunkFiles::Prefetch(**file, place);
 }
 
 base::Status ChunkFileReader::Read(ChunkPlace place, StoredChunk* chunk, const StoredTimeline** timeline) {
@@ -425,8 +434,12 @@ void SeriesChunks::AddClosedSlices(const SeriesData& series, int64_t mint, int64
                                    ChunkFileReader* files, size_t* damaged) const {
   // The open chunk is the newest, and often all that is wanted: the others are not even looked at then.
   if (series.count > 0 && timelines_.Time({series.segment, series.first}) <= mint) return;
-  for (size_t i = 0; i < series.closed_count; ++i) {
-    const ClosedChunk& chunk = closed(series)[i];
+  const std::span<const ClosedChunk> chunks(closed(series), series.closed_count);
+  for (const ClosedChunk& chunk : chunks) {
+    const bool wanted = !chunk.in_memory() && !chunk.EndsBefore(mint) && !chunk.BeginsAfter(maxt);
+    if (wanted) files->Prefetch(chunk.place);
+  }
+  for (const ClosedChunk& chunk : chunks) {
     if (chunk.EndsBefore(mint) || chunk.BeginsAfter(maxt)) continue;
     if (!chunk.in_memory()) {
       *damaged += !AddFileSlice(chunk.place, mint, maxt, files, &files->slices());

@@ -84,6 +84,8 @@ class ChunkFileReader {
 
   // The chunk and its timeline; kDataLoss when the file is damaged or gone.
   base::Status Read(ChunkPlace place, StoredChunk* chunk, const StoredTimeline** timeline);
+  // Asks for the memory of a chunk that is read soon.
+  void Prefetch(ChunkPlace place);
   // For the reader's own use, kept to save allocations.
   std::vector<ChunkSlice>& slices() { return slices_; }
 
@@ -92,6 +94,8 @@ class ChunkFileReader {
 
   const HeadChunkFiles* const files_;  // Null: there are none.
   std::map<uint32_t, std::shared_ptr<const HeadChunkFile>> held_;
+  const HeadChunkFile* last_ = nullptr;  // The file used last.
+  uint32_t last_number_ = 0;
   std::unordered_map<ChunkPlace, StoredTimeline> timelines_;
   std::vector<ChunkSlice> slices_;
 };
