@@ -299,10 +299,12 @@ base::Result<std::vector<Labels>> EmbeddedEngine::Series(const std::vector<Match
   tsdb::SelectHints hints{start_ms, end_ms, 0, true};
   std::vector<Labels> found;
   for (const Matchers& matchers : selectors) {
-    TW_ASSIGN_OR_RETURN(auto series, querier->Select(hints, matchers));
-    for (const auto& one : series) found.push_back(one->labels());
+    TW_ASSIGN_OR_RETURN(const tsdb::SeriesSetPtr series, querier->Find(hints, matchers));
+    found.reserve(found.size() + series->size());
+    for (size_t i = 0; i < series->size(); ++i) found.push_back(series->labels(i));
   }
-  std::sort(found.begin(), found.end());
+  // The series of one selector are sorted already, and comparing labels is dear.
+  if (!std::is_sorted(found.begin(), found.end())) std::sort(found.begin(), found.end());
   found.erase(std::unique(found.begin(), found.end()), found.end());
   return found;
 }

@@ -183,17 +183,23 @@ void ExtrapolatedColumn(RangeCall& call, const RangeInput& input, std::vector<do
   if (kCounter) resets = ResetsOf(v, windows.begin.front(), windows.end.back());
   if (kCounter && windows.widest > 1) call.CheckCounterName();
   size_t next = 0;
+  const uint32_t* const begins = windows.begin.data();
+  const uint32_t* const ends = windows.end.data();
+  const double* const samples = v.data();
   for (size_t i = 0; i < values.size(); ++i) {
-    size_t begin = windows.begin[i];
-    size_t end = windows.end[i];
+    const size_t begin = begins[i];
+    const size_t end = ends[i];
     if (end - begin < 2) continue;
-    double increase = v[end - 1] - v[begin];
-    while (next < resets.size() && resets[next] <= begin) ++next;
-    for (size_t r = next; r < resets.size() && resets[r] < end; ++r) increase += v[resets[r] - 1];
-    double factor = reaches[i].factor;
-    if (kCounter && !ZeroIsFar(reaches[i], v[begin], increase)) {
+    double increase = samples[end - 1] - samples[begin];
+    if (!resets.empty()) [[unlikely]] {
+      while (next < resets.size() && resets[next] <= begin) ++next;
+      for (size_t r = next; r < resets.size() && resets[r] < end; ++r) increase += samples[resets[r] - 1];
+    }
+    const Reach& reach = reaches[i];
+    double factor = reach.factor;
+    if (kCounter && !ZeroIsFar(reach, samples[begin], increase)) [[unlikely]] {
       factor =
-          Finish<kKind>(ExtrapolationFactor(reaches[i], v[begin], increase, true), input.start_ms(i), input.end_ms(i));
+          Finish<kKind>(ExtrapolationFactor(reach, samples[begin], increase, true), input.start_ms(i), input.end_ms(i));
     }
     values[i] = increase * factor;
   }

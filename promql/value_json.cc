@@ -3,6 +3,7 @@
 #include <array>
 #include <charconv>
 #include <cmath>
+#include <cstring>
 
 #include "base/metrics.h"
 #include "base/strings.h"
@@ -134,11 +135,28 @@ char EndsOf(const HistogramBucket& bucket) {
 
 }  // namespace
 
+namespace {
+
+// Whether any of 8 bytes is a control character, a quote or a backslash. Exact for the lowest such byte.
+bool AnyEscaped(const char* text) {
+  constexpr uint64_t kOnes = 0x0101010101010101, kHigh = 0x8080808080808080;
+  uint64_t word;
+  std::memcpy(&word, text, sizeof word);
+  const uint64_t quote = word ^ (kOnes * '"'), backslash = word ^ (kOnes * '\\');
+  const uint64_t found =
+      ((word - kOnes * 0x20) & ~word) | ((quote - kOnes) & ~quote) | ((backslash - kOnes) & ~backslash);
+  return (found & kHigh) != 0;
+}
+
+}  // namespace
+
 void AppendJsonString(std::string_view text, std::string* out) {
   constexpr std::string_view kHex = "0123456789abcdef";
   *out += '"';
   size_t plain = 0;  // Where what was not written yet begins.
   for (size_t i = 0; i < text.size(); ++i) {
+    while (i + 8 <= text.size() && !AnyEscaped(text.data() + i)) i += 8;
+    if (i == text.size()) break;
     char c = text[i];
     auto byte = static_cast<unsigned char>(c);
     if (byte >= 0x20 && c != '"' && c != '\\') continue;

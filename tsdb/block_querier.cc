@@ -1,11 +1,13 @@
 #include "tsdb/block_querier.h"
 
 #include <algorithm>
-#include <atomic>
 #include <bit>
 #include <cstring>
 #include <unordered_map>
 #include <utility>
+
+#include "base/clock.h"
+#include "tsdb/packed_cache.h"
 
 namespace tidewright::tsdb {
 
@@ -90,6 +92,17 @@ size_t DropDeleted(const TimeIntervals& deleted, size_t count, ColumnBuffer* buf
   return kept;
 }
 
+// Where in ascending times the range is.
+struct Part {
+  size_t begin;
+  size_t end;
+};
+Part PartOf(std::span<const int64_t> t, int64_t mint, int64_t maxt) {
+  const auto begin = std::lower_bound(t.begin(), t.end(), mint);
+  const auto end = std::upper_bound(begin, t.end(), maxt);
+  return {static_cast<size_t>(begin - t.begin()), static_cast<size_t>(end - t.begin())};
+}
+
 // The samples of `chunks`, ascending, as ChunksIterator gives them. False when there are histograms.
 bool DecodeChunks(const std::vector<ChunkView>& chunks, const TimeIntervals* deleted, int64_t mint, int64_t maxt,
                   ColumnBuffer* buffer, SampleColumns* columns) {
@@ -99,11 +112,8 @@ bool DecodeChunks(const std::vector<ChunkView>& chunks, const TimeIntervals* del
   size_t total = DecodeFloatChunks(chunks, &buffer->t, &buffer->v);
   if (deleted != nullptr) total = DropDeleted(*deleted, total, buffer);
   const auto all = std::span<const int64_t>(buffer->t).first(total);
-  const auto begin = std::lower_bound(all.begin(), all.end(), mint);
-  const auto end = std::upper_bound(begin, all.end(), maxt);
-  const auto first = static_cast<size_t>(begin - all.begin());
-  const auto count = static_cast<size_t>(end - begin);
-  *columns = {all.subspan(first, count), std::span<const double>(buffer->v).subspan(first, count), 0};
+  const auto [begin, end] = PartOf(all, mint, maxt);
+  *columns = {all.subspan(begin, end - begin), std::span<const double>(buffer->v).subspan(begin, end - begin), 0};
   return true;
 }
 
@@ -119,8 +129,7 @@ class Timelines {
     auto found = known_.find(hash);
     if (found == known_.end()) {
       if (known_.size() == kMost) return 0;
-      static std::atomic<uint64_t> names = 0;  // Of different Queriers, which a query may merge, they are different.
-      found = known_.emplace(hash, Known{{t.begin(), t.end()}, ++names * 0x9e3779b97f4a7c15}).first;
+      found = known_.emplace(hash, Known{{t.begin(), t.end()}, NewTimesName()}).first;
     } else if (!IsOf(found->second, t)) {
       return 0;
     }
@@ -196,7 +205,14 @@ class BlockSeriesSet : public SeriesSet {
 class BlockQuerier : public Querier {
  public:
   BlockQuerier(std::shared_ptr<const Block> block, int64_t mint, int64_t maxt)
-      : block_(std::move(block)), tombstones_(block_->tombstones()), mint_(mint), maxt_(maxt) {}
+      : block_(std::move(block)),
+        cache_(block_->cache()),
+        tombstones_(block_->tombstones()),
+        mint_(mint),
+        maxt_(maxt) {}
+  ~BlockQuerier() override {
+    if (packed_any_) block_->DropChunkPages();
+  }
 
   base::Result<std::vector<std::unique_ptr<Series>>> Select(const SelectHints& hints,
                                                             const Matchers& matchers) override {
@@ -206,7 +222,7 @@ class BlockQuerier : public Querier {
       Labels labels;
       TW_RETURN_IF_ERROR(block_->index().Series(id, &labels, &entries_));
       const TimeIntervals* deleted = tombstones_->Of(id);
-      TW_ASSIGN_OR_RETURN(std::vector<ChunkView> chunks, ChunksInRange(deleted, !hints.no_samples));
+      TW_ASSIGN_OR_RETURN(std::vector<ChunkView> chunks, ChunksInRange(deleted, mint_, maxt_, !hints.no_samples));
       if (chunks.empty()) continue;
       if (hints.no_samples) chunks.clear();
       selected.push_back(std::make_unique<BlockSeries>(std::move(labels), std::move(chunks), deleted, mint_, maxt_));
@@ -214,10 +230,20 @@ class BlockQuerier : public Querier {
     return selected;
   }
 
-  base::Result<SeriesSetPtr> Find(const SelectHints&, const Matchers& matchers) override {
+  base::Result<SeriesSetPtr> Find(const SelectHints& hints, const Matchers& matchers) override {
     TW_ASSIGN_OR_RETURN(std::vector<uint32_t> ids, block_->index().Select(matchers));
     Labels readable;
-    for (uint32_t id : ids) TW_RETURN_IF_ERROR(block_->index().Series(id, &readable, nullptr));
+    size_t kept = 0;
+    for (uint32_t id : ids) {
+      TW_RETURN_IF_ERROR(block_->index().Series(id, &readable, &entries_));
+      // Who wants labels only asks for those of the range.
+      if (hints.no_samples) {
+        TW_ASSIGN_OR_RETURN(const auto chunks, ChunksInRange(tombstones_->Of(id), mint_, maxt_, false));
+        if (chunks.empty()) continue;
+      }
+      ids[kept++] = id;
+    }
+    ids.resize(kept);
     return SeriesSetPtr(std::make_shared<BlockSeriesSet>(block_, std::move(ids)));
   }
   bool Holds(const SeriesSet& set) const override {
@@ -228,14 +254,22 @@ class BlockQuerier : public Querier {
     const uint32_t id = static_cast<const BlockSeriesSet&>(set).id(i);
     TW_RETURN_IF_ERROR(block_->index().SeriesSymbols(id, nullptr, &entries_));
     const TimeIntervals* deleted = tombstones_->Of(id);
-    TW_ASSIGN_OR_RETURN(std::vector<ChunkView> chunks, ChunksInRange(deleted, true));
+    TW_ASSIGN_OR_RETURN(std::vector<ChunkView> chunks, ChunksInRange(deleted, mint_, maxt_, true));
     return NewChunksIterator(std::move(chunks), deleted, mint_, maxt_);
   }
   base::Result<bool> Columns(const SeriesSet& set, size_t i, ColumnBuffer* buffer, SampleColumns* columns) override {
     const uint32_t id = static_cast<const BlockSeriesSet&>(set).id(i);
-    TW_RETURN_IF_ERROR(block_->index().SeriesSymbols(id, nullptr, &entries_));
     const TimeIntervals* deleted = tombstones_->Of(id);
-    TW_ASSIGN_OR_RETURN(const std::vector<ChunkView> chunks, ChunksInRange(deleted, true));
+    bool pack = false;
+    if (cache_ != nullptr && deleted == nullptr) {
+      if (auto packed = cache_->Find(block_->CacheKey(id), now_ms_, &pack); packed != nullptr) {
+        *columns = Unpack(*packed, buffer);
+        return true;
+      }
+    }
+    TW_RETURN_IF_ERROR(block_->index().SeriesSymbols(id, nullptr, &entries_));
+    if (pack) TW_RETURN_IF_ERROR(Pack(id, buffer));
+    TW_ASSIGN_OR_RETURN(const std::vector<ChunkView> chunks, ChunksInRange(deleted, mint_, maxt_, true));
     if (!DecodeChunks(chunks, deleted, mint_, maxt_, buffer, columns)) return false;
     columns->timeline = timelines_.NameOf(columns->t);
     return true;
@@ -253,10 +287,11 @@ class BlockQuerier : public Querier {
 
  private:
   // Of the entries just read, the chunks that have samples in the range; their bytes only when they are wanted.
-  base::Result<std::vector<ChunkView>> ChunksInRange(const TimeIntervals* deleted, bool with_bytes) const {
+  base::Result<std::vector<ChunkView>> ChunksInRange(const TimeIntervals* deleted, int64_t mint, int64_t maxt,
+                                                     bool with_bytes) const {
     std::vector<ChunkView> chunks;
     for (const IndexedChunk& entry : entries_) {
-      if (entry.maxt < mint_ || entry.mint > maxt_) continue;
+      if (entry.maxt < mint || entry.mint > maxt) continue;
       if (deleted != nullptr && CoversRange(*deleted, entry.mint, entry.maxt)) continue;
       ChunkView chunk;
       if (with_bytes) {
@@ -267,7 +302,35 @@ class BlockQuerier : public Querier {
     return chunks;
   }
 
+  // Takes a series into the cache, unless most of it is out of the range: `entries_` are its own.
+  base::Status Pack(uint32_t id, ColumnBuffer* buffer) {
+    const auto in_range = [&](const IndexedChunk& entry) { return entry.maxt >= mint_ && entry.mint <= maxt_; };
+    const auto wanted = std::count_if(entries_.begin(), entries_.end(), in_range);
+    if (static_cast<size_t>(wanted) * 2 < entries_.size()) return base::Status::Ok();
+    TW_ASSIGN_OR_RETURN(const std::vector<ChunkView> chunks, ChunksInRange(nullptr, INT64_MIN, INT64_MAX, true));
+    SampleColumns all;
+    if (!DecodeChunks(chunks, nullptr, INT64_MIN, INT64_MAX, buffer, &all)) return base::Status::Ok();
+    cache_->Add(block_->CacheKey(id), now_ms_, all.t, all.v);
+    packed_any_ = true;
+    return base::Status::Ok();
+  }
+
+  SampleColumns Unpack(const PackedSeries& packed, ColumnBuffer* buffer) const {
+    const NamedTimes& times = packed.times();
+    const auto [begin, end] = PartOf(times.t, mint_, maxt_);
+    if (begin == end) return {};
+    if (buffer->timeline != times.name) {  // In this Querier the range is always the same.
+      buffer->t.assign(times.t.begin() + static_cast<ptrdiff_t>(begin), times.t.begin() + static_cast<ptrdiff_t>(end));
+      buffer->timeline = times.name;
+    }
+    const size_t at = packed.Decode(begin, end, &buffer->v);
+    return {buffer->t, std::span<const double>(buffer->v).subspan(at, end - begin), times.name};
+  }
+
   const std::shared_ptr<const Block> block_;
+  PackedCache* const cache_;  // Null: there is none.
+  const int64_t now_ms_ = base::MonotonicNanos() / 1'000'000;
+  bool packed_any_ = false;
   const std::shared_ptr<const Tombstones> tombstones_;
   const int64_t mint_;
   const int64_t maxt_;

@@ -6,6 +6,7 @@
 
 #include "tsdb/block_querier.h"
 #include "tsdb/chunk_files.h"
+#include "tsdb/packed_cache.h"
 #include "tsdb/wal_files.h"
 
 namespace tidewright::tsdb {
@@ -74,6 +75,13 @@ base::Result<ChunkView> Block::Chunk(const IndexedChunk& chunk) const {
   view.maxt = chunk.maxt;
   return view;
 }
+
+void Block::UseCache(std::shared_ptr<PackedCache> cache) {
+  cache_ = std::move(cache);
+  cache_number_ = cache_->NewBlock();
+}
+
+void Block::DropChunkPages() const { chunks_->DropPages(); }
 
 std::unique_ptr<Querier> Block::NewQuerier(int64_t mint, int64_t maxt) const {
   return NewBlockQuerier(shared_from_this(), mint, maxt);

@@ -19,6 +19,7 @@
 namespace tidewright::tsdb {
 
 class ChunkFiles;
+class PackedCache;
 
 // Immutable but for its tombstones; thread-safe. Keep it in a shared_ptr: queriers share it, and the files may be
 // removed from the directory while it lives.
@@ -48,6 +49,14 @@ class Block : public std::enable_shared_from_this<Block> {
   // The chunk that an index entry refers to. The view lives as long as the block.
   base::Result<ChunkView> Chunk(const IndexedChunk& chunk) const;
 
+  // Lets queriers keep series that are read again and again in `cache`. To be called before the block is shared.
+  void UseCache(std::shared_ptr<PackedCache> cache);
+  PackedCache* cache() const { return cache_.get(); }  // Null: there is none.
+  // Of a series in the cache.
+  uint64_t CacheKey(uint32_t id) const { return uint64_t{cache_number_} << 32 | id; }
+  // Lets the kernel take back the memory of chunks that were read.
+  void DropChunkPages() const;
+
   // A view of the samples between mint and maxt (inclusive, ms), without those that are deleted now. Shares the block.
   std::unique_ptr<Querier> NewQuerier(int64_t mint, int64_t maxt) const;
 
@@ -69,6 +78,8 @@ class Block : public std::enable_shared_from_this<Block> {
   uint64_t size_bytes_ = 0;
   std::unique_ptr<const IndexReader> index_;
   std::unique_ptr<const ChunkFiles> chunks_;
+  std::shared_ptr<PackedCache> cache_;
+  uint32_t cache_number_ = 0;
   base::Mutex change_mu_;  // Held by Delete() throughout.
   mutable base::Mutex mu_;
   BlockMeta meta_ GUARDED_BY(mu_);

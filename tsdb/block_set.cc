@@ -9,6 +9,7 @@
 #include "base/file.h"
 #include "base/log.h"
 #include "tsdb/compactor.h"
+#include "tsdb/packed_cache.h"
 
 namespace tidewright::tsdb {
 
@@ -17,6 +18,7 @@ namespace fs = std::filesystem;
 namespace {
 
 constexpr int64_t kFirstRange = 2 * 3600 * 1000;
+constexpr size_t kCacheBytes = 32 << 20;  // Of series of blocks that queries read again and again.
 
 bool Earlier(const std::shared_ptr<Block>& a, const std::shared_ptr<Block>& b) {
   const BlockMeta one = a->meta(), other = b->meta();
@@ -24,6 +26,15 @@ bool Earlier(const std::shared_ptr<Block>& a, const std::shared_ptr<Block>& b) {
 }
 
 }  // namespace
+
+BlockSet::BlockSet(std::string directory, base::Clock& clock)
+    : directory_(std::move(directory)), clock_(clock), cache_(std::make_shared<PackedCache>(kCacheBytes)) {}
+
+base::Result<std::shared_ptr<Block>> BlockSet::OpenBlock(const std::string& ulid) const {
+  TW_ASSIGN_OR_RETURN(std::shared_ptr<Block> block, Block::Open(PathOf(ulid)));
+  block->UseCache(cache_);
+  return block;
+}
 
 base::Result<std::unique_ptr<BlockSet>> BlockSet::Open(const std::string& directory, base::Clock& clock) {
   std::unique_ptr<BlockSet> set(new BlockSet(directory, clock));
@@ -36,7 +47,7 @@ base::Status BlockSet::Load() {
   BlockList opened;
   std::set<std::string> merged;
   for (const std::string& name : names) {
-    base::Result<std::shared_ptr<Block>> block = Block::Open(PathOf(name));
+    base::Result<std::shared_ptr<Block>> block = OpenBlock(name);
     if (!block.ok()) {
       ++damaged_;
       base::LogError("tsdb", "a block cannot be read and is left out",
@@ -79,7 +90,7 @@ void BlockSet::Insert(std::shared_ptr<Block> block) {
 }
 
 base::Status BlockSet::Add(const std::string& ulid) {
-  TW_ASSIGN_OR_RETURN(std::shared_ptr<Block> block, Block::Open(PathOf(ulid)));
+  TW_ASSIGN_OR_RETURN(std::shared_ptr<Block> block, OpenBlock(ulid));
   base::MutexLock change(change_mu_);
   Insert(std::move(block));
   return base::Status::Ok();
@@ -104,7 +115,7 @@ base::Status BlockSet::Rewrite(const BlockList& parents, const std::function<boo
                       CompactBlocks(directory_, parents, ulid, CompactionOptions{.cancelled = cancelled}));
   std::shared_ptr<Block> merged;
   if (meta) {
-    TW_ASSIGN_OR_RETURN(merged, Block::Open(PathOf(ulid)));
+    TW_ASSIGN_OR_RETURN(merged, OpenBlock(ulid));
   }
   {
     // Queries see the parents or what they were merged into, never both and never neither.

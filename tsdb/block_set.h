@@ -44,15 +44,17 @@ class BlockSet {
   base::Status CopyTo(const std::string& directory) const;
 
  private:
-  BlockSet(std::string directory, base::Clock& clock) : directory_(std::move(directory)), clock_(clock) {}
+  BlockSet(std::string directory, base::Clock& clock);
   base::Status Load();
   base::Status Rewrite(const BlockList& parents, const std::function<bool()>& cancelled) REQUIRES_LOCK(change_mu_);
   base::Status Remove(const BlockList& gone) REQUIRES_LOCK(change_mu_);
   void Insert(std::shared_ptr<Block> block);
+  base::Result<std::shared_ptr<Block>> OpenBlock(const std::string& ulid) const;
   std::string PathOf(const std::string& ulid) const { return directory_ + "/" + ulid; }
 
   const std::string directory_;
   base::Clock& clock_;
+  const std::shared_ptr<PackedCache> cache_;  // For all blocks.
   uint64_t damaged_ = 0;
   base::Mutex change_mu_;
   mutable base::Mutex mu_;

@@ -131,6 +131,10 @@ base::Result<ChunkView> ChunkFiles::Read(uint64_t ref) const {
   return chunk;
 }
 
+void ChunkFiles::DropPages() const {
+  for (const MappedFile& file : files_) file.DropPages(file.bytes().size());
+}
+
 uint64_t ChunkFiles::size_bytes() const {
   uint64_t total = 0;
   for (const MappedFile& file : files_) total += file.bytes().size();

@@ -50,6 +50,8 @@ class ChunkFiles {
   // The file that a reference points into.
   std::string PathOf(uint64_t ref) const;
   uint64_t size_bytes() const;
+  // Lets the kernel take back the memory of what was read.
+  void DropPages() const;
 
  private:
   explicit ChunkFiles(std::string directory) : directory_(std::move(directory)) {}

@@ -119,21 +119,21 @@ void Head::EndRead(CommitSequence reader) {
 std::vector<IndexedSeries> Head::Select(const Matchers& matchers, int64_t mint, int64_t maxt, CommitSequence reader,
                                         Part part) const {
   std::vector<IndexedSeries> found = index_.Select(matchers);
-  auto unseen = [&](const IndexedSeries& one) {
-    Page* page = pages_.Find(one.ref);
-    base::MutexLock lock(page->mu);
-    const SeriesData* series = page->Find(one.ref);
-    if (series == nullptr) return true;
-    if (part != Part::kInOrder && series->late) {
-      if (late_.MayHave(one.ref, mint, maxt, reader)) return false;
-      if (late_histograms_.MayHave(one.ref, mint, maxt, reader)) return false;
-    }
-    if (part == Part::kLate) return true;
-    if (series->histogram && histograms_.MayHave(one.ref, mint, maxt, reader)) return false;
-    return !chunks_.MayHave(*series, mint, maxt, reader);
-  };
-  found.erase(std::remove_if(found.begin(), found.end(), unseen), found.end());
+  std::erase_if(found, [&](const IndexedSeries& one) { return !MayHave(one.ref, mint, maxt, reader, part); });
   return found;
+}
+
+bool Head::MayHave(SeriesRef ref, int64_t mint, int64_t maxt, CommitSequence reader, Part part) const {
+  Page* page = pages_.Find(ref);
+  base::MutexLock lock(page->mu);
+  const SeriesData* series = page->Find(ref);
+  if (series == nullptr) return false;
+  if (part != Part::kInOrder && series->late) {
+    if (late_.MayHave(ref, mint, maxt, reader) || late_histograms_.MayHave(ref, mint, maxt, reader)) return true;
+  }
+  if (part == Part::kLate) return false;
+  if (series->histogram && histograms_.MayHave(ref, mint, maxt, reader)) return true;
+  return chunks_.MayHave(*series, mint, maxt, reader);
 }
 
 bool Head::Read(SeriesRef ref, int64_t mint, int64_t maxt, CommitSequence reader, ChunkFileReader* files,
@@ -155,6 +155,17 @@ bool Head::Read(SeriesRef ref, int64_t mint, int64_t maxt, CommitSequence reader
   if (damaged > 0) instruments_.damaged_chunks.Add(static_cast<double>(damaged));
   if (late) AddLate(ref, mint, maxt, reader, buffer, columns);
   return histograms;
+}
+
+void Head::Prefetch(SeriesRef far, SeriesRef near) const {
+  if (Page* page = pages_.Find(far); page != nullptr) {
+    base::MutexLock lock(page->mu);
+    if (page->places != nullptr) __builtin_prefetch(&(*page->places)[far % SeriesPages::kPageSeries]);
+  }
+  if (Page* page = pages_.Find(near); page != nullptr) {
+    base::MutexLock lock(page->mu);
+    if (const SeriesData* series = page->Find(near); series != nullptr) chunks_.Prefetch(*series);
+  }
 }
 
 std::vector<HistogramSample> Head::ReadHistograms(SeriesRef ref, int64_t mint, int64_t maxt, CommitSequence reader,

@@ -22,6 +22,7 @@
 #include "tsdb/block_meta.h"
 #include "tsdb/db.h"
 #include "tsdb/exemplar_ring.h"
+#include "tsdb/found_sets.h"
 #include "tsdb/head_chunk_files.h"
 #include "tsdb/histogram_store.h"
 #include "tsdb/late_samples.h"
@@ -115,9 +116,15 @@ class Head {
   // The series that match and have samples that the reader sees, sorted by labels.
   std::vector<IndexedSeries> Select(const Matchers& matchers, int64_t mint, int64_t maxt, CommitSequence reader,
                                     Part part = Part::kAll) const;
+  // Whether a series has samples between mint and maxt (inclusive) that the reader sees; true for some that have none.
+  bool MayHave(SeriesRef ref, int64_t mint, int64_t maxt, CommitSequence reader, Part part = Part::kAll) const;
+  // What Queriers selected, for the next ones.
+  FoundSets& found_sets() { return found_sets_; }
   // The floats of a series. True when it may have histograms, too.
   bool Read(SeriesRef ref, int64_t mint, int64_t maxt, CommitSequence reader, ChunkFileReader* files,
             ColumnBuffer* buffer, SampleColumns* columns, Part part = Part::kAll) const;
+  // Brings memory near for series that are read soon: for `far` where it is kept, then for `near` its newest samples.
+  void Prefetch(SeriesRef far, SeriesRef near) const;
   // The histograms of a series; most have none.
   std::vector<HistogramSample> ReadHistograms(SeriesRef ref, int64_t mint, int64_t maxt, CommitSequence reader,
                                               Part part = Part::kAll) const;
@@ -130,8 +137,9 @@ class Head {
   int64_t MinValidTime() const { return min_valid_time_.load(std::memory_order_relaxed); }
 
   // For maintenance, which is one at a time.
-  static constexpr int64_t kNever = INT64_MIN;   // MaxTime() of an empty head.
-  static constexpr int64_t kNoTime = INT64_MAX;  // MinTime() of an empty head.
+  static constexpr size_t kFoundSetsBytes = 1 << 20;  // Of sets of series that were selected last.
+  static constexpr int64_t kNever = INT64_MIN;        // MaxTime() of an empty head.
+  static constexpr int64_t kNoTime = INT64_MAX;       // MinTime() of an empty head.
   int64_t MinTime() const { return min_time_.load(std::memory_order_relaxed); }
   int64_t MaxTime() const { return max_time_.load(std::memory_order_relaxed); }
   // Raises MinValidTime().
@@ -273,6 +281,7 @@ class Head {
 
   SeriesPages pages_;
   SeriesIndex index_;
+  FoundSets found_sets_{kFoundSetsBytes};
   HistogramStore histograms_;
   ExemplarRing exemplars_;
   LateSamples<double> late_;

@@ -25,6 +25,8 @@ constexpr char kChunkTag = 'C';
 constexpr size_t kEntryHeader = 1 + 4 + 4;  // Tag, checksum, length of the body.
 constexpr uint64_t kMaxTimes = 4096;
 constexpr uint64_t kMaxBody = 1 << 20;
+constexpr size_t kUsualEntry = 192;  // Of a chunk of a counter or gauge.
+constexpr size_t kCacheLine = 64;
 // Room behind kFileBytes for what one Flush() may bring; a file is finished when it passes kFileBytes.
 constexpr uint64_t kMappedBytes = HeadChunkFiles::kFileBytes * 2;
 
@@ -83,6 +85,11 @@ class HeadChunkFile {
     std::string_view body(bytes_ + offset + kEntryHeader, length);
     if (Crc32c(body) != crc) return damaged("wrong checksum");
     return body;
+  }
+
+  void Prefetch(uint64_t offset, size_t count) const {
+    const uint64_t size = size_.load(std::memory_order_acquire);
+    for (uint64_t at = offset; at < std::min(offset + count, size); at += kCacheLine) __builtin_prefetch(bytes_ + at);
   }
 
   base::Status Damaged(uint64_t offset, std::string_view what) const {
@@ -224,6 +231,10 @@ base::Status HeadChunkFiles::ReadChunk(const HeadChunkFile& file, ChunkPlace pla
   if (!reader.ok() || tail > chunk->bytes.size()) return file.Damaged(OffsetOf(place), "chunk entry cut short");
   chunk->tail = static_cast<uint32_t>(tail);
   return base::Status::Ok();
+}
+
+void HeadChunkFiles::Prefetch(const HeadChunkFile& file, ChunkPlace place) {
+  file.Prefetch(OffsetOf(place), kUsualEntry);
 }
 
 base::Status HeadChunkFiles::ReadTimeline(const HeadChunkFile& file, ChunkPlace place, StoredTimeline* timeline) {

@@ -66,6 +66,8 @@ class HeadChunkFiles {
   // Reading. Thread-safe.
   std::shared_ptr<const HeadChunkFile> File(uint32_t number) const;
   static base::Status ReadChunk(const HeadChunkFile& file, ChunkPlace place, StoredChunk* chunk);
+  // Asks for the memory of a chunk of usual size.
+  static void Prefetch(const HeadChunkFile& file, ChunkPlace place);
   static base::Status ReadTimeline(const HeadChunkFile& file, ChunkPlace place, StoredTimeline* timeline);
 
   // Reads a file from front to back and calls `fault` with each damage. An error of the disk is returned.

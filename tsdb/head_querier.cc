@@ -13,10 +13,11 @@ class HeadQuerier;
 // Walks decoded samples.
 class ColumnIterator : public SampleIterator {
  public:
-  ColumnIterator(ColumnBuffer buffer, size_t size) : buffer_(std::move(buffer)), size_(size) {}
+  // `columns` lie in `buffer`.
+  ColumnIterator(ColumnBuffer buffer, const SampleColumns& columns) : buffer_(std::move(buffer)), columns_(columns) {}
 
   bool Next() override {
-    if (next_ < size_) {
+    if (next_ < columns_.t.size()) {
       ++next_;
       return true;
     }
@@ -25,17 +26,16 @@ class ColumnIterator : public SampleIterator {
   }
   bool Seek(int64_t t) override {
     if (done_) return false;
-    if (next_ > 0 && buffer_.t[next_ - 1] >= t) return true;
-    auto begin = buffer_.t.begin();
-    next_ = static_cast<size_t>(
-        std::lower_bound(begin + static_cast<ptrdiff_t>(next_), begin + static_cast<ptrdiff_t>(size_), t) - begin);
+    if (next_ > 0 && columns_.t[next_ - 1] >= t) return true;
+    auto begin = columns_.t.begin();
+    next_ = static_cast<size_t>(std::lower_bound(begin + static_cast<ptrdiff_t>(next_), columns_.t.end(), t) - begin);
     return Next();
   }
-  Sample At() const override { return {buffer_.t[next_ - 1], buffer_.v[next_ - 1]}; }
+  Sample At() const override { return {columns_.t[next_ - 1], columns_.v[next_ - 1]}; }
 
  private:
   const ColumnBuffer buffer_;
-  const size_t size_;
+  const SampleColumns columns_;
   size_t next_ = 0;
   bool done_ = false;
 };
@@ -102,9 +102,11 @@ class HeadSeries : public Series {
 class HeadSet : public SeriesSet {
  public:
   HeadSet(const Head& head, uint64_t epoch, const Matchers& matchers)
+      : HeadSet(head, epoch, matchers, head.index().Select(matchers)) {}
+  HeadSet(const Head& head, uint64_t epoch, const Matchers& matchers, std::vector<IndexedSeries> series)
       : head_(head),
         matchers_(matchers),
-        series_(head.index().Select(matchers)),
+        series_(std::move(series)),
         fingerprint_(SeriesIndex::Fingerprint(series_)),
         epoch_(epoch) {}
 
@@ -124,6 +126,7 @@ class HeadSet : public SeriesSet {
     return true;
   }
   const IndexedSeries& at(size_t i) const { return series_[i]; }
+  const std::vector<IndexedSeries>& all() const { return series_; }
 
  private:
   const Head& head_;
@@ -145,16 +148,13 @@ class HeadQuerier : public Querier {
 
   base::Result<std::vector<std::unique_ptr<Series>>> Select(const SelectHints&, const Matchers& matchers) override {
     std::vector<std::unique_ptr<Series>> result;
-    std::vector<IndexedSeries> found = head_.Select(matchers, mint_, maxt_, reader_);
+    std::vector<IndexedSeries> found = InRange(matchers);
     result.reserve(found.size());
     for (const IndexedSeries& one : found) result.push_back(std::make_unique<HeadSeries>(*this, one));
     return result;
   }
 
-  base::Result<SeriesSetPtr> Find(const SelectHints&, const Matchers& matchers) override {
-    const uint64_t epoch = head_.index().epoch();
-    return SeriesSetPtr(std::make_shared<HeadSet>(head_, epoch, matchers));
-  }
+  base::Result<SeriesSetPtr> Find(const SelectHints&, const Matchers& matchers) override { return SetOf(matchers); }
   // What goes after the epoch was looked at stays readable, as this reader began before.
   bool Holds(const SeriesSet& set) const override {
     const auto* own = dynamic_cast<const HeadSet*>(&set);
@@ -164,17 +164,19 @@ class HeadQuerier : public Querier {
     return Walk(static_cast<const HeadSet&>(set).at(i));
   }
   base::Result<bool> Columns(const SeriesSet& set, size_t i, ColumnBuffer* buffer, SampleColumns* columns) override {
-    return Read(static_cast<const HeadSet&>(set).at(i), buffer, columns);
+    const auto& own = static_cast<const HeadSet&>(set);
+    if (i + kFar < own.size()) head_.Prefetch(own.at(i + kFar).ref, own.at(i + kNear).ref);
+    return Read(own.at(i), buffer, columns);
   }
 
   base::Result<std::vector<std::string>> LabelNames(const Matchers& matchers) override {
     if (matchers.empty()) return Overlaps() ? head_.index().Names() : std::vector<std::string>();
-    return head_.index().NamesOf(head_.Select(matchers, mint_, maxt_, reader_));
+    return head_.index().NamesOf(InRange(matchers));
   }
 
   base::Result<std::vector<std::string>> LabelValues(const std::string& name, const Matchers& matchers) override {
     if (matchers.empty()) return Overlaps() ? head_.index().Values(name) : std::vector<std::string>();
-    return head_.index().ValuesOf(head_.Select(matchers, mint_, maxt_, reader_), name);
+    return head_.index().ValuesOf(InRange(matchers), name);
   }
 
   // False when the series has histograms in the range.
@@ -186,6 +188,28 @@ class HeadQuerier : public Querier {
   Labels LabelsOf(const IndexedSeries& series) const { return head_.index().Materialize(series.labels); }
 
  private:
+  SeriesSetPtr SetOf(const Matchers& matchers) {
+    SeriesSetPtr known = head_.found_sets().Find(matchers);
+    if (known != nullptr && Holds(*known)) return known;
+    const uint64_t epoch = head_.index().epoch();
+    auto set = std::make_shared<HeadSet>(head_, epoch, matchers);
+    head_.found_sets().Put(matchers, set);
+    return set;
+  }
+  // The series that match and have samples in the range.
+  std::vector<IndexedSeries> InRange(const Matchers& matchers) {
+    const SeriesSetPtr set = SetOf(matchers);
+    std::vector<IndexedSeries> found;
+    for (const IndexedSeries& one : static_cast<const HeadSet&>(*set).all()) {
+      if (head_.MayHave(one.ref, mint_, maxt_, reader_)) found.push_back(one);
+    }
+    return found;
+  }
+
+  // How many series ahead memory is asked for, as each is somewhere else.
+  static constexpr size_t kFar = 8;
+  static constexpr size_t kNear = 4;
+
   // Whether the head has samples in the range at all; series are not looked at one by one.
   bool Overlaps() const { return head_.MinTime() <= maxt_ && head_.MaxTime() >= mint_; }
 
@@ -205,7 +229,7 @@ std::unique_ptr<SampleIterator> HeadQuerier::Walk(const IndexedSeries& series) {
   ColumnBuffer buffer;
   SampleColumns columns;
   const bool only_floats = Read(series, &buffer, &columns);
-  auto floats = std::make_unique<ColumnIterator>(std::move(buffer), columns.t.size());
+  auto floats = std::make_unique<ColumnIterator>(std::move(buffer), columns);
   if (only_floats) return floats;
   return std::make_unique<MixedIterator>(std::move(floats), head_.ReadHistograms(series.ref, mint_, maxt_, reader_));
 }

@@ -37,11 +37,20 @@ uint32_t CeilSecond(int64_t t) {
 int64_t ChunkWindow(int64_t t) { return t >= 0 ? t / kChunkWindowMs : -1 - (-1 - t) / kChunkWindowMs; }
 
 base::Result<const HeadChunkFile*> ChunkFileReader::File(uint32_t number) {
+  if (last_ != nullptr && number == last_number_) return last_;
   auto it = held_.find(number);
-  if (it != held_.end()) return it->second.get();
-  std::shared_ptr<const HeadChunkFile> file = files_ == nullptr ? nullptr : files_->File(number);
-  if (file == nullptr) return base::DataLossError("chunk file " + std::to_string(number) + " is gone");
-  return held_.emplace(number, std::move(file)).first->second.get();
+  if (it == held_.end()) {
+    std::shared_ptr<const HeadChunkFile> file = files_ == nullptr ? nullptr : files_->File(number);
+    if (file == nullptr) return base::DataLossError("chunk file " + std::to_string(number) + " is gone");
+    it = held_.emplace(number, std::move(file)).first;
+  }
+  last_number_ = number;
+  return last_ = it->second.get();
+}
+
+void ChunkFileReader::Prefetch(ChunkPlace place) {
+  auto file = File(FileOf(place));
+  if (file.ok()) HeadChunkFiles::Prefetch(**file, place);
 }
 
 base::Status ChunkFileReader::Read(ChunkPlace place, StoredChunk* chunk, const StoredTimeline** timeline) {
@@ -378,14 +387,14 @@ bool SeriesChunks::RestoreOpen(SeriesData* series, uint32_t segment, uint8_t fir
   return true;
 }
 
-void SeriesChunks::AddSlice(uint32_t segment, uint32_t first, uint32_t count, const char* bytes, size_t size,
-                            size_t tail, int64_t mint, int64_t maxt, CommitSequence reader,
+void SeriesChunks::AddSlice(uint32_t segment, uint32_t first, uint32_t count, std::string_view blocks,
+                            std::string_view codes, int64_t mint, int64_t maxt, CommitSequence reader,
                             std::vector<ChunkSlice>* slices) const {
   uint32_t to = timelines_.VisibleTo(reader, segment, first, count);
   uint32_t from = timelines_.CountBefore(mint, segment, first, to);
   if (maxt < kMaxMs) to = timelines_.CountBefore(maxt + 1, segment, first, to);
   if (from >= to) return;
-  slices->push_back({Bytes(bytes), size, tail, from, to, timelines_.Serial(segment), first + from, segment, nullptr});
+  slices->push_back({blocks, codes, from, to, timelines_.Serial(segment), first + from, segment, nullptr});
 }
 
 bool SeriesChunks::AddFileSlice(ChunkPlace place, int64_t mint, int64_t maxt, ChunkFileReader* files,
@@ -396,73 +405,104 @@ bool SeriesChunks::AddFileSlice(ChunkPlace place, int64_t mint, int64_t maxt, Ch
   auto begin = timeline->times.begin() + chunk.first, end = begin + chunk.count;
   auto from = std::lower_bound(begin, end, mint) - begin, to = std::upper_bound(begin, end, maxt) - begin;
   if (from >= to) return true;
-  slices->push_back({Bytes(chunk.bytes.data()), chunk.bytes.size(), chunk.tail, static_cast<uint32_t>(from),
+  slices->push_back({chunk.bytes.substr(0, chunk.tail), chunk.bytes.substr(chunk.tail), static_cast<uint32_t>(from),
                      static_cast<uint32_t>(to), timeline->serial, chunk.first + static_cast<uint32_t>(from), 0,
                      timeline});
   return true;
 }
 
+bool SeriesChunks::Overlaps(uint32_t segment, uint32_t first, uint32_t count, int64_t mint, int64_t maxt,
+                            CommitSequence reader) const {
+  const uint32_t visible = timelines_.VisibleTo(reader, segment, first, count);
+  if (visible == 0 || timelines_.Time({segment, first + visible - 1}) < mint) return false;
+  const uint32_t before = timelines_.CountBefore(mint, segment, first, visible);
+  return timelines_.Time({segment, first + before}) <= maxt;
+}
+
 bool SeriesChunks::MayHave(const SeriesData& series, int64_t mint, int64_t maxt, CommitSequence reader) const {
-  std::vector<ChunkSlice> slices;
+  if (series.count > 0 && Overlaps(series.segment, series.first, series.count, mint, maxt, reader)) return true;
   for (size_t i = series.closed_count; i-- > 0;) {
     const ClosedChunk& chunk = closed(series)[i];
     if (chunk.BeginsAfter(maxt)) continue;
     if (chunk.EndsBefore(mint)) break;
     if (!chunk.in_memory()) return true;
     const MemoryChunk& memory = At(chunk);
-    AddSlice(memory.segment, memory.first, memory.count, nullptr, 0, 0, mint, maxt, reader, &slices);
-    if (!slices.empty()) return true;
+    if (Overlaps(memory.segment, memory.first, memory.count, mint, maxt, reader)) return true;
   }
-  if (series.count > 0)
-    AddSlice(series.segment, series.first, series.count, nullptr, 0, 0, mint, maxt, reader, &slices);
-  return !slices.empty();
+  return false;
+}
+
+void SeriesChunks::AddClosedSlices(const SeriesData& series, int64_t mint, int64_t maxt, CommitSequence reader,
+                                   ChunkFileReader* files, size_t* damaged) const {
+  // The open chunk is the newest, and often all that is wanted: the others are not even looked at then.
+  if (series.count > 0 && timelines_.Time({series.segment, series.first}) <= mint) return;
+  const std::span<const ClosedChunk> chunks(closed(series), series.closed_count);
+  for (const ClosedChunk& chunk : chunks) {
+    const bool wanted = !chunk.in_memory() && !chunk.EndsBefore(mint) && !chunk.BeginsAfter(maxt);
+    if (wanted) files->Prefetch(chunk.place);
+  }
+  for (const ClosedChunk& chunk : chunks) {
+    if (chunk.EndsBefore(mint) || chunk.BeginsAfter(maxt)) continue;
+    if (!chunk.in_memory()) {
+      *damaged += !AddFileSlice(chunk.place, mint, maxt, files, &files->slices());
+      continue;
+    }
+    const MemoryChunk& memory = At(chunk);
+    const std::string_view bytes = BytesOf(chunk);
+    AddSlice(memory.segment, memory.first, memory.count, bytes.substr(0, memory.tail), bytes.substr(memory.tail), mint,
+             maxt, reader, &files->slices());
+  }
 }
 
 void SeriesChunks::Read(const SeriesData& series, int64_t mint, int64_t maxt, CommitSequence reader,
                         ChunkFileReader* files, ColumnBuffer* buffer, SampleColumns* columns, size_t* damaged) const {
-  std::vector<ChunkSlice>& slices = files->scratch().slices;
+  std::vector<ChunkSlice>& slices = files->slices();
   slices.clear();
-  for (size_t i = 0; i < series.closed_count; ++i) {
-    const ClosedChunk& chunk = closed(series)[i];
-    if (chunk.EndsBefore(mint) || chunk.BeginsAfter(maxt)) continue;
-    if (!chunk.in_memory()) {
-      *damaged += !AddFileSlice(chunk.place, mint, maxt, files, &slices);
-      continue;
-    }
-    const MemoryChunk& memory = At(chunk);
-    AddSlice(memory.segment, memory.first, memory.count, BytesOf(chunk).data(), memory.size, memory.tail, mint, maxt,
-             reader, &slices);
-  }
-  std::string& open = files->scratch().open;
+  AddClosedSlices(series, mint, maxt, reader, files, damaged);
   if (series.count > 0) {
-    const char* bytes = slab_.At(series.chunk);
-    if (series.tail > 0) {  // Without what only the writer needs.
-      open.assign(bytes, series.tail);
-      open.append(bytes + CodesAt(series), series.used - CodesAt(series));
-    } else {
-      open.assign(bytes, series.used);
-    }
-    AddSlice(series.segment, series.first, series.count, open.data(), open.size(), series.tail, mint, maxt, reader,
-             &slices);
+    const std::string_view bytes = OpenBytes(series);  // Without what only the writer needs.
+    AddSlice(series.segment, series.first, series.count, bytes.substr(0, series.tail), bytes.substr(CodesAt(series)),
+             mint, maxt, reader, &slices);
   }
+  *columns = Decode(slices, buffer, damaged);
+}
 
-  size_t total = 0;
+namespace {
+
+bool DecodeSlice(const ChunkSlice& slice, double* values) {
+  return DecodeValues(Bytes(slice.blocks.data()), slice.blocks.size(), Bytes(slice.codes.data()), slice.codes.size(),
+                      0.0, slice.to, values);
+}
+
+// Chunks that begin before the range but not before others are rare.
+bool DecodeSliceAside(const ChunkSlice& slice, double* values) {
+  double all[UINT8_MAX + kBlockValues];
+  if (!DecodeSlice(slice, all)) return false;
+  std::copy(all + slice.from, all + slice.to, values);
+  return true;
+}
+
+}  // namespace
+
+SampleColumns SeriesChunks::Decode(std::vector<ChunkSlice>& slices, ColumnBuffer* buffer, size_t* damaged) const {
   uint64_t timeline = 0;
   size_t room = kBlockValues;
   for (const ChunkSlice& slice : slices) room += slice.to;
   if (buffer->v.size() < room) buffer->v.resize(room);
+  // What the first chunk has in front of the range is decoded, too, and left out.
+  const size_t begin = slices.empty() ? 0 : slices.front().from;
+  size_t end = begin;
   for (ChunkSlice& slice : slices) {
-    double values[256 + kBlockValues];
-    const bool direct = slice.from == 0;
-    double* out = direct ? buffer->v.data() + total : values;
-    if (!DecodeValues(slice.bytes, slice.size, slice.tail, slice.to, out)) {
+    double* const out = buffer->v.data() + end;
+    const bool first = &slice == slices.data();
+    const bool in_place = first || slice.from == 0;
+    if (!(in_place ? DecodeSlice(slice, first ? out - begin : out) : DecodeSliceAside(slice, out))) {
       ++*damaged;
       slice.to = slice.from;
       continue;
     }
     const size_t count = slice.to - slice.from;
-    if (!direct) std::copy_n(values + slice.from, count, buffer->v.data() + total);
-    total += count;
+    end += count;
     timeline = Fold(timeline ^ slice.serial, uint64_t{slice.position} << 32 | count);
   }
   if (timeline == 0 || timeline != buffer->timeline) {
@@ -472,13 +512,13 @@ void SeriesChunks::Read(const SeriesData& series, int64_t mint, int64_t maxt, Co
       if (slice.timeline == nullptr) {
         timelines_.Times(slice.segment, slice.position, count, &buffer->t);
       } else {
-        auto begin = slice.timeline->times.begin() + slice.position;
-        buffer->t.insert(buffer->t.end(), begin, begin + count);
+        auto times = slice.timeline->times.begin() + slice.position;
+        buffer->t.insert(buffer->t.end(), times, times + count);
       }
     }
     buffer->timeline = timeline;
   }
-  *columns = {buffer->t, {buffer->v.data(), total}, timeline};
+  return {buffer->t, std::span<const double>(buffer->v).subspan(begin, end - begin), timeline};
 }
 
 }  // namespace tidewright::tsdb

@@ -24,6 +24,7 @@
 
 namespace tidewright::tsdb {
 
+inline constexpr size_t kCacheLine = 64;
 inline constexpr int64_t kChunkWindowMs = 2 * 3600 * 1000;  // No chunk crosses a multiple of this.
 // The number of the window that `t` is in.
 int64_t ChunkWindow(int64_t t);
@@ -66,9 +67,8 @@ struct CommitCursor {
 
 // A part of a chunk that a reader wants.
 struct ChunkSlice {
-  const uint8_t* bytes;
-  size_t size;
-  size_t tail;
+  std::string_view blocks;  // Of packed values, and the single values behind them.
+  std::string_view codes;
   uint32_t from;  // Of the chunk's samples, those from `from` up to before `to`.
   uint32_t to;
   uint64_t serial;  // Of the timeline, and where in it `from` is.
@@ -80,25 +80,24 @@ struct ChunkSlice {
 // Chunk files and timelines as one reader uses them: nothing is looked up or decoded twice. Not thread-safe.
 class ChunkFileReader {
  public:
-  // What a series is read with, kept to save allocations.
-  struct Scratch {
-    std::vector<ChunkSlice> slices;
-    std::string open;
-  };
-
   explicit ChunkFileReader(const HeadChunkFiles* files) : files_(files) {}
 
   // The chunk and its timeline; kDataLoss when the file is damaged or gone.
   base::Status Read(ChunkPlace place, StoredChunk* chunk, const StoredTimeline** timeline);
-  Scratch& scratch() { return scratch_; }
+  // Asks for the memory of a chunk that is read soon.
+  void Prefetch(ChunkPlace place);
+  // For the reader's own use, kept to save allocations.
+  std::vector<ChunkSlice>& slices() { return slices_; }
 
  private:
   base::Result<const HeadChunkFile*> File(uint32_t number);
 
   const HeadChunkFiles* const files_;  // Null: there are none.
   std::map<uint32_t, std::shared_ptr<const HeadChunkFile>> held_;
+  const HeadChunkFile* last_ = nullptr;  // The file used last.
+  uint32_t last_number_ = 0;
   std::unordered_map<ChunkPlace, StoredTimeline> timelines_;
-  Scratch scratch_;
+  std::vector<ChunkSlice> slices_;
 };
 
 // Every call that takes a series is made with its page locked. What changes a series is called by one thread at a time.
@@ -160,6 +159,12 @@ class SeriesChunks {
   void Read(const SeriesData& series, int64_t mint, int64_t maxt, CommitSequence reader, ChunkFileReader* files,
             ColumnBuffer* buffer, SampleColumns* columns, size_t* damaged) const;
 
+  // Brings the bytes of the open chunk near, for a reader that comes to the series soon.
+  void Prefetch(const SeriesData& series) const {
+    const char* bytes = slab_.At(series.chunk);
+    for (size_t at = 0; at < series.used; at += kCacheLine) __builtin_prefetch(bytes + at);
+  }
+
   // The finished chunks, and one in memory with its bytes.
   const ClosedChunk* closed(const SeriesData& series) const {
     return reinterpret_cast<const ClosedChunk*>(slab_.At(series.closed));
@@ -196,10 +201,15 @@ class SeriesChunks {
   bool AddClosed(SeriesData* series, const ClosedChunk& chunk);
   void FreeClosed(const ClosedChunk& chunk);
   ClosedChunk Bounds(uint32_t segment, uint32_t first, uint32_t count) const;
-  void AddSlice(uint32_t segment, uint32_t first, uint32_t count, const char* bytes, size_t size, size_t tail,
+  void AddSlice(uint32_t segment, uint32_t first, uint32_t count, std::string_view blocks, std::string_view codes,
                 int64_t mint, int64_t maxt, CommitSequence reader, std::vector<ChunkSlice>* slices) const;
+  bool Overlaps(uint32_t segment, uint32_t first, uint32_t count, int64_t mint, int64_t maxt,
+                CommitSequence reader) const;
+  void AddClosedSlices(const SeriesData& series, int64_t mint, int64_t maxt, CommitSequence reader,
+                       ChunkFileReader* files, size_t* damaged) const;
   bool AddFileSlice(ChunkPlace place, int64_t mint, int64_t maxt, ChunkFileReader* files,
                     std::vector<ChunkSlice>* slices) const;
+  SampleColumns Decode(std::vector<ChunkSlice>& slices, ColumnBuffer* buffer, size_t* damaged) const;
 
   Slab slab_;
   Timelines timelines_;

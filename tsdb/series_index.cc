@@ -306,16 +306,20 @@ Labels SeriesIndex::Materialize(Slab::Handle labels) const {
   return Labels::FromSorted(std::move(result));
 }
 
-std::string_view SeriesIndex::Value(Slab::Handle labels, std::string_view name) const {
-  base::ReaderLock lock(mu_);
-  const Symbol wanted = symbols_.Find(name);
-  std::string_view bytes = Bytes(labels);
+Symbol SeriesIndex::ValueSymbol(Slab::Handle labels, Symbol name) const {
+  const std::string_view bytes = Bytes(labels);
   const char* at = bytes.data();
   for (const char* end = at + bytes.size(); at < end;) {
-    auto symbol = static_cast<Symbol>(GetVarint(&at)), value = static_cast<Symbol>(GetVarint(&at));
-    if (symbol == wanted) return symbols_.Text(value);
+    const auto symbol = static_cast<Symbol>(GetVarint(&at)), value = static_cast<Symbol>(GetVarint(&at));
+    if (symbol == name) return value;
   }
-  return {};
+  return 0;
+}
+
+std::string_view SeriesIndex::Value(Slab::Handle labels, std::string_view name) const {
+  base::ReaderLock lock(mu_);
+  const Symbol value = ValueSymbol(labels, symbols_.Find(name));
+  return value == 0 ? std::string_view() : symbols_.Text(value);
 }
 
 std::vector<std::string> SeriesIndex::Names() const {
@@ -341,16 +345,20 @@ std::vector<std::string> SeriesIndex::NamesOf(std::span<const IndexedSeries> ser
 
 std::vector<std::string> SeriesIndex::ValuesOf(std::span<const IndexedSeries> series, std::string_view name) const {
   base::ReaderLock lock(mu_);
-  std::set<std::string_view> values;
-  Pairs pairs;
+  std::vector<Symbol> found;
   const Symbol symbol = symbols_.Find(name);
+  if (symbol == 0) return {};
   for (const IndexedSeries& one : series) {
-    Decode(one.labels, &pairs);
-    for (const SymbolPair& pair : pairs) {
-      if (pair.name == symbol) values.insert(symbols_.Text(pair.value));
-    }
+    const Symbol value = ValueSymbol(one.labels, symbol);
+    if (value != 0 && (found.empty() || found.back() != value)) found.push_back(value);
   }
-  return {values.begin(), values.end()};
+  std::sort(found.begin(), found.end());
+  found.erase(std::unique(found.begin(), found.end()), found.end());
+  std::vector<std::string> values;
+  values.reserve(found.size());
+  for (Symbol value : found) values.emplace_back(symbols_.Text(value));
+  std::sort(values.begin(), values.end());
+  return values;
 }
 
 bool SeriesIndex::HasMetric(std::string_view metric) const {

@@ -104,6 +104,7 @@ class SeriesIndex {
   static void Encode(std::span<const SymbolPair> pairs, std::string* out);
   std::string_view Bytes(Slab::Handle labels) const;
   void Decode(Slab::Handle labels, Pairs* pairs) const;
+  Symbol ValueSymbol(Slab::Handle labels, Symbol name) const;  // 0 when absent.
   IndexedSeries FindEncoded(std::string_view encoded, uint64_t hash) const REQUIRES_SHARED_LOCK(mu_);
   IndexedSeries GetOrCreateLocked(std::span<const SymbolPair> labels, SeriesRef wanted, bool* created,
                                   const Publish& publish) REQUIRES_LOCK(mu_);

@@ -211,17 +211,18 @@ void PackBits(const Slots& slots, uint32_t width, uint8_t* out) {
   if (filled > 0) PutBytes(word, filled / 8, out);
 }
 
-void UnpackBits(const uint8_t* in, size_t size, uint32_t width, uint64_t* slots) {
-  uint8_t padded[2 * kMaxWidth + 10];
+// Calls use(i, number) for the numbers from `first` on, in order.
+template <typename Use>
+inline void ForEachPacked(const uint8_t* in, size_t size, uint32_t width, uint32_t first, Use use) {
+  uint8_t padded[2 * kMaxWidth + 8];
   if (size < 2 * width + 8) {  // Words may reach past the numbers, but not past the memory.
     std::memcpy(padded, in, 2 * width);
     std::memset(padded + 2 * width, 0, 8);
     in = padded;
   }
   const uint64_t mask = (uint64_t{1} << width) - 1;
-  for (uint32_t i = 0; i < kBlockValues; ++i) {
-    uint32_t bit = i * width;
-    slots[i] = GetBytes(in + bit / 8, 8) >> (bit % 8) & mask;
+  for (uint32_t i = first, bit = first * width; i < kBlockValues; ++i, bit += width) {
+    use(i, GetBytes(in + bit / 8, 8) >> (bit % 8) & mask);
   }
 }
 
@@ -407,7 +408,7 @@ size_t EncodeBlock(const double* values, double previous, const uint8_t* codes, 
 
 namespace {
 
-size_t DecodeCodes(const uint8_t* in, size_t size, double previous, double* values) {
+size_t DecodeCodeBlock(const uint8_t* in, size_t size, double previous, double* values) {
   if (size < 2 || size < 2 + size_t{in[1]}) return 0;
   size_t at = 2;
   const size_t end = 2 + size_t{in[1]};
@@ -422,69 +423,88 @@ size_t DecodeCodes(const uint8_t* in, size_t size, double previous, double* valu
 
 size_t DecodeXors(const uint8_t* in, size_t size, double previous, double* values) {
   if (size < 3 || in[1] > kMaxWidth || in[1] + in[2] > 64 || size < 3 + 2 * size_t{in[1]}) return 0;
-  uint64_t slots[kBlockValues];
-  UnpackBits(in + 3, size - 3, in[1], slots);
+  const uint32_t shift = in[2] & 63;  // With 64 there are no numbers but 0.
   uint64_t bits = Bits(previous);
-  for (size_t i = 0; i < kBlockValues; ++i) {
-    bits ^= in[2] == 64 ? 0 : slots[i] << in[2];
+  ForEachPacked(in + 3, size - 3, in[1], 0, [&](uint32_t i, uint64_t number) {
+    bits ^= number << shift;
     values[i] = std::bit_cast<double>(bits);
-  }
+  });
   return 3 + 2 * size_t{in[1]};
 }
 
-// Sums up the differences.
-void Accumulate(const uint64_t* slots, bool second_order, bool separate, uint64_t first, uint64_t base, uint64_t at,
-                int64_t* integers) {
-  size_t i = 0;
+// How a block of integers begins.
+struct IntegersHeader {
+  uint32_t width = 0;
+  int scale = 0;
+  bool separate = false;
+  bool second_order = false;
+  uint64_t first = 0;  // Of the differences, where it is apart.
+  uint64_t base = 0;
+  size_t size = 0;  // Of the header.
+};
+
+bool ReadHeader(const uint8_t* in, size_t size, IntegersHeader* header) {
+  size_t at = 1;
+  header->width = in[0] & 0x3f;
+  header->separate = (in[0] & 0xc0) == kBlockFirstSeparate;
+  if (in[0] < kBlockDifferences) {
+    header->scale = in[0] & 15;
+    if (size < 2 || header->scale > kMaxScale) return false;
+    header->width = in[1] & 0x3f;
+    header->separate = (in[1] & kSeparateFlag) != 0;
+    header->second_order = (in[1] & kSecondOrderFlag) != 0;
+    at = 2;
+  }
+  if (header->width > kMaxWidth) return false;
+  for (uint64_t* number : {&header->first, &header->base}) {
+    if (number == &header->first && !header->separate) continue;
+    const size_t used = GetVarint(in + at, size - at, number);
+    if (used == 0) return false;
+    *number = static_cast<uint64_t>(Unzigzag(*number));
+    at += used;
+  }
+  header->size = at;
+  return size - at >= 2 * size_t{header->width};
+}
+
+// Sums up the differences, from `at` on. `value_of` makes a value of each integer.
+template <bool kSecondOrder, typename ValueOf>
+inline void Accumulate(const IntegersHeader& header, const uint8_t* in, size_t size, uint64_t at, double* values,
+                       ValueOf value_of) {
   uint64_t difference = 0;
-  if (separate) {
-    difference = first;
-    at += first;
-    integers[i++] = static_cast<int64_t>(at);
-  }
-  for (; i < kBlockValues; ++i) {
-    difference = second_order ? difference + base + slots[i] : base + slots[i];
+  if (header.separate) {
+    difference = header.first;
     at += difference;
-    integers[i] = static_cast<int64_t>(at);
+    values[0] = value_of(at);
   }
+  const uint64_t base = header.base;
+  ForEachPacked(in, size, header.width, header.separate ? 1 : 0, [&](uint32_t i, uint64_t number) {
+    difference = kSecondOrder ? difference + base + number : base + number;
+    at += difference;
+    values[i] = value_of(at);
+  });
 }
 
 size_t DecodeIntegers(const uint8_t* in, size_t size, double previous, double* values) {
-  size_t at = 1;
-  int scale = 0;
-  uint8_t width = in[0] & 0x3f;
-  bool separate = (in[0] & 0xc0) == kBlockFirstSeparate, second_order = false;
-  if (in[0] < kBlockDifferences) {
-    scale = in[0] & 15;
-    if (size < 2 || scale > kMaxScale) return 0;
-    width = in[1] & 0x3f;
-    separate = (in[1] & kSeparateFlag) != 0;
-    second_order = (in[1] & kSecondOrderFlag) != 0;
-    at = 2;
-  }
-  if (width > kMaxWidth) return 0;
-  uint64_t first = 0, base = 0;
-  if (separate) {
-    size_t used = GetVarint(in + at, size - at, &first);
-    if (used == 0) return 0;
-    at += used;
-  }
-  size_t used = GetVarint(in + at, size - at, &base);
-  at += used;
-  if (used == 0 || size - at < 2 * size_t{width}) return 0;
-  uint64_t slots[kBlockValues];
-  UnpackBits(in + at, size - at, width, slots);
+  IntegersHeader header;
+  if (!ReadHeader(in, size, &header)) return 0;
   int64_t origin;
-  Origin(previous, scale, &origin);
-  int64_t integers[kBlockValues];
-  Accumulate(slots, second_order, separate, static_cast<uint64_t>(Unzigzag(first)),
-             static_cast<uint64_t>(Unzigzag(base)), static_cast<uint64_t>(origin), integers);
-  if (scale == 0) {
-    for (size_t i = 0; i < kBlockValues; ++i) values[i] = static_cast<double>(integers[i]);
+  Origin(previous, header.scale, &origin);
+  const uint8_t* packed = in + header.size;
+  const size_t left = size - header.size;
+  const auto at = static_cast<uint64_t>(origin);
+  const auto plain = [](uint64_t integer) { return static_cast<double>(static_cast<int64_t>(integer)); };
+  const auto scaled = [power = kPowers[header.scale]](uint64_t integer) {
+    return static_cast<double>(static_cast<int64_t>(integer)) / power;
+  };
+  if (header.scale == 0 && !header.second_order) {
+    Accumulate<false>(header, packed, left, at, values, plain);
+  } else if (header.second_order) {
+    Accumulate<true>(header, packed, left, at, values, scaled);
   } else {
-    for (size_t i = 0; i < kBlockValues; ++i) values[i] = static_cast<double>(integers[i]) / kPowers[scale];
+    Accumulate<false>(header, packed, left, at, values, scaled);
   }
-  return at + 2 * size_t{width};
+  return header.size + 2 * size_t{header.width};
 }
 
 }  // namespace
@@ -493,7 +513,7 @@ size_t DecodeBlock(const uint8_t* in, size_t size, double previous, double* valu
   if (size == 0) return 0;
   switch (in[0]) {
     case kBlockSame: std::fill_n(values, kBlockValues, previous); return 1;
-    case kBlockCodes: return DecodeCodes(in, size, previous, values);
+    case kBlockCodes: return DecodeCodeBlock(in, size, previous, values);
     case kBlockXor: return DecodeXors(in, size, previous, values);
     case kBlockRaw:
       if (size < 1 + kBlockValues * 8) return 0;
@@ -514,17 +534,19 @@ bool ValueCursor::NextOfAnyKind(const uint8_t** at, const uint8_t* end) {
 
 ValueCursor::ValueCursor(double previous) : value_(previous), is_integer_(AsInteger(previous, &integer_)) {}
 
-bool DecodeValues(const uint8_t* in, size_t size, size_t tail, size_t count, double* values) {
-  size_t at = 0;
-  double previous = 0;
-  if (tail > size) return false;
-  for (size_t done = 0; done < count; previous = values[done - 1]) {
-    bool packed = at < tail;
-    size_t used = packed ? DecodeBlock(in + at, tail - at, previous, values + done)
-                         : DecodeValue(in + at, size - at, previous, values + done);
+bool DecodeValues(const uint8_t* blocks, size_t blocks_size, const uint8_t* codes, size_t codes_size, double previous,
+                  size_t count, double* values) {
+  size_t done = 0;
+  for (size_t at = 0; done < count && at < blocks_size; previous = values[done - 1]) {
+    const size_t used = DecodeBlock(blocks + at, blocks_size - at, previous, values + done);
     if (used == 0) return false;
     at += used;
-    done += packed ? kBlockValues : 1;
+    done += kBlockValues;
+  }
+  ValueCursor cursor(previous);
+  for (const uint8_t* const end = codes + codes_size; done < count; ++done) {
+    if (!cursor.Next(&codes, end)) return false;
+    values[done] = cursor.value();
   }
   return true;
 }

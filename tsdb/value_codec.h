@@ -60,8 +60,9 @@ size_t EncodeBlock(const double* values, double previous, uint8_t* out);
 // Reads 16 values; returns the bytes used, 0 when they are no block.
 size_t DecodeBlock(const uint8_t* in, size_t size, double previous, double* values);
 
-// The values of a chunk: blocks in bytes [0, tail), single values in [tail, size). Writes the first `count` values to
-// `values` (room for `count` rounded up to a multiple of 16); false when the bytes are corrupt.
-bool DecodeValues(const uint8_t* in, size_t size, size_t tail, size_t count, double* values);
+// Whole blocks, then single values, which follow `previous` (0.0 at the beginning of a chunk). Writes the first `count`
+// values to `values` (room for `count` rounded up to a multiple of 16); false when the bytes are corrupt.
+bool DecodeValues(const uint8_t* blocks, size_t blocks_size, const uint8_t* codes, size_t codes_size, double previous,
+                  size_t count, double* values);
 
 }  // namespace tidewright::tsdb

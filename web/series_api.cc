@@ -189,12 +189,15 @@ http::Response SeriesApi::Series(const http::QueryParams& params) {
   auto series = engine_.Series(question->selectors, question->start, question->end);
   if (!series.ok()) return ErrorReply(series.status(), ErrorSource::kEvaluation);
   const std::vector<std::string> warnings = CutTo(question->limit, &*series);
+  constexpr size_t kUsualBytes = 256;  // Of the labels of a series.
   std::string out = "[";
+  out.reserve(series->size() * kUsualBytes);
   for (const promql::Labels& labels : *series) {
     if (out.size() > 1) out += ',';
     promql::AppendJson(labels, &out);
   }
-  return RawSuccess(out + "]", warnings);
+  out += ']';
+  return RawSuccess(std::move(out), warnings);
 }
 
 http::Response SeriesApi::LabelNames(const http::QueryParams& params) {

@@ -147,6 +147,23 @@ void First(benchmark::State& state, const std::string& expr) {
   }
 }
 
+// The series of a metric in a namespace, and a label's values there, over all times.
+const char kSelector[] = "http_requests_total{namespace=\"ns-3\"}";
+
+void m02_label_values(benchmark::State& state) {
+  auto engine = NewEmbeddedEngine(SharedStore(), {}, nullptr);
+  const Matchers matchers = *ParseSelector(kSelector);
+  for (auto _ : state) benchmark::DoNotOptimize(engine->LabelValues("handler", matchers, 0, kEnd));
+}
+BENCHMARK(m02_label_values)->Unit(benchmark::kMicrosecond);
+
+void m03_series(benchmark::State& state) {
+  auto engine = NewEmbeddedEngine(SharedStore(), {}, nullptr);
+  const Matchers matchers = *ParseSelector(kSelector);
+  for (auto _ : state) benchmark::DoNotOptimize(engine->Series({matchers}, 0, kEnd));
+}
+BENCHMARK(m03_series)->Unit(benchmark::kMicrosecond);
+
 #define QUERY(name, expr, range_s, step_s) \
   BENCHMARK_CAPTURE(Query, name, expr, range_s, step_s)->Unit(benchmark::kMicrosecond)
 

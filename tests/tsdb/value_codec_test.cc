@@ -63,7 +63,9 @@ Encoded Encode(const std::vector<double>& values) {
 
 std::vector<double> Decode(const Encoded& encoded, size_t count) {
   std::vector<double> values((count + 15) / 16 * 16 + 16);
-  if (!DecodeValues(encoded.bytes.data(), encoded.bytes.size(), encoded.tail, count, values.data())) return {};
+  const uint8_t* codes = encoded.bytes.data() + encoded.tail;
+  const size_t codes_size = encoded.bytes.size() - encoded.tail;
+  if (!DecodeValues(encoded.bytes.data(), encoded.tail, codes, codes_size, 0.0, count, values.data())) return {};
   values.resize(count);
   return values;
 }
@@ -173,9 +175,10 @@ TEST(ValueCodec, ArbitraryBytesDoNoHarm) {
     }
     if (round % 2 == 0) encoded.bytes.resize(random() % encoded.bytes.size());
     // An allocation of its own, so that a sanitizer sees a read past the end.
-    std::vector<uint8_t> copy(encoded.bytes);
+    const auto tail = encoded.bytes.begin() + static_cast<ptrdiff_t>(std::min(encoded.tail, encoded.bytes.size()));
+    std::vector<uint8_t> blocks(encoded.bytes.begin(), tail), codes(tail, encoded.bytes.end());
     std::vector<double> out(64);
-    DecodeValues(copy.data(), copy.size(), std::min(encoded.tail, copy.size()), 40, out.data());
+    DecodeValues(blocks.data(), blocks.size(), codes.data(), codes.size(), 0.0, 40, out.data());
   }
 }
 
