@@ -377,7 +377,7 @@ uint64_t Head::Apply(int64_t t, std::span<const SeriesRef> refs, std::span<const
     for (; i < refs.size() && refs[i] / SeriesPages::kPageSeries == number; ++i) {
       SeriesData* series = page->Find(refs[i]);
       const size_t ahead = std::min(i + kPrefetchAhead, refs.size() - 1);
-      if (refs[ahead] / SeriesPages::kPageSeries == number) chunks_.Prefetch(*page->Find(refs[ahead]));
+      if (refs[ahead] / SeriesPages::kPageSeries == number) chunks_.PrefetchEnd(*page->Find(refs[ahead]));
       --series->pending;
       if (chunks_.Append(series, values[i], &cursor)) {
         ++appended;
