@@ -425,6 +425,58 @@ test('it works below the path of a proxy', async () => {
   server.close();
 });
 
+// A reply of the program's own form, with what a hostile target could have put in it.
+const HOSTILE = '<img src=x onerror="document.title=1">';
+
+test('text stays text, and long results are cut', async () => {
+  const page = await visitor.open('/query');
+  const many = Array.from({ length: 2000 }, (_, i) => ({
+    metric: { __name__: HOSTILE, i: String(i) },
+    value: [0, String(i)]
+  }));
+  const histogram = {
+    count: '7',
+    sum: '12.5',
+    buckets: [
+      [3, '-1', '1', '3'],
+      [0, '1', '2', '4']
+    ]
+  };
+  const result = [{ metric: { job: HOSTILE }, histogram: [0, histogram] }, ...many];
+  await page.route('**/api/v1/query*', route =>
+    route.fulfill({ json: { status: 'success', warnings: [HOSTILE], data: { resultType: 'vector', result } } })
+  );
+  await page.getByRole('textbox', { name: 'Expression' }).fill('x');
+  await page.keyboard.press('Control+Enter');
+  await page.getByRole('status').getByText(HOSTILE).waitFor();
+  await page.getByRole('img', { name: '2 buckets' }).waitFor();
+  assert.equal(await page.locator('.results tbody tr').count(), 100);
+  await page.getByRole('button', { name: 'Show 100 more of 2001' }).click();
+  await page.waitForFunction(() => document.querySelectorAll('.results tbody tr').length === 200);
+  await page.getByRole('button', { name: 'Value' }).click();
+  await page.waitForFunction(() => document.querySelector('.results tbody td.number')?.textContent === '1999');
+  assert.equal(await page.locator('main img:not([role])').count(), 0);
+  assert.match(await page.title(), /^Query/);
+  await close(page);
+});
+
+test('a workload whose signal cannot be read is held, and says so', async () => {
+  sandbox.killQueue();
+  const page = await visitor.open('/');
+  await page.locator('.workload.bad').getByText('queue-worker').waitFor();
+  await page
+    .getByRole('status', { name: 'Problems' })
+    .getByText(/queue-worker/)
+    .waitFor();
+  await seen(page, 'unreadable');
+  await visitor.shoot(page, 'held');
+  await page.getByRole('link', { name: 'queue-worker', exact: true }).click();
+  await heading(page, 'queue-worker Held');
+  await page.locator('.conditions .bad').first().waitFor();
+  await visitor.shoot(page, 'held-workload');
+  await close(page);
+});
+
 test('no view wrote an error or asked another origin', () => {
   assert.deepEqual(visitor.faults, []);
 });

@@ -38,6 +38,7 @@ function prepare(folder: string, source: string): string {
 export class Sandbox {
   private constructor(
     readonly url: string, // Without a slash at its end.
+    private readonly queue: number, // The process of the redis-server that it started.
     private readonly child: ChildProcess,
     private readonly folder: string
   ) {}
@@ -56,11 +57,17 @@ export class Sandbox {
       { stdio: ['ignore', 'pipe', 'pipe'] }
     );
     try {
-      return new Sandbox(await addressOf(child), child, folder);
+      const { url, queue } = await started(child);
+      return new Sandbox(url, queue, child, folder);
     } catch (error) {
       child.kill('SIGKILL');
       throw error;
     }
+  }
+
+  // Takes away what the queue worker is scaled by.
+  killQueue(): void {
+    process.kill(this.queue, 'SIGKILL');
   }
 
   async stop(): Promise<void> {
@@ -73,8 +80,9 @@ export class Sandbox {
   }
 }
 
-// From the line "page      http://127.0.0.1:1234/" of its output. What comes after that is not kept.
-function addressOf(child: ChildProcess): Promise<string> {
+// From the lines "page      http://127.0.0.1:1234/" and "queue     redis-server ..., pid 12" of its output. What comes after
+// them is not kept.
+function started(child: ChildProcess): Promise<{ url: string; queue: number }> {
   return new Promise((resolve, reject) => {
     let output = '';
     let found = false;
@@ -82,11 +90,12 @@ function addressOf(child: ChildProcess): Promise<string> {
     const read = (bytes: Buffer) => {
       if (found) return;
       output += bytes.toString();
-      const address = /^\s*page\s+(http:\S+)\/$/m.exec(output)?.[1];
-      if (!address) return;
+      const url = /^\s*page\s+(http:\S+)\/$/m.exec(output)?.[1];
+      const queue = /^\s*queue\s.*\bpid (\d+)$/m.exec(output)?.[1];
+      if (!url || !queue) return;
       found = true;
       clearTimeout(timer);
-      resolve(address);
+      resolve({ url, queue: Number(queue) });
     };
     child.stdout?.on('data', read);
     child.stderr?.on('data', read);

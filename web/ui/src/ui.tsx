@@ -112,8 +112,12 @@ interface Tab {
 }
 
 export function Tabs({ tabs, current, label }: { tabs: Tab[]; current: string; label: string }) {
+  const element = useRef<HTMLElement>(null);
+  useEffect(() => {
+    element.current?.querySelector('[aria-current]')?.scrollIntoView({ block: 'nearest', inline: 'nearest' });
+  }, [current]);
   return (
-    <nav class="tabs" aria-label={label}>
+    <nav class="tabs" aria-label={label} ref={element}>
       {tabs.map(tab => (
         <Link key={tab.view} view={tab.view} params={tab.params ?? {}} current={tab.view === current}>
           {tab.label}

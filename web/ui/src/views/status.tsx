@@ -180,7 +180,8 @@ export function ConfigView({ place }: ViewProps) {
   const lines = useMemo(() => (data?.yaml ?? '').replace(/\n$/, '').split('\n'), [data]);
   const text = useRef<HTMLPreElement>(null);
   useEffect(() => {
-    text.current?.querySelector('.found')?.scrollIntoView({ block: 'center' });
+    const found = text.current?.querySelector<HTMLElement>('.found');
+    if (found && text.current) text.current.scrollTop = found.offsetTop - text.current.clientHeight / 2;
   }, [search, data]);
   const hits =
     search.trim() === '' ? 0 : lines.filter(line => line.toLowerCase().includes(search.toLowerCase())).length;

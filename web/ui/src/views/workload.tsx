@@ -1,6 +1,6 @@
 // One workload: replicas and signals over time, what was decided and step by step why, and its conditions.
 import type { ComponentChildren } from 'preact';
-import { useMemo } from 'preact/hooks';
+import { useEffect, useMemo, useRef } from 'preact/hooks';
 import { get } from '../api';
 import type { ViewProps } from '../app';
 import { formatDuration, stepFor } from '../duration';
@@ -317,8 +317,13 @@ interface ReasonsProps {
 function Reasons({ workload, decisions, error, chosen, onChoose }: ReasonsProps) {
   const now = useNow(1000);
   const past = decisions?.find(decision => idOf(decision) === chosen);
+  const element = useRef<HTMLElement>(null);
+  // On a narrow screen the reasons are not beside the plot where one chose.
+  useEffect(() => {
+    if (chosen !== NOW) element.current?.scrollIntoView({ block: 'nearest' });
+  }, [chosen]);
   return (
-    <section class="card reasons" aria-labelledby="reasons">
+    <section class="card reasons" aria-labelledby="reasons" ref={element}>
       <div class="card-head">
         <h2 id="reasons">{past ? 'Why it changed' : 'Why it is so now'}</h2>
         {past && (
