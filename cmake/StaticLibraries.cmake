@@ -16,8 +16,8 @@ macro(tidewright_prefer_archives)
 endmacro()
 
 # libcurl speaks LDAP, RTMP, SSH, Kerberos, HTTP/2 and knows public suffixes, through libraries that bring twenty more.
-# http/client_curl.cc allows HTTP/1.1 alone, with neither Negotiate nor cookies, so that nothing of them is ever called,
-# but for starting and ending libssh2. Functions that end the process stand in for them.
+# http/client_curl.cc allows HTTP/1.1 alone, with neither Negotiate nor cookies, and http/mail.cc SMTP without Kerberos, so
+# that nothing of them is ever called, but for starting and ending libssh2. Functions that end the process stand in for them.
 function(tidewright_trim_curl)
   if(NOT CURL_LIBRARY_RELEASE MATCHES "\\.a$")
     message(FATAL_ERROR "TIDEWRIGHT_STATIC_LIBRARIES needs libcurl.a, but CMake found ${CURL_LIBRARY_RELEASE}")
