@@ -24,6 +24,7 @@
 #include "promql/engine.h"
 #include "rules/manager.h"
 #include "rules/rule_object.h"
+#include "scaler/target.h"
 #include "scrape/config.h"
 #include "scrape/config_print.h"
 #include "scrape/default_config.h"
@@ -396,13 +397,15 @@ base::Status ControlPlane::Impl::StartLeading() {
 // What a leader needs to know at once, so that a standby knows it beforehand.
 void ControlPlane::Impl::FollowObjects() {
   objects_->Follow(kube::resources::kScaledObjects);
+  objects_->Follow(scaler::kScaledJobs);
   objects_->Follow(kube::resources::kTriggerAuthentications);
   objects_->Follow(kube::resources::kHorizontalPodAutoscalers);
   objects_->Follow(kube::resources::kDeployments);
   objects_->Follow(kube::resources::kStatefulSets);
   if (options_.hpa_controller) objects_->Follow(kube::resources::kPods);
   if (!options_.watch_keda) return;
-  for (kube::Resource keda : {kube::resources::kScaledObjects, kube::resources::kTriggerAuthentications}) {
+  for (kube::Resource keda :
+       {kube::resources::kScaledObjects, scaler::kScaledJobs, kube::resources::kTriggerAuthentications}) {
     keda.group = "keda.sh";
     objects_->Follow(keda);
   }

@@ -65,7 +65,7 @@ bool ObjectFollower::HasSynced() const {
 void ObjectFollower::OnEvent(const Watched& watched, kube::EventType type,
                              const std::shared_ptr<const base::Json>& object) {
   const std::string name = kube::KeyOf(*object);
-  const std::string key = watched.resource.group + " " + name;
+  const std::string key = watched.resource.plural + "." + watched.resource.group + " " + name;
   bool first = false;
   {
     base::MutexLock lock(mu_);

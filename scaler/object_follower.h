@@ -61,7 +61,7 @@ class ObjectFollower {
 
   kube::SharedCaches& caches_;
   base::Mutex mu_;
-  std::map<std::string, Entry> entries_ GUARDED_BY(mu_);  // By "group namespace/name".
+  std::map<std::string, Entry> entries_ GUARDED_BY(mu_);  // By "plural.group namespace/name".
   std::vector<std::unique_ptr<Watched>> watched_;         // Written by Watch() and Start() only.
   std::shared_ptr<WorkQueue> queue_;
 };

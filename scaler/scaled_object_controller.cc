@@ -1,7 +1,9 @@
 #include "scaler/scaled_object_controller.h"
 
+#include <string_view>
 #include <utility>
 
+#include "scaler/job_workload.h"
 #include "scaler/object_follower.h"
 #include "scaler/scaled_workload.h"
 
@@ -28,12 +30,8 @@ class ScaledObjectController::Impl {
       TW_ASSIGN_OR_RETURN(own_http_, http::NewCurlClient({}));
       context_.triggers.http = own_http_.get();
     }
-    Watch(kube::resources::kScaledObjects);
-    if (options_.watch_keda) {
-      kube::Resource keda = kube::resources::kScaledObjects;
-      keda.group = "keda.sh";
-      Watch(keda);
-    }
+    Watch<ScaledWorkload>(kube::resources::kScaledObjects);
+    Watch<JobWorkload>(kScaledJobs);
     follower_.Start();
     return base::Status::Ok();
   }
@@ -43,11 +41,16 @@ class ScaledObjectController::Impl {
   StatusBoard& board() { return *context_.board; }
 
  private:
-  void Watch(const kube::Resource& resource) {
-    follower_.Watch(resource, options_.ns, [this, resource]() -> ObjectFollower::Pass {
-      auto workload = std::make_shared<ScaledWorkload>(context_, resource);
-      return [workload](const std::shared_ptr<const base::Json>& object) { return workload->Reconcile(object); };
-    });
+  template <typename Workload>
+  void Watch(kube::Resource resource) {
+    for (const char* group : {"tidewright.dev", "keda.sh"}) {
+      if (!options_.watch_keda && std::string_view(group) == "keda.sh") continue;
+      resource.group = group;
+      follower_.Watch(resource, options_.ns, [this, resource]() -> ObjectFollower::Pass {
+        auto workload = std::make_shared<Workload>(context_, resource);
+        return [workload](const std::shared_ptr<const base::Json>& object) { return workload->Reconcile(object); };
+      });
+    }
   }
 
   const ScaledObjectControllerOptions options_;

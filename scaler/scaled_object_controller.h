@@ -1,4 +1,4 @@
-// ScaledObjectController: follows every ScaledObject and scales its target.
+// ScaledObjectController: follows every ScaledObject and scales its target, and every ScaledJob and starts its Jobs.
 #pragma once
 
 #include <cstdint>
@@ -19,7 +19,7 @@ namespace tidewright::scaler {
 
 struct ScaledObjectControllerOptions {
   std::string ns;           // "": all namespaces.
-  bool watch_keda = false;  // Also follow keda.sh/v1alpha1 ScaledObjects.
+  bool watch_keda = false;  // Also follow those of keda.sh/v1alpha1.
   // For prometheus triggers with a serverAddress; a libcurl client of the controller's own when null.
   http::Client* http = nullptr;
   // Maps host names in triggers; empty is the identity.
@@ -33,6 +33,7 @@ struct ScaledObjectControllerOptions {
 // Each object is evaluated at once when it appears or changes, and then every spec.pollingInterval; after a start the
 // first evaluations are spread over two seconds. One evaluation reads the triggers in turn (each with its timeout),
 // calls Decide(), patches the scale subresource when the number differs, and writes status and events on change.
+// A ScaledJob is evaluated alike; in place of the patch, Jobs are created, and finished ones beyond its limits deleted.
 // Objects never wait for each other except for a free worker of the scheduler's pool. A broken object shows condition
 // Ready=False and touches neither its target nor any other object.
 //

@@ -11,6 +11,7 @@ namespace tidewright::scaler {
 
 const kube::Resource kClusterTriggerAuthentications{"tidewright.dev", "v1alpha1", "clustertriggerauthentications",
                                                     "ClusterTriggerAuthentication", false};
+const kube::Resource kScaledJobs{"tidewright.dev", "v1alpha1", "scaledjobs", "ScaledJob", true};
 
 namespace {
 

@@ -16,7 +16,7 @@
 
 namespace tidewright::scaler {
 
-extern const kube::Resource kClusterTriggerAuthentications;  // tidewright.dev/v1alpha1
+extern const kube::Resource kClusterTriggerAuthentications, kScaledJobs;  // tidewright.dev/v1alpha1
 
 // A workload as read at one time.
 struct Target {

@@ -182,7 +182,7 @@ class PermissionsTest : public ::testing::Test {
       base::Status applied = sandbox_.ApplyPath(std::string(TIDEWRIGHT_SOURCE_DIR "/") + path);
       ASSERT_TRUE(applied.ok()) << applied.ToString();
     }
-    for (const char* crd : {"scaledobjects", "triggerauthentications"}) {
+    for (const char* crd : {"scaledobjects", "scaledjobs", "triggerauthentications"}) {
       Apply(
           ReplaceAll(ReadSource(std::string("charts/tidewright/crds/") + crd + ".yaml"), "tidewright.dev", "keda.sh"));
     }
