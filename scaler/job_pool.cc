@@ -140,7 +140,7 @@ base::Status JobPool::Refresh(const base::Json& owner, const ScaledJob& spec) {
     known.insert(kube::NameOf(*job));
     if (!IsFinished(*job) && !kube::IsBeingDeleted(*job)) unfinished.push_back(job);
   }
-  TW_RETURN_IF_ERROR(CountExpected(spec.ns, known));
+  TW_RETURN_IF_ERROR(CountExpected(spec, known));
   const auto expected = static_cast<int32_t>(expected_.size());
   TW_ASSIGN_OR_RETURN(int32_t pending, CountPending(spec, unfinished));
   counts_ = {static_cast<int32_t>(unfinished.size()) + expected, pending + expected};
@@ -149,13 +149,17 @@ base::Status JobPool::Refresh(const base::Json& owner, const ScaledJob& spec) {
 }
 
 // What the cache does not show yet may also have gone already: the API server knows.
-base::Status JobPool::CountExpected(const std::string& ns, const std::set<std::string>& known) {
+base::Status JobPool::CountExpected(const ScaledJob& spec, const std::set<std::string>& known) {
   std::erase_if(expected_, [&known](const std::string& name) { return known.count(name) > 0; });
-  for (auto name = expected_.begin(); name != expected_.end();) {
-    auto job = cluster_.client->Get(kube::resources::kJobs, ns, *name);
-    if (!job.ok() && job.status().code() != base::Code::kNotFound) return job.status();
-    name = !job.ok() || IsFinished(*job) ? expected_.erase(name) : std::next(name);
+  if (expected_.empty()) return base::Status::Ok();
+  kube::ListOptions options;
+  options.label_selector = std::string(kScaledJobLabel) + "=" + spec.name;
+  TW_ASSIGN_OR_RETURN(base::Json list, cluster_.client->List(kube::resources::kJobs, spec.ns, options));
+  std::set<std::string> unfinished;
+  for (const base::Json& job : list.value("items", base::Json::array())) {
+    if (!IsFinished(job)) unfinished.insert(kube::NameOf(job));
   }
+  std::erase_if(expected_, [&unfinished](const std::string& name) { return unfinished.count(name) == 0; });
   return base::Status::Ok();
 }
 

@@ -41,7 +41,7 @@ class JobPool {
 
  private:
   using Object = std::shared_ptr<const base::Json>;
-  base::Status CountExpected(const std::string& ns, const std::set<std::string>& known);
+  base::Status CountExpected(const ScaledJob& spec, const std::set<std::string>& known);
   base::Result<int32_t> CountPending(const ScaledJob& spec, const std::vector<Object>& jobs) const;
   base::Status TrimHistory(const ScaledJob& spec, bool failed);
 

@@ -60,6 +60,7 @@ std::optional<int64_t> JobWorkload::Reconcile(const std::shared_ptr<const base::
 }
 
 void JobWorkload::Adopt(const std::shared_ptr<const base::Json>& object) {
+  if (object == object_ && decoded_) return;
   object_ = object;
   if (uid_ != kube::UidOf(*object)) {
     uid_ = kube::UidOf(*object);
@@ -76,6 +77,8 @@ void JobWorkload::Adopt(const std::shared_ptr<const base::Json>& object) {
   decoded_ = DecodeScaledJob(*object);
   if (!decoded_->ok()) return;
   spec_ = **decoded_;
+  template_.object =
+      std::make_shared<const base::Json>(base::Json{{"spec", {{"template", (*spec_.job_spec)["template"]}}}});
   reader_.Follow({spec_.ns, spec_.name, resource_.group, spec_.env_container}, spec_.triggers);
 }
 
@@ -109,8 +112,7 @@ JobWorkload::Delay JobWorkload::KeepPaused() {
 
 JobWorkload::Delay JobWorkload::Follow() {
   std::vector<Signal> signals;
-  const base::Json workload = {{"spec", {{"template", (*spec_.job_spec)["template"]}}}};
-  for (size_t i = 0; i < reader_.size(); ++i) signals.push_back(reader_.Read(i, workload));
+  for (size_t i = 0; i < reader_.size(); ++i) signals.push_back(reader_.Read(i, template_));
   JobDecision decision = DecideJobs(spec_.scaling, signals, jobs_.counts());
   Start(decision);
   Report(signals, decision);
@@ -209,6 +211,7 @@ void JobWorkload::Show(const std::vector<Signal>& signals, const JobDecision& de
   shown.steps = decision.steps;
   Decision proposals;
   proposals.proposals = decision.proposals;
+  proposals.measured.resize(proposals.proposals.size());
   shown.signals = SignalStatuses(signals, reader_.Types(), proposals);
   context_.board->Update(std::move(shown));
   if (started_) context_.board->RecordScale("ScaledJob", spec_.ns, spec_.name, *started_);

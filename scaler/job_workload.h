@@ -55,7 +55,8 @@ class JobWorkload {
   std::optional<std::string> uid_;
   std::string spec_text_;  // What was decoded last, to notice changes.
   std::optional<base::Result<ScaledJob>> decoded_;
-  ScaledJob spec_;  // The last good one; valid while decoded_ is.
+  ScaledJob spec_;   // The last good one; valid while decoded_ is.
+  Target template_;  // What the triggers' environment is looked up in.
   ObjectStatus status_;
   TriggerReader reader_;
   JobPool jobs_;

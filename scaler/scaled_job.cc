@@ -40,7 +40,7 @@ class JobDecoder {
   void ReadSpec(base::ObjectReader& spec) {
     ReadTemplate(spec);
     spec.Optional("envSourceContainerName", &out_.env_container);
-    ReadSeconds(spec, "pollingInterval", 1, &out_.polling_interval_ms);
+    ReadPollingInterval(spec, &out_.polling_interval_ms);
     ReadCount(spec, "successfulJobsHistoryLimit", 0, &out_.successful_history);
     ReadCount(spec, "failedJobsHistoryLimit", 0, &out_.failed_history);
     ReadCount(spec, "minReplicaCount", 0, &out_.scaling.min_jobs);
@@ -59,6 +59,11 @@ class JobDecoder {
     spec.Object("scalingStrategy", [this](base::ObjectReader& reader) { ReadStrategy(reader); });
     ReadTriggers(spec, out_.ns, errors_, &out_.triggers);
     for (const TriggerSpec& trigger : out_.triggers) {
+      if (MeasuresPods(trigger.type)) {
+        spec.Error("triggers[" + std::to_string(trigger.index) + "].type",
+                   base::Quoted(trigger.type) + " says nothing about the Jobs that are needed; use another trigger");
+        continue;
+      }
       if (trigger.target_type == TargetType::kAverageValue) continue;
       spec.Error("triggers[" + std::to_string(trigger.index) + "].metricType",
                  "has no meaning for Jobs, which are started for a total; remove it");

@@ -13,14 +13,17 @@ class ScaledObjectController::Impl {
  public:
   Impl(const Cluster& cluster, promql::QueryEngine& engine, base::Clock& control, base::Clock& calendar,
        base::Scheduler& scheduler, base::MetricRegistry& metrics, ScaledObjectControllerOptions options)
-      : options_(std::move(options)), own_board_(metrics), follower_(*cluster.caches, scheduler) {
+      : options_(std::move(options)), own_board_(metrics), follower_(*cluster.caches, scheduler, metrics) {
     context_.cluster = cluster;
     context_.triggers.control = &control;
     context_.triggers.calendar = &calendar;
     context_.triggers.engine = &engine;
     context_.triggers.http = options_.http;
     context_.triggers.objects = cluster.objects;
+    context_.triggers.client = cluster.client;
+    context_.triggers.resource_metrics = options_.resource_metrics;
     context_.triggers.resolve_host = options_.resolve_host;
+    context_.values = options_.values;
     context_.board = options_.board != nullptr ? options_.board : &own_board_;
     context_.targets = options_.targets != nullptr ? options_.targets : &own_targets_;
   }
