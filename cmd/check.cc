@@ -12,6 +12,7 @@
 #include "cmd/rule_test_file.h"
 #include "notify/config.h"
 #include "rules/rule_file.h"
+#include "scaler/scaled_job.h"
 #include "scaler/scaled_object.h"
 #include "scrape/config.h"
 #include "scrape/default_config.h"
@@ -36,26 +37,33 @@ std::vector<const base::Node*> ObjectsOf(const base::Node& document) {
   return objects;
 }
 
-bool IsScaledObject(const base::Node& object) {
+bool IsKind(const base::Node& object, std::string_view wanted) {
   const base::Node* kind = object.Find("kind");
-  return kind != nullptr && kind->text == "ScaledObject";
+  return kind != nullptr && kind->text == wanted;
 }
 
 CheckResult CheckManifests(const std::vector<base::Node>& documents) {
   std::string all;
   int objects = 0;
   int scaled_objects = 0;
+  int scaled_jobs = 0;
   for (const base::Node& document : documents) {
     for (const base::Node* object : ObjectsOf(document)) {
       ++objects;
-      if (!IsScaledObject(*object)) continue;
-      ++scaled_objects;
-      auto decoded = scaler::DecodeScaledObject(base::NodeToJson(*object));
-      if (!decoded.ok()) all += (all.empty() ? "" : "\n") + decoded.status().message();
+      base::Status status;
+      if (IsKind(*object, "ScaledObject")) {
+        ++scaled_objects;
+        status = scaler::DecodeScaledObject(base::NodeToJson(*object)).status();
+      } else if (IsKind(*object, "ScaledJob")) {
+        ++scaled_jobs;
+        status = scaler::DecodeScaledJob(base::NodeToJson(*object)).status();
+      }
+      if (!status.ok()) all += (all.empty() ? "" : "\n") + status.message();
     }
   }
   CheckResult result;
   result.kind = std::to_string(objects) + " manifests, " + std::to_string(scaled_objects) + " ScaledObjects";
+  if (scaled_jobs > 0) result.kind += ", " + std::to_string(scaled_jobs) + " ScaledJobs";
   if (!all.empty()) result.status = base::InvalidArgumentError(all);
   return result;
 }

@@ -28,6 +28,8 @@
 #include "rule_files.h"
 #include "rules/manager.h"
 #include "rules/rule_object.h"
+#include "scaler/external_metrics.h"
+#include "scaler/target.h"
 #include "scrape/config.h"
 #include "scrape/config_print.h"
 #include "scrape/default_config.h"
@@ -133,6 +135,7 @@ class ControlPlane::Impl {
   base::Status ReadReceivers() REQUIRES_LOCK(reload_mu_);
   base::Status ApplyScrapeConfig(scrape::Config config) REQUIRES_LOCK(reload_mu_);
   apiservice::Providers Providers();
+  void MakeScaledObjectMetrics();
   base::Status ApplyRules() REQUIRES_LOCK(reload_mu_);
   base::Status ApplyJobs() REQUIRES_LOCK(reload_mu_);
   base::Status Note(const std::string& part, base::Status status);
@@ -162,6 +165,7 @@ class ControlPlane::Impl {
   base::Scheduler data_scheduler_;
   base::Scheduler scaler_scheduler_;
   scaler::StatusBoard board_;
+  scaler::SignalValues signal_values_;
   base::Gauge& config_ok_;
   base::Gauge& config_time_;
 
@@ -179,6 +183,7 @@ class ControlPlane::Impl {
   std::unique_ptr<adapter::Adapter> adapter_;
   std::unique_ptr<adapter::MetricRuleSource> metric_rules_;
   std::unique_ptr<apiservice::ExternalDelegates> delegates_;  // With other servers.
+  std::unique_ptr<scaler::ScaledObjectMetrics> scaled_object_metrics_;
   std::unique_ptr<apiservice::DelegatedAuthenticator> authenticator_;
   std::unique_ptr<apiservice::DelegatedAuthorizer> authorizer_;
   std::unique_ptr<apiservice::ApiService> api_service_;
@@ -390,6 +395,7 @@ base::Status ControlPlane::Impl::StartAdapter() {
                         apiservice::ExternalDelegates::Create(
                             options_.delegates, [this] { return adapter_->providers().external; }, clock_, metrics_));
   }
+  MakeScaledObjectMetrics();
   api.ready = {{"started", [this] { return Ready(); }}};
   api_service_ = std::make_unique<apiservice::ApiService>(
       api, [this] { return Providers(); }, *authenticator_, *authorizer_, clock_, metrics_);
@@ -400,7 +406,31 @@ base::Status ControlPlane::Impl::StartAdapter() {
 apiservice::Providers ControlPlane::Impl::Providers() {
   apiservice::Providers providers = adapter_->providers();
   if (delegates_ != nullptr) providers.external = delegates_.get();
+  if (scaled_object_metrics_->InUse()) providers.external = scaled_object_metrics_.get();
   return providers;
+}
+
+// What ScaledObjects that keep HPAs serve, before everybody else.
+void ControlPlane::Impl::MakeScaledObjectMetrics() {
+  scaler::ScaledObjectMetricsContext context;
+  context.cluster.client = client_;
+  context.cluster.caches = caches_.get();
+  context.cluster.objects = objects_.get();
+  context.cluster.own_namespace = options_.service_ns;
+  context.triggers.control = &clock_;
+  context.triggers.calendar = &calendar_;
+  context.triggers.engine = engine_.get();
+  context.triggers.objects = objects_.get();
+  context.triggers.client = client_;
+  context.triggers.resolve_host = options_.resolve_host;
+  context.board = &board_;
+  context.values = &signal_values_;
+  context.watch_keda = options_.watch_keda;
+  context.next = [this]() -> apiservice::ExternalMetricsProvider* {
+    if (delegates_ != nullptr) return delegates_.get();
+    return adapter_->providers().external;
+  };
+  scaled_object_metrics_ = std::make_unique<scaler::ScaledObjectMetrics>(std::move(context));
 }
 
 base::Status ControlPlane::Impl::StartLeading() {
@@ -438,13 +468,15 @@ base::Status ControlPlane::Impl::StartLeading() {
 // What a leader needs to know at once, so that a standby knows it beforehand.
 void ControlPlane::Impl::FollowObjects() {
   objects_->Follow(kube::resources::kScaledObjects);
+  objects_->Follow(scaler::kScaledJobs);
   objects_->Follow(kube::resources::kTriggerAuthentications);
   objects_->Follow(kube::resources::kHorizontalPodAutoscalers);
   objects_->Follow(kube::resources::kDeployments);
   objects_->Follow(kube::resources::kStatefulSets);
   if (options_.hpa_controller) objects_->Follow(kube::resources::kPods);
   if (!options_.watch_keda) return;
-  for (kube::Resource keda : {kube::resources::kScaledObjects, kube::resources::kTriggerAuthentications}) {
+  for (kube::Resource keda :
+       {kube::resources::kScaledObjects, scaler::kScaledJobs, kube::resources::kTriggerAuthentications}) {
     keda.group = "keda.sh";
     objects_->Follow(keda);
   }
@@ -461,6 +493,7 @@ base::Status ControlPlane::Impl::BeLeader() {
   context.scheduler = &scaler_scheduler_;
   context.metrics = &metrics_;
   context.board = &board_;
+  context.values = &signal_values_;
   context.monitoring = monitoring_.get();
   context.metric_rules = metric_rules_.get();
   context.rule_status = [this] { return adapter_->Rules(); };
@@ -469,6 +502,7 @@ base::Status ControlPlane::Impl::BeLeader() {
   context.watch_keda = options_.watch_keda;
   context.hpa_controller = options_.hpa_controller;
   context.hpa_sync_period_ms = options_.hpa_sync_period_ms;
+  context.resource_metrics = [this] { return adapter_->providers().resource; };
   context.resolve_host = options_.resolve_host;
   base::MutexLock lock(duties_mu_);
   duties_ = std::make_unique<LeaderDuties>(std::move(context));

@@ -18,6 +18,9 @@ namespace {
 constexpr std::pair<const char*, const char*> kKinds[] = {{"scaledobject", "ScaledObject"},
                                                           {"scaledobjects", "ScaledObject"},
                                                           {"so", "ScaledObject"},
+                                                          {"scaledjob", "ScaledJob"},
+                                                          {"scaledjobs", "ScaledJob"},
+                                                          {"sj", "ScaledJob"},
                                                           {"horizontalpodautoscaler", "HorizontalPodAutoscaler"},
                                                           {"horizontalpodautoscalers", "HorizontalPodAutoscaler"},
                                                           {"hpa", "HorizontalPodAutoscaler"}};
@@ -35,7 +38,7 @@ base::Result<ObjectName> ParseObject(const std::string& text) {
       return ObjectName{meaning, text.substr(slash + 1)};
   }
   return base::InvalidArgumentError(base::Quoted(text) + " is not an object to explain; write for example " +
-                                    "scaledobject/orders or hpa/web");
+                                    "scaledobject/orders, scaledjob/import or hpa/web");
 }
 
 const base::Json* FindObject(const base::Json* list, const ObjectName& object, const std::string& ns) {
@@ -109,7 +112,8 @@ int RunExplain(const ExplainWorkloadFlags& flags) {
 
 void AddExplainWorkload(CLI::App& explain, std::function<int()>* command) {
   auto flags = std::make_shared<ExplainWorkloadFlags>();
-  explain.add_option("OBJECT", flags->object, "scaledobject/NAME or hpa/NAME: why it scales as it does");
+  explain.add_option("OBJECT", flags->object,
+                     "scaledobject/NAME, scaledjob/NAME or hpa/NAME: why it scales as it does");
   explain.add_option("-n,--namespace", flags->ns, "Its namespace")->capture_default_str();
   explain.add_option("--server", flags->server, "Web port of the Tidewright that scales")->capture_default_str();
   explain.add_option("--history", flags->history, "How many earlier decisions to show")

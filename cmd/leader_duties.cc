@@ -48,8 +48,10 @@ base::Status LeaderDuties::Start() {
   scaler::ScaledObjectControllerOptions objects;
   objects.watch_keda = context_.watch_keda;
   objects.resolve_host = context_.resolve_host;
+  objects.resource_metrics = context_.resource_metrics;
   objects.board = context_.board;
   objects.targets = &targets_;
+  objects.values = context_.values;
   scaled_objects_ = std::make_unique<scaler::ScaledObjectController>(ClusterFor(scaler_events_), *context_.engine,
                                                                      *context_.clock, *context_.calendar,
                                                                      *context_.scheduler, *context_.metrics, objects);

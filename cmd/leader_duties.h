@@ -8,6 +8,7 @@
 #include <vector>
 
 #include "adapter/metric_rule.h"
+#include "apiservice/provider.h"
 #include "base/clock.h"
 #include "base/metrics.h"
 #include "base/status.h"
@@ -36,6 +37,7 @@ struct LeaderContext {
   base::Scheduler* scheduler = nullptr;
   base::MetricRegistry* metrics = nullptr;
   scaler::StatusBoard* board = nullptr;
+  scaler::SignalValues* values = nullptr;
   scrape::OperatorSource* monitoring = nullptr;                   // Whose faults are told in events; may be null.
   adapter::MetricRuleSource* metric_rules = nullptr;              // Whose status is written; may be null.
   std::function<std::vector<adapter::RuleStatus>()> rule_status;  // What is known of the adapter's rules.
@@ -44,6 +46,7 @@ struct LeaderContext {
   bool watch_keda = false;
   bool hpa_controller = false;
   int64_t hpa_sync_period_ms = 15'000;
+  std::function<apiservice::ResourceMetricsProvider*()> resource_metrics;  // What serves metrics.k8s.io here.
   std::function<std::string(const std::string& host)> resolve_host;
 };
 

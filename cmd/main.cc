@@ -204,7 +204,8 @@ void AddRunFlags(CLI::App& command, RunFlags& flags) {
   command.add_option("--hpa-sync-period", options.hpa_sync_period_ms, "How often each HPA is evaluated, in ms")
       ->check(CLI::PositiveNumber)
       ->capture_default_str();
-  command.add_flag("--watch-keda", options.watch_keda, "Also reconcile keda.sh/v1alpha1 ScaledObjects");
+  command.add_flag("--watch-keda", options.watch_keda,
+                   "Also reconcile the ScaledObjects and ScaledJobs of keda.sh/v1alpha1");
   command.add_option("--log.level", flags.log_level, "debug, info, warn or error")->capture_default_str();
 }
 

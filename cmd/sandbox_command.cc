@@ -121,6 +121,7 @@ base::Status SandboxSession::StartSandbox(bool scripted) {
   TW_RETURN_IF_ERROR(sandbox_->Start());
   TW_RETURN_IF_ERROR(sandbox_->api().WriteKubeconfig(flags_.kubeconfig));
   TW_RETURN_IF_ERROR(sandbox_->ApplyManifests(embedded::kScaledobjectsYaml, "the CRD of ScaledObjects"));
+  TW_RETURN_IF_ERROR(sandbox_->ApplyManifests(embedded::kScaledjobsYaml, "the CRD of ScaledJobs"));
   TW_RETURN_IF_ERROR(sandbox_->ApplyManifests(embedded::kMetricrulesYaml, "the CRD of MetricRules"));
   TW_RETURN_IF_ERROR(
       sandbox_->ApplyManifests(embedded::kTriggerauthenticationsYaml, "the CRD of TriggerAuthentications"));

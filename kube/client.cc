@@ -151,7 +151,8 @@ class HttpKubeClient : public Client {
   }
 
   base::Status Delete(const Resource& resource, std::string_view ns, std::string_view name) override {
-    return Call({.method = "DELETE", .path = resource.Path(ns, name)}).status();
+    // Asked for by name: Jobs would leave their pods behind otherwise.
+    return Call({.method = "DELETE", .path = resource.Path(ns, name) + "?propagationPolicy=Background"}).status();
   }
 
   base::Result<base::Json> GetRaw(const std::string& path_and_query) override {

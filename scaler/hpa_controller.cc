@@ -11,7 +11,7 @@ class HpaController::Impl {
  public:
   Impl(const Cluster& cluster, base::Clock& clock, base::Scheduler& scheduler, base::MetricRegistry& metrics,
        const HpaControllerOptions& options)
-      : own_board_(metrics), follower_(*cluster.caches, scheduler) {
+      : own_board_(metrics), follower_(*cluster.caches, scheduler, metrics) {
     context_.cluster = cluster;
     context_.clock = &clock;
     context_.board = options.board != nullptr ? options.board : &own_board_;

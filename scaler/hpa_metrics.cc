@@ -131,7 +131,24 @@ base::Status HpaMetricReader::Fill(const HpaMetric& metric, Signal* signal) {
   return Classify(metric, *metrics, signal);
 }
 
+base::Result<HpaMetricReader::PodMetrics> HpaMetricReader::ReadProvider(const HpaMetric& metric) {
+  TW_ASSIGN_OR_RETURN(kube::LabelSelector selector, kube::LabelSelector::Parse(selector_));
+  TW_ASSIGN_OR_RETURN(std::vector<apiservice::PodMetrics> pods, options_.provider->Pods(ns_, "", selector));
+  if (pods.empty()) return base::UnavailableError("no metrics of its pods are stored");
+  PodMetrics metrics;
+  for (const apiservice::PodMetrics& pod : pods) {
+    std::optional<int64_t> sum;
+    for (const auto& [container, usage] : pod.containers) {
+      if (metric.source == HpaMetric::Source::kContainerResource && container != metric.container) continue;
+      sum = sum.value_or(0) + (metric.name == "cpu" ? usage.cpu : usage.memory).MilliValue();
+    }
+    if (sum) metrics[pod.name] = {*sum, pod.timestamp_ms, pod.window_ms};
+  }
+  return metrics;
+}
+
 base::Result<HpaMetricReader::PodMetrics> HpaMetricReader::ReadResource(const HpaMetric& metric) {
+  if (options_.provider != nullptr) return ReadProvider(metric);
   TW_ASSIGN_OR_RETURN(base::Json list,
                       client_.GetRaw("/apis/metrics.k8s.io/v1beta1/namespaces/" + http::PercentEncode(ns_) + "/pods" +
                                      Query({{"labelSelector", selector_}})));

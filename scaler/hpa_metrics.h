@@ -9,6 +9,7 @@
 #include <string>
 #include <vector>
 
+#include "apiservice/provider.h"
 #include "base/json_fwd.h"
 #include "base/status.h"
 #include "kube/client.h"
@@ -22,6 +23,7 @@ using Pods = std::vector<std::shared_ptr<const base::Json>>;
 struct HpaReadOptions {
   int64_t cpu_initialization_ms = 300'000;      // CPU of a pod counts only with care for this long after its start.
   int64_t initial_readiness_delay_ms = 30'000;  // A pod unready since within this time of its start was never ready.
+  apiservice::ResourceMetricsProvider* provider = nullptr;  // Asked in place of metrics.k8s.io, if not null. Borrowed.
 };
 
 // One read of all metrics of one autoscaler. Not thread-safe; borrows everything for its lifetime.
@@ -44,6 +46,7 @@ class HpaMetricReader {
   using PodMetrics = std::map<std::string, PodMetric>;
 
   base::Result<PodMetrics> ReadResource(const HpaMetric& metric);
+  base::Result<PodMetrics> ReadProvider(const HpaMetric& metric);
   base::Result<PodMetrics> ReadPods(const HpaMetric& metric);
   base::Result<int64_t> ReadObject(const HpaMetric& metric);
   base::Result<int64_t> ReadExternal(const HpaMetric& metric);

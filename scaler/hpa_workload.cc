@@ -8,6 +8,7 @@
 #include "base/log.h"
 #include "base/strings.h"
 #include "kube/meta.h"
+#include "scaler/hpa_keeper.h"
 
 namespace tidewright::scaler {
 
@@ -92,7 +93,11 @@ void HpaWorkload::Forget() {
 }
 
 void HpaWorkload::Sync() {
-  base::Status claimed = context_.targets->Claim(spec_.TargetKey(), Owner(), spec_.created_ms);
+  base::Status claimed;
+  // A ScaledObject that keeps this HPA has claimed the target for both.
+  if (kube::LabelsOf(*object_).count(kScaledObjectLabel) == 0) {
+    claimed = context_.targets->Claim(spec_.TargetKey(), Owner(), spec_.created_ms);
+  }
   if (!claimed.ok()) return Stop("ScalingActive", "AmbiguousSelector", claimed.message());
   base::Status scale = ReadScale();
   if (!scale.ok()) {

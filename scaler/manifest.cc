@@ -37,9 +37,16 @@ void ReadHours(base::ObjectReader& reader, TriggerSpec* trigger) {
 }
 
 void ReadMetricType(base::ObjectReader& reader, TriggerSpec* trigger) {
+  const bool pods = MeasuresPods(trigger->type);
   std::string type = "AverageValue";
-  reader.Optional("metricType", &type);
+  if (!reader.Optional("metricType", &type) && pods) return reader.Missing("metricType");
   if (type == "Value") trigger->target_type = TargetType::kValue;
+  if (type == "Utilization") trigger->target_type = TargetType::kUtilization;
+  if (pods && (type == "AverageValue" || type == "Utilization")) return;
+  if (pods) {
+    return reader.Error(
+        "metricType", base::Quoted(type) + " does not go with " + trigger->type + "; use Utilization or AverageValue");
+  }
   if (type == "AverageValue" || type == "Value") return;
   reader.Error("metricType", base::Quoted(type) +
                                  (type == "Utilization" ? " is for cpu and memory only" : " is unknown") +
@@ -125,6 +132,20 @@ void ReadSeconds(base::ObjectReader& spec, const char* key, int64_t min, int64_t
     return;
   }
   *ms = seconds * 1000;
+}
+
+void ReadPollingInterval(base::ObjectReader& spec, int64_t* ms) {
+  constexpr char kMilliseconds[] = "pollingIntervalMilliseconds";
+  constexpr int64_t kShortestMs = 100;
+  ReadSeconds(spec, "pollingInterval", 1, ms);
+  int64_t interval_ms = 0;
+  if (!spec.Optional(kMilliseconds, &interval_ms)) return;
+  if (spec.Has("pollingInterval"))
+    return spec.Error(kMilliseconds, "stands beside pollingInterval; remove one of them");
+  if (interval_ms < kShortestMs || interval_ms > kMaxSeconds * 1000) {
+    return spec.Error(kMilliseconds, std::to_string(interval_ms) + " is out of range; use 100 or more");
+  }
+  *ms = interval_ms;
 }
 
 void ReadTriggers(base::ObjectReader& spec, const std::string& ns, base::ErrorList& errors,

@@ -32,6 +32,9 @@ bool ReadCount(base::ObjectReader& reader, const char* key, int32_t min, int32_t
 // The same for whole seconds, as milliseconds, of a year at most.
 void ReadSeconds(base::ObjectReader& reader, const char* key, int64_t min, int64_t* ms);
 
+// Reads pollingInterval (seconds) or pollingIntervalMilliseconds (from 100) into `ms`, if one is present.
+void ReadPollingInterval(base::ObjectReader& spec, int64_t* ms);
+
 // Reads spec.triggers and checks each trigger. `errors` is that of the reader.
 void ReadTriggers(base::ObjectReader& spec, const std::string& ns, base::ErrorList& errors,
                   std::vector<TriggerSpec>* triggers);

@@ -23,10 +23,23 @@ std::string Relevant(const base::Json& object) {
   return base::DumpJson(relevant);
 }
 
+// How long until the next turn of a key whose turns are an interval apart, at a time within it that is its own:
+// otherwise everybody would go on reading within the two seconds in which all of them began.
+int64_t UntilTurn(const std::string& key, int64_t interval_ms, int64_t now_ms) {
+  const int64_t since = (now_ms - SpreadOf(key, interval_ms)) % interval_ms;
+  return interval_ms - (since < 0 ? since + interval_ms : since);
+}
+
 }  // namespace
 
-ObjectFollower::ObjectFollower(kube::SharedCaches& caches, base::Scheduler& scheduler) : caches_(caches) {
-  queue_ = std::make_shared<WorkQueue>(scheduler, [this](const std::string& key) { return Run(key); });
+ObjectFollower::ObjectFollower(kube::SharedCaches& caches, base::Scheduler& scheduler, base::MetricRegistry& metrics)
+    : caches_(caches), scheduler_(scheduler) {
+  base::Histogram& lateness =
+      metrics.GetHistogram("tidewright_scaler_lateness_seconds", "How long after its time an evaluation began.",
+                           {0.005, 0.02, 0.05, 0.1, 0.2, 0.5, 1, 2, 5, 10, 30});
+  queue_ = std::make_shared<WorkQueue>(
+      scheduler, [this](const std::string& key) { return Run(key); },
+      [&lateness](int64_t late_ms) { lateness.Observe(static_cast<double>(late_ms) / 1000); });
 }
 
 ObjectFollower::~ObjectFollower() { Stop(); }
@@ -65,7 +78,7 @@ bool ObjectFollower::HasSynced() const {
 void ObjectFollower::OnEvent(const Watched& watched, kube::EventType type,
                              const std::shared_ptr<const base::Json>& object) {
   const std::string name = kube::KeyOf(*object);
-  const std::string key = watched.resource.group + " " + name;
+  const std::string key = watched.resource.plural + "." + watched.resource.group + " " + name;
   bool first = false;
   {
     base::MutexLock lock(mu_);
@@ -94,6 +107,7 @@ std::optional<int64_t> ObjectFollower::Run(const std::string& key) {
     pass = it->second.pass;
   }
   std::optional<int64_t> delay = (*pass)(object);
+  if (delay && *delay > kStartSpreadMs) delay = UntilTurn(key, *delay, scheduler_.clock().NowMs());
   base::MutexLock lock(mu_);
   auto it = entries_.find(key);
   if (object == nullptr && it != entries_.end() && it->second.object == nullptr) entries_.erase(it);

@@ -12,6 +12,7 @@
 #include <vector>
 
 #include "base/json_fwd.h"
+#include "base/metrics.h"
 #include "base/mutex.h"
 #include "base/thread_pool.h"
 #include "kube/client.h"
@@ -22,8 +23,8 @@
 namespace tidewright::scaler {
 
 // Watches resources and calls one pass per object whenever the object appears, changes (its status apart) or is gone,
-// and when the pass asked to be called again. First passes after a start are spread over two seconds. Thread-safe;
-// borrows caches and scheduler.
+// and when the pass asked to be called again. First passes after a start are spread over two seconds, later ones over
+// the interval that the pass asks for, if that is longer. Thread-safe; borrows caches and scheduler.
 class ObjectFollower {
  public:
   // One pass: the object as last seen, null once it is gone; returns in how many ms it wants to be called again. Calls
@@ -31,7 +32,8 @@ class ObjectFollower {
   using Pass = std::function<std::optional<int64_t>(const std::shared_ptr<const base::Json>& object)>;
   using NewPass = std::function<Pass()>;
 
-  ObjectFollower(kube::SharedCaches& caches, base::Scheduler& scheduler);
+  // `metrics` receives tidewright_scaler_lateness_seconds: how long after its time a pass began.
+  ObjectFollower(kube::SharedCaches& caches, base::Scheduler& scheduler, base::MetricRegistry& metrics);
   ~ObjectFollower();  // Stop().
 
   // Before Start(). `new_pass` is called once per object, under a lock: it must be quick.
@@ -60,8 +62,9 @@ class ObjectFollower {
   std::optional<int64_t> Run(const std::string& key);
 
   kube::SharedCaches& caches_;
+  base::Scheduler& scheduler_;
   base::Mutex mu_;
-  std::map<std::string, Entry> entries_ GUARDED_BY(mu_);  // By "group namespace/name".
+  std::map<std::string, Entry> entries_ GUARDED_BY(mu_);  // By "plural.group namespace/name".
   std::vector<std::unique_ptr<Watched>> watched_;         // Written by Watch() and Start() only.
   std::shared_ptr<WorkQueue> queue_;
 };

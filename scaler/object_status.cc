@@ -33,31 +33,42 @@ void ObjectStatus::Reset(const base::Json& object) {
   *written_ = start;
   *object_ = base::Json::object();
   (*object_)["status"] = std::move(start);
+  changed_ = false;
 }
 
-void ObjectStatus::Set(const std::string& key, base::Json value) { (*object_)["status"][key] = std::move(value); }
+void ObjectStatus::Set(const std::string& key, base::Json value) {
+  const base::Json* before = Find(key);
+  if (before == nullptr ? value.is_null() : *before == value) return;
+  (*object_)["status"][key] = std::move(value);
+  changed_ = true;
+}
 
 const base::Json* ObjectStatus::Find(const std::string& key) const { return base::Find(*object_, {"status", key}); }
 
 bool ObjectStatus::SetCondition(const std::string& type, const std::string& status, const std::string& reason,
                                 const std::string& message, int64_t generation, int64_t now_ms) {
-  std::string before_status;
-  std::string before_reason;
-  for (const base::Json& condition :
-       object_->value("status", base::Json::object()).value("conditions", base::Json::array())) {
-    if (base::FindString(condition, {"type"}) != type) continue;
-    before_status = base::FindString(condition, {"status"});
-    before_reason = base::FindString(condition, {"reason"});
+  const base::Json* before = nullptr;
+  const base::Json* conditions = Find("conditions");
+  for (size_t i = 0; conditions != nullptr && conditions->is_array() && i < conditions->size(); ++i) {
+    if (base::FindString((*conditions)[i], {"type"}) == type) before = &(*conditions)[i];
   }
+  const bool same_state = before != nullptr && base::FindString(*before, {"status"}) == status &&
+                          base::FindString(*before, {"reason"}) == reason;
+  if (same_state && base::FindString(*before, {"message"}) == message &&
+      base::FindInt(*before, {"observedGeneration"}) == generation) {
+    return false;  // As nearly always.
+  }
+  changed_ = true;
   kube::SetCondition(*object_, type, status, reason, message, now_ms);
   for (base::Json& condition : (*object_)["status"]["conditions"]) {
     if (base::FindString(condition, {"type"}) == type && generation > 0) condition["observedGeneration"] = generation;
   }
-  return before_status != status || before_reason != reason;
+  return !same_state;
 }
 
 base::Status ObjectStatus::Write(kube::Client& client, const kube::Resource& resource, const std::string& ns,
                                  const std::string& name) {
+  if (!changed_) return base::Status::Ok();
   const base::Json& now = (*object_)["status"];
   base::Json patch = base::Json::object();
   for (const auto& [key, value] : now.items()) {
@@ -65,10 +76,14 @@ base::Status ObjectStatus::Write(kube::Client& client, const kube::Resource& res
     bool same = before == nullptr ? value.is_null() : *before == value;
     if (!same) patch[key] = before == nullptr ? value : MergeValue(*before, value);
   }
-  if (patch.empty()) return base::Status::Ok();
+  if (patch.empty()) {
+    changed_ = false;
+    return base::Status::Ok();
+  }
   auto written = client.Patch(resource, ns, name, kube::PatchType::kMerge, {{"status", patch}}, "status");
   if (!written.ok()) return written.status();
   *written_ = now;
+  changed_ = false;
   return base::Status::Ok();
 }
 

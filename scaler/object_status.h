@@ -38,6 +38,7 @@ class ObjectStatus {
  private:
   std::unique_ptr<base::Json> object_;
   std::unique_ptr<base::Json> written_;  // The status as it was last read or written.
+  bool changed_ = false;                 // Since then, perhaps.
 };
 
 }  // namespace tidewright::scaler

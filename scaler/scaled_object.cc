@@ -42,6 +42,7 @@ class Decoder {
     out_.scale.pause_scale_in = annotations.Flag("paused-scale-in");
     out_.scale.pause_scale_out = annotations.Flag("paused-scale-out");
     out_.scale.force_activation = annotations.Flag("force-activation");
+    out_.transfer_hpa = kube::AnnotationsOf(object_)["scaledobject.keda.sh/transfer-hpa-ownership"] == "true";
     std::string replicas = annotations.Text("paused-replicas");
     if (!replicas.empty()) ReadPausedReplicas(replicas);
   }
@@ -72,6 +73,8 @@ class Decoder {
     out_.has_down_window = behavior.has_down_window;
     ReadTriggers(spec, out_.ns, errors_, &out_.triggers);
     CheckFormula();
+    CheckPodTriggers(spec);
+    CheckHpa(spec);
     RelaxExactDownscale();
   }
 
@@ -79,10 +82,9 @@ class Decoder {
     std::string mode = "direct";
     spec.Optional("scalingMode", &mode);
     if (mode == "dryRun") out_.mode = ScalingMode::kDryRun;
-    if (mode == "direct" || mode == "dryRun") return;
-    spec.Error("scalingMode", base::Quoted(mode) +
-                                  (mode == "hpa" ? " is not supported by this version" : " is unknown") +
-                                  "; use direct or dryRun");
+    if (mode == "hpa") out_.mode = ScalingMode::kHpa;
+    if (mode == "direct" || mode == "dryRun" || mode == "hpa") return;
+    spec.Error("scalingMode", base::Quoted(mode) + " is unknown; use direct, hpa or dryRun");
   }
 
   // A calendar has no noise that a window would have to smooth: if only cron decides, the end of a window counts at
@@ -104,7 +106,7 @@ class Decoder {
 
   void ReadTimes(base::ObjectReader& spec) {
     out_.scale.cooldown_ms = 300'000;
-    ReadSeconds(spec, "pollingInterval", 1, &out_.polling_interval_ms);
+    ReadPollingInterval(spec, &out_.polling_interval_ms);
     ReadSeconds(spec, "cooldownPeriod", 0, &out_.scale.cooldown_ms);
     ReadSeconds(spec, "initialCooldownPeriod", 0, &out_.scale.initial_cooldown_ms);
   }
@@ -156,8 +158,8 @@ class Decoder {
 
   void ReadAdvanced(base::ObjectReader& advanced, Behavior* behavior) {
     advanced.Optional("restoreToOriginalReplicaCount", &out_.restore_on_delete);
-    advanced.Object("horizontalPodAutoscalerConfig", [behavior](base::ObjectReader& config) {
-      config.Ignore("name");  // There is no HorizontalPodAutoscaler in between: Tidewright scales by itself.
+    advanced.Object("horizontalPodAutoscalerConfig", [this, behavior](base::ObjectReader& config) {
+      config.Optional("name", &out_.hpa_name);
       config.Object("behavior", [behavior](base::ObjectReader& reader) { ReadBehavior(reader, behavior); });
     });
     advanced.Object("scalingModifiers", [this](base::ObjectReader& reader) { ReadModifiers(reader); });
@@ -192,6 +194,47 @@ class Decoder {
     if (!parsed.ok()) return reader.Error("formula", parsed.status().message());
     composite.formula = *parsed;
     out_.scale.composite = std::move(composite);
+  }
+
+  void CheckHpa(base::ObjectReader& spec) {
+    constexpr size_t kLongestName = 63;
+    const bool named = !out_.hpa_name.empty();
+    if (!named) out_.hpa_name = "keda-hpa-" + out_.name;
+    if (out_.transfer_hpa && (out_.mode != ScalingMode::kHpa || !named)) {
+      errors_.Add(
+          {}, "metadata.annotations.transfer-hpa-ownership",
+          "needs scalingMode: hpa and advanced.horizontalPodAutoscalerConfig.name, the name of the HPA to take over");
+    }
+    if (out_.mode != ScalingMode::kHpa) return;
+    if (out_.hpa_name.size() > kLongestName) {
+      spec.Error("advanced.horizontalPodAutoscalerConfig.name",
+                 base::Quoted(out_.hpa_name) + " is longer than 63 characters; write a shorter one");
+    }
+    for (const TriggerSpec& trigger : out_.triggers) {
+      if (!trigger.max_replicas) continue;
+      spec.Error("triggers[" + std::to_string(trigger.index) + "].maxReplicaCount",
+                 "is not known to a HorizontalPodAutoscaler; remove it, or use scalingMode: direct");
+    }
+  }
+
+  // What measures the target's pods cannot wake it up.
+  void CheckPodTriggers(base::ObjectReader& spec) {
+    auto pods = [](const TriggerSpec& trigger) { return MeasuresPods(trigger.type); };
+    const bool any = std::any_of(out_.triggers.begin(), out_.triggers.end(), pods);
+    const bool all = std::all_of(out_.triggers.begin(), out_.triggers.end(), pods);
+    if (any && out_.scale.composite) {
+      spec.Error("advanced.scalingModifiers",
+                 "does not go with cpu and memory triggers; scale on them in an own object");
+    }
+    if (!all || out_.triggers.empty()) return;
+    if (out_.fallback) {
+      spec.Error("fallback", "does not go with cpu and memory triggers alone; the workload holds while they fail");
+    }
+    if (!spec.Has("minReplicaCount")) out_.scale.min_replicas = 1;
+    if (out_.scale.min_replicas > 0) return;
+    spec.Error("minReplicaCount",
+               "is 0, and nothing would wake the workload up again: cpu and memory are those of its "
+               "pods; use 1, or add another trigger");
   }
 
   // Every name of a formula is a trigger's, and what only a formula can do has one.

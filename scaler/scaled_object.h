@@ -23,7 +23,8 @@ struct Fallback {
 };
 
 // Whether decisions are carried out.
-enum class ScalingMode { kDirect, kDryRun };
+// kHpa: between 1 and max by a HorizontalPodAutoscaler that we keep, to and from rest by us, as KEDA does.
+enum class ScalingMode { kDirect, kHpa, kDryRun };
 
 // A decoded ScaledObject. Value type.
 struct ScaledObject {
@@ -45,7 +46,9 @@ struct ScaledObject {
   std::vector<TriggerSpec> triggers;
   std::optional<Fallback> fallback;
   ScalingMode mode = ScalingMode::kDirect;  // scalingMode
-  bool restore_on_delete = false;           // advanced.restoreToOriginalReplicaCount
+  std::string hpa_name;                     // advanced.horizontalPodAutoscalerConfig.name, by default keda-hpa-<name>.
+  bool transfer_hpa = false;       // scaledobject.keda.sh/transfer-hpa-ownership: take over the HPA of that name.
+  bool restore_on_delete = false;  // advanced.restoreToOriginalReplicaCount
 
   bool paused = false;                     // autoscaling.keda.sh/paused or paused-replicas.
   std::optional<int32_t> paused_replicas;  // autoscaling.keda.sh/paused-replicas

@@ -1,7 +1,9 @@
 #include "scaler/scaled_object_controller.h"
 
+#include <string_view>
 #include <utility>
 
+#include "scaler/job_workload.h"
 #include "scaler/object_follower.h"
 #include "scaler/scaled_workload.h"
 
@@ -11,14 +13,17 @@ class ScaledObjectController::Impl {
  public:
   Impl(const Cluster& cluster, promql::QueryEngine& engine, base::Clock& control, base::Clock& calendar,
        base::Scheduler& scheduler, base::MetricRegistry& metrics, ScaledObjectControllerOptions options)
-      : options_(std::move(options)), own_board_(metrics), follower_(*cluster.caches, scheduler) {
+      : options_(std::move(options)), own_board_(metrics), follower_(*cluster.caches, scheduler, metrics) {
     context_.cluster = cluster;
     context_.triggers.control = &control;
     context_.triggers.calendar = &calendar;
     context_.triggers.engine = &engine;
     context_.triggers.http = options_.http;
     context_.triggers.objects = cluster.objects;
+    context_.triggers.client = cluster.client;
+    context_.triggers.resource_metrics = options_.resource_metrics;
     context_.triggers.resolve_host = options_.resolve_host;
+    context_.values = options_.values;
     context_.board = options_.board != nullptr ? options_.board : &own_board_;
     context_.targets = options_.targets != nullptr ? options_.targets : &own_targets_;
   }
@@ -28,12 +33,8 @@ class ScaledObjectController::Impl {
       TW_ASSIGN_OR_RETURN(own_http_, http::NewCurlClient({}));
       context_.triggers.http = own_http_.get();
     }
-    Watch(kube::resources::kScaledObjects);
-    if (options_.watch_keda) {
-      kube::Resource keda = kube::resources::kScaledObjects;
-      keda.group = "keda.sh";
-      Watch(keda);
-    }
+    Watch<ScaledWorkload>(kube::resources::kScaledObjects);
+    Watch<JobWorkload>(kScaledJobs);
     follower_.Start();
     return base::Status::Ok();
   }
@@ -43,11 +44,16 @@ class ScaledObjectController::Impl {
   StatusBoard& board() { return *context_.board; }
 
  private:
-  void Watch(const kube::Resource& resource) {
-    follower_.Watch(resource, options_.ns, [this, resource]() -> ObjectFollower::Pass {
-      auto workload = std::make_shared<ScaledWorkload>(context_, resource);
-      return [workload](const std::shared_ptr<const base::Json>& object) { return workload->Reconcile(object); };
-    });
+  template <typename Workload>
+  void Watch(kube::Resource resource) {
+    for (const char* group : {"tidewright.dev", "keda.sh"}) {
+      if (!options_.watch_keda && std::string_view(group) == "keda.sh") continue;
+      resource.group = group;
+      follower_.Watch(resource, options_.ns, [this, resource]() -> ObjectFollower::Pass {
+        auto workload = std::make_shared<Workload>(context_, resource);
+        return [workload](const std::shared_ptr<const base::Json>& object) { return workload->Reconcile(object); };
+      });
+    }
   }
 
   const ScaledObjectControllerOptions options_;

@@ -1,4 +1,4 @@
-// ScaledObjectController: follows every ScaledObject and scales its target.
+// ScaledObjectController: follows every ScaledObject and scales its target, and every ScaledJob and starts its Jobs.
 #pragma once
 
 #include <cstdint>
@@ -6,12 +6,14 @@
 #include <memory>
 #include <string>
 
+#include "apiservice/provider.h"
 #include "base/clock.h"
 #include "base/metrics.h"
 #include "base/thread_pool.h"
 #include "http/client.h"
 #include "promql/engine.h"
 #include "scaler/cluster.h"
+#include "scaler/signal_values.h"
 #include "scaler/status_board.h"
 #include "scaler/target.h"
 
@@ -19,20 +21,24 @@ namespace tidewright::scaler {
 
 struct ScaledObjectControllerOptions {
   std::string ns;           // "": all namespaces.
-  bool watch_keda = false;  // Also follow keda.sh/v1alpha1 ScaledObjects.
+  bool watch_keda = false;  // Also follow those of keda.sh/v1alpha1.
   // For prometheus triggers with a serverAddress; a libcurl client of the controller's own when null.
   http::Client* http = nullptr;
+  // See TriggerContext.
+  std::function<apiservice::ResourceMetricsProvider*()> resource_metrics;
   // Maps host names in triggers; empty is the identity.
   std::function<std::string(const std::string& host)> resolve_host;
   // Shared with the HPA controller, so that the two show on one board and never scale the same workload. Each is the
   // controller's own when null.
   StatusBoard* board = nullptr;
   TargetRegistry* targets = nullptr;
+  SignalValues* values = nullptr;  // Receives what the HPAs of scalingMode hpa are to see; may be null.
 };
 
 // Each object is evaluated at once when it appears or changes, and then every spec.pollingInterval; after a start the
 // first evaluations are spread over two seconds. One evaluation reads the triggers in turn (each with its timeout),
 // calls Decide(), patches the scale subresource when the number differs, and writes status and events on change.
+// A ScaledJob is evaluated alike; in place of the patch, Jobs are created, and finished ones beyond its limits deleted.
 // Objects never wait for each other except for a free worker of the scheduler's pool. A broken object shows condition
 // Ready=False and touches neither its target nor any other object.
 //

@@ -1,6 +1,7 @@
 #include "scaler/scaled_workload.h"
 
 #include <algorithm>
+#include <map>
 #include <utility>
 
 #include "base/duration.h"
@@ -8,6 +9,7 @@
 #include "base/log.h"
 #include "base/strings.h"
 #include "kube/meta.h"
+#include "scaler/proposal.h"
 
 namespace tidewright::scaler {
 
@@ -32,7 +34,8 @@ std::string SpecText(const base::Json& object) {
 ScaledWorkload::ScaledWorkload(WorkloadContext context, kube::Resource resource)
     : context_(std::move(context)),
       resource_(std::move(resource)),
-      reader_(context_.cluster, context_.triggers, *context_.board) {}
+      reader_(context_.cluster, context_.triggers, *context_.board),
+      hpa_(context_.cluster) {}
 ScaledWorkload::~ScaledWorkload() = default;
 
 std::string ScaledWorkload::Owner() const { return "ScaledObject." + resource_.group + " " + kube::KeyOf(*object_); }
@@ -59,6 +62,7 @@ std::optional<int64_t> ScaledWorkload::Reconcile(const std::shared_ptr<const bas
 }
 
 void ScaledWorkload::Adopt(const std::shared_ptr<const base::Json>& object) {
+  if (object == object_ && decoded_) return;
   object_ = object;
   if (uid_ != kube::UidOf(*object)) {
     uid_ = kube::UidOf(*object);
@@ -96,6 +100,9 @@ void ScaledWorkload::StartOver() {
 void ScaledWorkload::Forget() {
   if (object_ == nullptr) return;
   context_.targets->Release(Owner());
+  if (context_.values != nullptr) {
+    context_.values->Remove(kube::NamespaceOf(*object_), kube::NameOf(*object_));
+  }
   context_.board->Remove("ScaledObject", kube::NamespaceOf(*object_), kube::NameOf(*object_));
   object_.reset();
   uid_.reset();
@@ -123,7 +130,8 @@ base::Status ScaledWorkload::ClaimTarget() {
   }
   TW_RETURN_IF_ERROR(context_.targets->Claim(spec_.TargetKey(), Owner(), spec_.created_ms));
   if (target_resource_) return base::Status::Ok();
-  return RefuseOtherAutoscalers();
+  TW_RETURN_IF_ERROR(RefuseOtherAutoscalers());
+  return spec_.mode == ScalingMode::kHpa ? base::Status::Ok() : hpa_.Remove(*object_);  // Of another mode before.
 }
 
 // Looked at whenever the spec changes, as an admission check would.
@@ -135,7 +143,9 @@ base::Status ScaledWorkload::RefuseOtherAutoscalers() {
   for (const auto& hpa : *hpas) {
     bool same = base::FindString(*hpa, {"spec", "scaleTargetRef", "kind"}) == spec_.target_kind &&
                 base::FindString(*hpa, {"spec", "scaleTargetRef", "name"}) == spec_.target_name;
-    if (!same) continue;
+    if (!same || kube::IsBeingDeleted(*hpa)) continue;
+    if (HpaKeeper::IsOwnedBy(*hpa, *object_)) continue;
+    if (spec_.transfer_hpa && kube::NameOf(*hpa) == spec_.hpa_name) continue;
     return base::AlreadyExistsError(spec_.TargetKey() + " is already scaled by HorizontalPodAutoscaler " +
                                     kube::KeyOf(*hpa) + "; delete one of the two or give it another target");
   }
@@ -148,6 +158,11 @@ base::Status ScaledWorkload::Prepare() {
     auto resource = kube::ResolveResource(*context_.cluster.client, spec_.target_api_version, spec_.target_kind);
     if (!resource.ok()) return resource.status().Annotate("spec.scaleTargetRef");
     target_resource_ = *resource;
+    status_.Set("scaleTargetKind", target_resource_->ApiVersion() + "." + target_resource_->kind);
+    status_.Set("scaleTargetGVKR", {{"group", target_resource_->group},
+                                    {"version", target_resource_->version},
+                                    {"kind", target_resource_->kind},
+                                    {"resource", target_resource_->plural}});
   }
   auto target = ReadTarget(context_.cluster, *target_resource_, spec_.ns, spec_.target_name);
   if (!target.ok()) return target.status().Annotate("read " + what);
@@ -155,11 +170,6 @@ base::Status ScaledWorkload::Prepare() {
   if (status_.Find("originalReplicaCount") == nullptr) {
     status_.Set("originalReplicaCount", target_.replicas.spec_replicas);
   }
-  status_.Set("scaleTargetKind", target_resource_->ApiVersion() + "." + target_resource_->kind);
-  status_.Set("scaleTargetGVKR", {{"group", target_resource_->group},
-                                  {"version", target_resource_->version},
-                                  {"kind", target_resource_->kind},
-                                  {"resource", target_resource_->plural}});
   if (spec_.restore_on_delete) return PatchFinalizers(true);
   return base::Status::Ok();
 }
@@ -190,10 +200,11 @@ base::Status ScaledWorkload::PatchFinalizers(bool present) {
 ScaledWorkload::Delay ScaledWorkload::Finalize() {
   context_.targets->Release(Owner());
   const base::Json* original = status_.Find("originalReplicaCount");
-  bool restore = decoded_->ok() && spec_.restore_on_delete && spec_.mode == ScalingMode::kDirect &&
+  bool restore = decoded_->ok() && spec_.restore_on_delete && spec_.mode != ScalingMode::kDryRun &&
                  original != nullptr && original->is_number_integer();
   base::Status done;
-  if (restore) done = Restore(original->get<int32_t>());
+  if (restore && spec_.mode == ScalingMode::kHpa) done = hpa_.Remove(*object_);  // It would scale on.
+  if (restore && done.ok()) done = Restore(original->get<int32_t>());
   if (done.ok()) done = PatchFinalizers(false);
   if (done.ok()) return std::nullopt;
   base::LogWarn("scaler", "cannot finish a deleted ScaledObject, trying again",
@@ -216,12 +227,14 @@ base::Status ScaledWorkload::Restore(int32_t replicas) {
 
 ScaledWorkload::Delay ScaledWorkload::KeepPaused() {
   history_.last_unknown_ms = Now();
+  base::Status removed = spec_.mode == ScalingMode::kHpa ? hpa_.Remove(*object_) : base::Status::Ok();
+  if (!removed.ok()) return Refuse("ErrorRemovingHPA", removed.message(), spec_.polling_interval_ms);
   std::string why = "paused by annotation";
   if (spec_.paused_replicas) {
     const base::Json* done = status_.Find("pausedReplicaCount");
     bool reached = done != nullptr && *done == *spec_.paused_replicas;
     why += " at " + FormatReplicas(*spec_.paused_replicas);
-    if (!reached && spec_.mode == ScalingMode::kDirect &&
+    if (!reached && spec_.mode != ScalingMode::kDryRun &&
         ScaleTo(*spec_.paused_replicas, why, "ScaledObjectPaused").ok()) {
       status_.Set("pausedReplicaCount", *spec_.paused_replicas);
     }
@@ -240,6 +253,14 @@ ScaledWorkload::Delay ScaledWorkload::KeepPaused() {
 ScaledWorkload::Delay ScaledWorkload::Follow() {
   if (status_.Find("pausedReplicaCount") != nullptr) status_.Set("pausedReplicaCount", nullptr);
   DecisionInput input = InputFor(ReadTriggers());
+  if (spec_.mode == ScalingMode::kHpa) {
+    base::Status kept = KeepHpa();
+    bool conflict = kept.code() == base::Code::kAlreadyExists;
+    if (!kept.ok()) {
+      return Refuse(conflict ? "ScaleTargetConflict" : "ErrorKeepingHPA", kept.message(), spec_.polling_interval_ms);
+    }
+    PublishValues(input.signals);
+  }
   Decision decision = Decide(input);
   history_ = decision.history;
   first_pass_ = false;
@@ -248,9 +269,60 @@ ScaledWorkload::Delay ScaledWorkload::Follow() {
   return std::exchange(overtaken_, false) ? kLookAgainMs : spec_.polling_interval_ms;
 }
 
+// A trigger that could never be built has no metric yet: the HPA waits for it.
+base::Status ScaledWorkload::KeepHpa() {
+  std::vector<TriggerInfo> triggers;
+  for (size_t i = 0; i < reader_.size(); ++i) {
+    if (reader_.info(i).type.empty()) return base::Status::Ok();
+    triggers.push_back(reader_.info(i));
+  }
+  TW_RETURN_IF_ERROR(hpa_.Keep(*object_, spec_, triggers));
+  const base::Json* before = status_.Find("hpaName");
+  if (before != nullptr && *before == spec_.hpa_name) return base::Status::Ok();
+  status_.Set("hpaName", spec_.hpa_name);
+  return hpa_.Remove(*object_, spec_.hpa_name);
+}
+
+// What the HPA multiplies and divides again. A fallback's number of replicas becomes the value that leads to it.
+void ScaledWorkload::PublishValues(const std::vector<Signal>& signals) {
+  if (context_.values == nullptr) return;
+  constexpr int64_t kGraceMs = 5'000;  // Until the next reading is there.
+  const int64_t until_ms = Now() + spec_.polling_interval_ms + kGraceMs;
+  std::map<std::string, SignalValue> values;
+  auto publish = [&](const std::string& metric, const Signal& signal, int64_t value_milli) {
+    SignalValue value{value_milli, Now(), until_ms};
+    if (!signal.error.empty()) value.value_milli = base::UnavailableError(signal.name + ": " + signal.error);
+    values.emplace(metric, std::move(value));
+  };
+  for (size_t i = 0; i < signals.size(); ++i) {
+    const TriggerInfo& info = reader_.info(i);
+    int64_t value_milli = signals[i].value_milli;
+    if (signals[i].in_fallback) {
+      value_milli = value_milli / 1000 * info.target_milli;
+      if (info.target_type == TargetType::kValue) value_milli /= std::max(target_.replicas.ready_replicas, 1);
+    }
+    if (!MeasuresPods(info.type)) publish(info.metric_name, signals[i], value_milli);
+  }
+  if (spec_.scale.composite && in_fallback_ == 0) {
+    Signal composite = EvaluateFormula(*spec_.scale.composite, signals);
+    for (const Signal& signal : signals) {
+      if (composite.error.empty()) composite.error = signal.error;
+    }
+    publish(kCompositeMetric, composite, composite.value_milli);
+  }
+  context_.values->Set(spec_.ns, spec_.name, std::move(values));
+}
+
+// Between one replica and the maximum the HPA decides; to and from rest we do.
+bool ScaledWorkload::LeavesToHpa(const Decision& decision) const {
+  if (spec_.mode != ScalingMode::kHpa || decision.woke_up) return false;
+  const bool may_rest = spec_.scale.idle_replicas || spec_.scale.min_replicas == 0;
+  return decision.active || !may_rest || decision.replicas > spec_.scale.idle_replicas.value_or(0);
+}
+
 // After too many failures in a row the trigger asks for the fallback's number, whatever its own target type is.
 void ScaledWorkload::ApplyFallback(size_t index, Signal* signal) {
-  if (signal->error.empty() || !spec_.fallback) return;
+  if (signal->error.empty() || !spec_.fallback || MeasuresPods(spec_.triggers[index].type)) return;
   if (reader_.failures(index) <= spec_.fallback->failure_threshold) return;
   ++in_fallback_;
   const Fallback& fallback = *spec_.fallback;
@@ -281,7 +353,7 @@ std::vector<Signal> ScaledWorkload::ReadTriggers() {
   std::vector<Signal> signals;
   in_fallback_ = 0;
   for (size_t i = 0; i < reader_.size(); ++i) {
-    signals.push_back(reader_.Read(i, *target_.object));
+    signals.push_back(reader_.Read(i, target_));
     ApplyFallback(i, &signals.back());
   }
   return signals;
@@ -329,6 +401,7 @@ base::Status ScaledWorkload::ScaleTo(int32_t replicas, const std::string& why, c
 void ScaledWorkload::Act(const Decision& decision) {
   int32_t from = target_.replicas.spec_replicas;
   if (decision.hold || decision.replicas == from || spec_.mode == ScalingMode::kDryRun) return;
+  if (LeavesToHpa(decision)) return;
   int32_t rest = spec_.scale.idle_replicas.value_or(0);
   const char* reason = "SuccessfulRescale";
   if (from <= rest && decision.replicas > from) reason = "KEDAScaleTargetActivated";

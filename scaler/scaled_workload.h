@@ -12,8 +12,10 @@
 #include "base/json_fwd.h"
 #include "kube/client.h"
 #include "scaler/cluster.h"
+#include "scaler/hpa_keeper.h"
 #include "scaler/object_status.h"
 #include "scaler/scaled_object.h"
+#include "scaler/signal_values.h"
 #include "scaler/status_board.h"
 #include "scaler/target.h"
 #include "scaler/trigger.h"
@@ -27,6 +29,7 @@ struct WorkloadContext {
   TriggerContext triggers;  // control and calendar clocks included.
   StatusBoard* board = nullptr;
   TargetRegistry* targets = nullptr;
+  SignalValues* values = nullptr;  // What HPAs are to see; may be null.
 };
 
 // Not thread-safe: the controller runs one pass at a time. Everything that goes wrong stays inside: it shows in the
@@ -60,6 +63,9 @@ class ScaledWorkload {
   base::Status Prepare();
   Delay KeepPaused();
   Delay Follow();
+  base::Status KeepHpa();
+  void PublishValues(const std::vector<Signal>& signals);
+  bool LeavesToHpa(const Decision& decision) const;
 
   void ApplyFallback(size_t index, Signal* signal);
   std::vector<Signal> ReadTriggers();
@@ -93,6 +99,7 @@ class ScaledWorkload {
   bool first_pass_ = true;
   History history_;
   TriggerReader reader_;
+  HpaKeeper hpa_;
   int in_fallback_ = 0;  // How many triggers the fallback replaces.
   std::optional<int64_t> written_active_ms_;
   bool overtaken_ = false;             // Somebody else set the replicas while this pass decided.

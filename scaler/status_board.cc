@@ -44,9 +44,18 @@ void StatusBoard::Update(WorkloadStatus status) {
   WorkloadStatus& slot = workloads_[{status.ns, status.name, status.controller}];
   if (!SameSignals(slot, status)) DropSignalMetrics(slot);
   Remember(slot, status);
+  DropMissingValues(slot, status);
   status.scales = std::move(slot.scales);
   slot = std::move(status);
   SetMetrics(slot);
+}
+
+// Only where there was a value: to remove a metric is to look at all of its family.
+void StatusBoard::DropMissingValues(const WorkloadStatus& before, const WorkloadStatus& now) {
+  for (size_t i = 0; i < now.signals.size() && i < before.signals.size(); ++i) {
+    if (now.signals[i].value_milli || !before.signals[i].value_milli) continue;
+    metrics_.Remove(kValue, SignalLabels(now.ns, now.name, now.signals[i]));
+  }
 }
 
 void StatusBoard::Remember(const WorkloadStatus& before, const WorkloadStatus& now) {
@@ -85,8 +94,6 @@ void StatusBoard::SetMetrics(const WorkloadStatus& status) {
     if (signal.value_milli) {
       metrics_.GetGauge(kValue, "Last value of a trigger or metric; absent while it cannot be read.", of_signal)
           .Set(static_cast<double>(*signal.value_milli) / 1000);
-    } else {
-      metrics_.Remove(kValue, of_signal);
     }
   }
 }

@@ -106,6 +106,7 @@ class StatusBoard {
   void Remember(const WorkloadStatus& before, const WorkloadStatus& now) REQUIRES_LOCK(mu_);
   using Key = std::tuple<std::string, std::string, std::string>;  // Namespace, name, controller.
   void SetMetrics(const WorkloadStatus& status) REQUIRES_LOCK(mu_);
+  void DropMissingValues(const WorkloadStatus& before, const WorkloadStatus& now) REQUIRES_LOCK(mu_);
   void DropSignalMetrics(const WorkloadStatus& status) REQUIRES_LOCK(mu_);
   void DropMetrics(const WorkloadStatus& status) REQUIRES_LOCK(mu_);
 

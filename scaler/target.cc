@@ -11,6 +11,7 @@ namespace tidewright::scaler {
 
 const kube::Resource kClusterTriggerAuthentications{"tidewright.dev", "v1alpha1", "clustertriggerauthentications",
                                                     "ClusterTriggerAuthentication", false};
+const kube::Resource kScaledJobs{"tidewright.dev", "v1alpha1", "scaledjobs", "ScaledJob", true};
 
 namespace {
 
@@ -129,11 +130,20 @@ base::Result<Target> ReadTarget(const Cluster& cluster, const kube::Resource& re
   } else {
     TW_ASSIGN_OR_RETURN(kube::Scale scale, kube::GetScale(*cluster.client, resource, ns, name));
     target.resource_version = scale.resource_version;
+    target.selector = scale.selector;
     target.replicas.spec_replicas = scale.spec_replicas;
     target.replicas.status_replicas = scale.status_replicas;
     target.replicas.ready_replicas = Count(object, {"status", "readyReplicas"}, scale.status_replicas);
   }
   return target;
+}
+
+std::string PodSelectorOf(const Target& target) {
+  if (!target.selector.empty()) return target.selector;
+  const base::Json* selector = base::Find(*target.object, {"spec", "selector"});
+  if (selector == nullptr) return "";
+  auto parsed = kube::LabelSelector::FromJson(*selector);
+  return parsed.ok() ? parsed->ToString() : "";
 }
 
 base::Status SetReplicas(kube::Client& client, const kube::Resource& resource, const std::string& ns,

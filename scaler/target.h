@@ -16,12 +16,13 @@
 
 namespace tidewright::scaler {
 
-extern const kube::Resource kClusterTriggerAuthentications;  // tidewright.dev/v1alpha1
+extern const kube::Resource kClusterTriggerAuthentications, kScaledJobs;  // tidewright.dev/v1alpha1
 
 // A workload as read at one time.
 struct Target {
   CurrentState replicas;
   std::string resource_version;
+  std::string selector;  // As the scale subresource has it; "" for workloads that say everything themselves.
   std::shared_ptr<const base::Json> object;  // The workload itself.
 };
 
@@ -29,6 +30,9 @@ struct Target {
 // through its scale subresource, and counts status.readyReplicas if it has that, else all replicas, as ready.
 base::Result<Target> ReadTarget(const Cluster& cluster, const kube::Resource& resource, const std::string& ns,
                                 const std::string& name);
+
+// Selects the workload's pods, as a query parameter; "" when it does not say.
+std::string PodSelectorOf(const Target& target);
 
 // What a decision about a workload was based on.
 struct SeenScale {

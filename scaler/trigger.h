@@ -9,6 +9,7 @@
 #include <string>
 #include <vector>
 
+#include "apiservice/provider.h"
 #include "base/clock.h"
 #include "base/document.h"
 #include "base/status.h"
@@ -31,10 +32,11 @@ struct TriggerSpec {
   std::string type;  // "cron"
   std::string name;  // Optional, unique in the object.
   std::map<std::string, std::string> metadata;
-  TargetType target_type = TargetType::kAverageValue;  // metricType: AverageValue or Value.
+  TargetType target_type = TargetType::kAverageValue;  // metricType: AverageValue, Value or Utilization.
   std::string authentication;                          // authenticationRef.name, or "".
   bool cluster_authentication = false;                 // It is a ClusterTriggerAuthentication.
   std::optional<int32_t> max_replicas;                 // maxReplicaCount: the most that this trigger may ask for.
+  std::string pod_selector;                            // Of the target's pods, once that is known: for cpu and memory.
   std::optional<TriggerHours> when;
 };
 
@@ -45,6 +47,7 @@ struct Reading {
   // Limits of the object that hold as long as this is read: a cron window's.
   std::optional<int32_t> min_replicas;
   std::optional<int32_t> max_replicas;
+  std::vector<PodSample> pods;  // Of cpu and memory, which have no value of their own.
 };
 
 // What a trigger is, apart from its value.
@@ -55,7 +58,8 @@ struct TriggerInfo {
   TargetType target_type = TargetType::kAverageValue;
   int64_t target_milli = 0;
   int64_t activation_milli = 0;
-  bool exact = false;  // A number of replicas rather than a load.
+  bool exact = false;     // A number of replicas rather than a load.
+  std::string container;  // Of cpu and memory: the only one that counts; "": all.
 };
 
 // A source of one value. Not thread-safe: one reading at a time. Keeps its connection between readings and renews it
@@ -81,7 +85,10 @@ struct TriggerContext {
   base::Clock* calendar = nullptr;        // The time of cron windows; in the sandbox it runs faster.
   promql::QueryEngine* engine = nullptr;  // The embedded store, for prometheus triggers without serverAddress.
   http::Client* http = nullptr;           // For everything that is asked by HTTP.
-  kube::ObjectReader* objects = nullptr;  // For kubernetes-workload.
+  kube::ObjectReader* objects = nullptr;  // For kubernetes-workload, cpu and memory.
+  kube::Client* client = nullptr;         // For cpu and memory: metrics.k8s.io.
+  // What serves metrics.k8s.io in this program; empty, or null: the API server is asked. Called for each reading.
+  std::function<apiservice::ResourceMetricsProvider*()> resource_metrics;
   // Maps a host name to what to connect to instead; empty is the identity. The sandbox uses it for service names.
   std::function<std::string(const std::string& host)> resolve_host;
 
@@ -103,6 +110,10 @@ void CheckTrigger(const TriggerSpec& spec, const std::string& path, base::ErrorL
 // is not what the key needs; other codes are the lookup's. Connects to nothing yet.
 base::Result<std::unique_ptr<Trigger>> NewTrigger(const TriggerSpec& spec, const TriggerSecrets& secrets,
                                                   const TriggerContext& context);
+
+// Whether a type measures the target's own pods. Such a trigger says how many are needed, never whether any are: with
+// no other one beside it the object is always active, and next to others it does not count for activity.
+bool MeasuresPods(const std::string& type);
 
 // The trigger types that this build reads, sorted.
 std::vector<std::string> TriggerTypes();

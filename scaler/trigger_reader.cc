@@ -6,7 +6,6 @@
 
 #include "base/json.h"
 #include "base/strings.h"
-#include "scaler/target.h"
 
 namespace tidewright::scaler {
 
@@ -20,6 +19,7 @@ void TriggerReader::Follow(TriggerOwner owner, std::vector<TriggerSpec> triggers
   triggers_ = std::move(triggers);
   sources_.clear();
   sources_.resize(triggers_.size());
+  reported_.clear();
 }
 
 base::Result<std::map<std::string, std::string>> TriggerReader::Parameters(const TriggerSpec& trigger,
@@ -31,9 +31,11 @@ base::Result<std::map<std::string, std::string>> TriggerReader::Parameters(const
   return ReadAuthentication(cluster_, resource, owner_.ns, trigger.authentication, workload, owner_.env_container);
 }
 
-void TriggerReader::Build(size_t index, const base::Json& workload) {
+void TriggerReader::Build(size_t index, const Target& target) {
+  const base::Json& workload = *target.object;
   Source& source = sources_[index];
-  const TriggerSpec& trigger = triggers_[index];
+  TriggerSpec& trigger = triggers_[index];
+  if (MeasuresPods(trigger.type)) trigger.pod_selector = PodSelectorOf(target);
   TriggerSecrets secrets;
   auto parameters = Parameters(trigger, workload);
   if (!parameters.ok()) {
@@ -51,10 +53,10 @@ void TriggerReader::Build(size_t index, const base::Json& workload) {
   source.info = source.trigger->info();
 }
 
-Signal TriggerReader::Read(size_t index, const base::Json& workload) {
+Signal TriggerReader::Read(size_t index, const Target& target) {
   Source& source = sources_[index];
   const TriggerSpec& trigger = triggers_[index];
-  if (source.trigger == nullptr) Build(index, workload);
+  if (source.trigger == nullptr) Build(index, target);
   base::Result<Reading> reading =
       source.trigger == nullptr ? base::Result<Reading>(base::UnavailableError(source.error)) : source.trigger->Read();
   const TriggerInfo& info = source.info;
@@ -62,15 +64,17 @@ Signal TriggerReader::Read(size_t index, const base::Json& workload) {
   signal.name = info.name.empty() ? (trigger.name.empty() ? trigger.type : trigger.name) : info.name;
   signal.id = trigger.name;
   signal.max_replicas = trigger.max_replicas;
-  signal.type = trigger.target_type;
+  const bool of_pods = MeasuresPods(trigger.type);
+  signal.type = of_pods ? info.target_type : trigger.target_type;
   signal.target_milli = info.target_milli;
-  signal.counts_for_activity = true;
+  signal.counts_for_activity = !of_pods;
   signal.activation_milli = info.activation_milli;
   signal.exact = info.exact;
   if (reading.ok()) {
     source.failures = 0;
     signal.value_milli = reading->value_milli;
     signal.detail = reading->detail;
+    signal.pods = std::move(reading->pods);
     signal.floor = reading->min_replicas;
     signal.ceiling = reading->max_replicas;
     return signal;
@@ -89,7 +93,15 @@ std::vector<std::string> TriggerReader::Types() const {
   return types;
 }
 
-void TriggerReader::Report(const std::vector<Signal>& signals, int32_t most_failures, ObjectStatus* status) const {
+void TriggerReader::Report(const std::vector<Signal>& signals, int32_t most_failures, ObjectStatus* status) {
+  std::string report;  // Documents are made only of what differs from the last time.
+  for (size_t i = 0; i < sources_.size(); ++i) {
+    const bool active = signals[i].error.empty() && signals[i].value_milli > signals[i].activation_milli;
+    report += sources_[i].info.metric_name + (active ? "+" : "-") +
+              std::to_string(std::min(sources_[i].failures, most_failures)) + ",";
+  }
+  if (report == reported_) return;
+  reported_ = std::move(report);
   std::vector<std::string> types;
   base::Json names = base::Json::array();
   base::Json health = base::Json::object();

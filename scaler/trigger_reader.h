@@ -13,6 +13,7 @@
 #include "scaler/decide.h"
 #include "scaler/object_status.h"
 #include "scaler/status_board.h"
+#include "scaler/target.h"
 #include "scaler/trigger.h"
 
 namespace tidewright::scaler {
@@ -35,9 +36,11 @@ class TriggerReader {
   void Follow(TriggerOwner owner, std::vector<TriggerSpec> triggers);
 
   size_t size() const { return triggers_.size(); }
-  // One reading. `workload` has the pod template (spec.template) with the environment. What went wrong is the signal's
-  // error.
-  Signal Read(size_t index, const base::Json& workload);
+  // One reading. The target's object has the pod template (spec.template) with the environment. What went wrong is the
+  // signal's error.
+  Signal Read(size_t index, const Target& target);
+  // Of a trigger as it was built last; without a type while it never was.
+  const TriggerInfo& info(size_t index) const { return sources_[index].info; }
   // Failed readings in a row. A source that has no value at present did not fail.
   int32_t failures(size_t index) const { return sources_[index].failures; }
 
@@ -45,7 +48,7 @@ class TriggerReader {
   std::vector<std::string> Types() const;
   // Sets triggersTypes, externalMetricNames, triggersActivity and health of a status. Failures are counted no further
   // than `most_failures`, so that a long outage is not a stream of writes.
-  void Report(const std::vector<Signal>& signals, int32_t most_failures, ObjectStatus* status) const;
+  void Report(const std::vector<Signal>& signals, int32_t most_failures, ObjectStatus* status);
 
  private:
   struct Source {
@@ -55,7 +58,7 @@ class TriggerReader {
     int32_t failures = 0;
   };
   base::Result<std::map<std::string, std::string>> Parameters(const TriggerSpec& trigger, const base::Json& workload);
-  void Build(size_t index, const base::Json& workload);
+  void Build(size_t index, const Target& target);
 
   const Cluster& cluster_;
   const TriggerContext& context_;
@@ -63,6 +66,7 @@ class TriggerReader {
   TriggerOwner owner_;
   std::vector<TriggerSpec> triggers_;
   std::vector<Source> sources_;
+  std::string reported_;  // What Report() made the status of last.
 };
 
 // A message that fits into a condition or an event.

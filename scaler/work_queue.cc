@@ -15,7 +15,8 @@ void WorkQueue::Add(const std::string& key, int64_t delay_ms) {
 void WorkQueue::Schedule(const std::string& key, Slot& slot, int64_t delay_ms) {
   uint64_t ticket = next_ticket_++;
   slot.ticket = ticket;
-  scheduler_.At(scheduler_.clock().NowMs() + delay_ms, [queue = weak_from_this(), key, ticket] {
+  slot.due_ms = scheduler_.clock().NowMs() + delay_ms;
+  scheduler_.At(slot.due_ms, [queue = weak_from_this(), key, ticket] {
     if (auto alive = queue.lock()) alive->Run(key, ticket);
   });
 }
@@ -23,12 +24,15 @@ void WorkQueue::Schedule(const std::string& key, Slot& slot, int64_t delay_ms) {
 void WorkQueue::Run(const std::string& key, uint64_t ticket) {
   auto pass = gate_.TryEnter();
   if (!pass) return;
+  int64_t due_ms = 0;
   {
     base::MutexLock lock(mu_);
     auto it = slots_.find(key);
     if (it == slots_.end() || it->second.ticket != ticket || it->second.running) return;
     it->second.running = true;
+    due_ms = it->second.due_ms;
   }
+  if (observe_) observe_(scheduler_.clock().NowMs() - due_ms);
   std::optional<int64_t> delay = work_(key);
   base::MutexLock lock(mu_);
   Slot& slot = slots_[key];

@@ -21,7 +21,11 @@ class WorkQueue : public std::enable_shared_from_this<WorkQueue> {
   // Runs for a key; returns in how many ms to run again, or none to wait for the next Add().
   using Work = std::function<std::optional<int64_t>(const std::string& key)>;
 
-  WorkQueue(base::Scheduler& scheduler, Work work) : scheduler_(scheduler), work_(std::move(work)) {}
+  // How late a run began, in ms.
+  using Observe = std::function<void(int64_t late_ms)>;
+
+  WorkQueue(base::Scheduler& scheduler, Work work, Observe observe = {})
+      : scheduler_(scheduler), work_(std::move(work)), observe_(std::move(observe)) {}
 
   // Runs `key` after `delay_ms`, instead of when it was due before. While it runs, it runs again at once afterwards.
   void Add(const std::string& key, int64_t delay_ms = 0);
@@ -31,6 +35,7 @@ class WorkQueue : public std::enable_shared_from_this<WorkQueue> {
  private:
   struct Slot {
     uint64_t ticket = 0;  // Of the task that may run; others are out of date.
+    int64_t due_ms = 0;
     bool running = false;
     bool again = false;
   };
@@ -39,6 +44,7 @@ class WorkQueue : public std::enable_shared_from_this<WorkQueue> {
 
   base::Scheduler& scheduler_;
   const Work work_;
+  const Observe observe_;
   base::Gate gate_;
   base::Mutex mu_;
   std::map<std::string, Slot> slots_ GUARDED_BY(mu_);

@@ -21,8 +21,8 @@ base::Status EmptyResult::Judge(int64_t now_ms, const Ask& ask) {
     known_since_ms_ = past->since_ms.value_or(now_ms);
   }
   last_read_ms_ = now_ms;
-  const std::string rule =
-      "; that counts as 0 once it has lasted for " + base::FormatDuration(base::Duration{window_ms_}) + " (nullValueWindow)";
+  const std::string rule = "; that counts as 0 once it has lasted for " +
+                           base::FormatDuration(base::Duration{window_ms_}) + " (nullValueWindow)";
   if (last_result_ms_ && now_ms - *last_result_ms_ < window_ms_) {
     return base::NotFoundError("the query has had no result since " + base::FormatTime(*last_result_ms_) + rule);
   }

@@ -145,7 +145,8 @@ base::Result<std::optional<int64_t>> ParseLastTime(const std::string& body) {
       if (!newest.is_array() || newest.empty() || !newest[0].is_number()) {
         return base::UnavailableError("the reply is not what a Prometheus server sends");
       }
-      last_ms = std::max<int64_t>(last_ms.value_or(0), std::llround(std::clamp(newest[0].get<double>(), 0.0, 1e12) * 1000));
+      last_ms =
+          std::max<int64_t>(last_ms.value_or(0), std::llround(std::clamp(newest[0].get<double>(), 0.0, 1e12) * 1000));
     }
   }
   return last_ms;

@@ -18,6 +18,9 @@ struct Type {
   const char* summary;  // For the reference page.
 };
 constexpr Type kTypes[] = {
+    {"cpu", &MakeCpu,
+     "What the target's pods use of their processors, by the arithmetic of HorizontalPodAutoscalers. Read from "
+     "metrics.k8s.io."},
     {"cron", &MakeCron,
      "A number of replicas while a window is open. The window is open from each start to the next end; exactly the "
      "number is scaled to, without a tolerance. A window may also carry other limits for the whole object."},
@@ -28,6 +31,9 @@ constexpr Type kTypes[] = {
      "Requests per second of an ingress or service, from what the ingress controller or the mesh says in the embedded "
      "store. A short form of `prometheus`: no query has to be written."},
     {"kubernetes-workload", &MakeKubernetesWorkload, "How many pods of the object's namespace match a selector."},
+    {"memory", &MakeMemory,
+     "What the target's pods use of their memory, by the arithmetic of HorizontalPodAutoscalers. Read from "
+     "metrics.k8s.io."},
     {"metrics-api", &MakeMetricsApi, "A number in the JSON or YAML that any HTTP API answers with."},
     {"nats-jetstream", &MakeNatsJetstream,
      "What a consumer of a JetStream stream has pending or not acknowledged, by the monitoring endpoint of NATS."},
@@ -65,7 +71,6 @@ constexpr const char* kKedaTypes[] = {"activemq",
                                       "cassandra",
                                       "clickhouse",
                                       "couchdb",
-                                      "cpu",
                                       "datadog",
                                       "dynatrace",
                                       "elastic-forecast",
@@ -86,7 +91,6 @@ constexpr const char* kKedaTypes[] = {"activemq",
                                       "kubernetes-resource",
                                       "liiklus",
                                       "loki",
-                                      "memory",
                                       "mongodb",
                                       "mssql",
                                       "mysql",
@@ -123,7 +127,6 @@ void ReportUnknown(const std::string& name, const std::string& path, base::Error
   std::string message =
       base::Quoted(name) + (keda ? " is a trigger of KEDA that this version does not read" : " is not a trigger type");
   message += nearest.empty() ? "; use one of " + base::Join(types, ", ") : "; did you mean " + nearest + "?";
-  if (name == "cpu" || name == "memory") message += ", or scale on it with a HorizontalPodAutoscaler";
   errors.Add({}, path + ".type", message);
 }
 
@@ -163,6 +166,8 @@ base::Result<std::unique_ptr<Trigger>> NewTrigger(const TriggerSpec& spec, const
   if (!hours) return errors.ToStatus();
   return trigger::During(std::move(*hours), std::move(made), *context.calendar);
 }
+
+bool MeasuresPods(const std::string& type) { return type == "cpu" || type == "memory"; }
 
 std::vector<std::string> TriggerTypes() {
   std::vector<std::string> names;

@@ -14,6 +14,8 @@ namespace tidewright::scaler::trigger {
 using Factory = std::unique_ptr<Trigger> (*)(const TriggerSpec& spec, MetadataReader& reader,
                                              const TriggerContext* context);
 
+std::unique_ptr<Trigger> MakeCpu(const TriggerSpec& spec, MetadataReader& reader, const TriggerContext* context);
+std::unique_ptr<Trigger> MakeMemory(const TriggerSpec& spec, MetadataReader& reader, const TriggerContext* context);
 std::unique_ptr<Trigger> MakeCron(const TriggerSpec& spec, MetadataReader& reader, const TriggerContext* context);
 std::unique_ptr<Trigger> MakeEtcd(const TriggerSpec& spec, MetadataReader& reader, const TriggerContext* context);
 std::unique_ptr<Trigger> MakeGraphite(const TriggerSpec& spec, MetadataReader& reader, const TriggerContext* context);

@@ -35,6 +35,59 @@ spec:
   service: {name: tidewright, namespace: default, port: 443}
 )";
 
+// The sandbox has no Jobs of its own.
+constexpr char kJobDefinition[] = R"(
+apiVersion: apiextensions.k8s.io/v1
+kind: CustomResourceDefinition
+metadata: {name: jobs.batch}
+spec:
+  group: batch
+  scope: Namespaced
+  names: {kind: Job, listKind: JobList, plural: jobs, singular: job}
+  versions:
+    - name: v1
+      served: true
+      storage: true
+      subresources: {status: {}}
+      schema: {openAPIV3Schema: {type: object, x-kubernetes-preserve-unknown-fields: true}}
+)";
+
+// One Job that always runs; with another image, another one takes its place.
+constexpr char kScaledJob[] = R"(
+apiVersion: GROUP/v1alpha1
+kind: ScaledJob
+metadata: {name: import, namespace: shop}
+spec:
+  pollingInterval: 1
+  minReplicaCount: 1
+  jobTargetRef: {template: {spec: {containers: [{name: main, image: IMAGE}]}}}
+  triggers:
+    - {type: cron, metadata: {timezone: UTC, start: 0 8 * * *, end: 0 9 * * *, desiredReplicas: '1'}}
+)";
+
+// A ScaledObject and a workload of its own.
+constexpr char kKeptHpa[] = R"(
+apiVersion: apps/v1
+kind: Deployment
+metadata: {name: kept, namespace: shop}
+spec:
+  replicas: 1
+  selector: {matchLabels: {app: kept}}
+  template: {metadata: {labels: {app: kept}}, spec: {containers: [{name: main, image: x}]}}
+---
+apiVersion: tidewright.dev/v1alpha1
+kind: ScaledObject
+metadata: {name: kept, namespace: shop}
+spec:
+  scalingMode: MODE
+  scaleTargetRef: {name: kept}
+  pollingInterval: 1
+  minReplicaCount: 1
+  maxReplicaCount: MOST
+  triggers:
+    - {type: cron, metadata: {timezone: UTC, start: 0 8 * * *, end: 0 9 * * *, desiredReplicas: '1'}}
+)";
+
 constexpr char kService[] = R"(
 apiVersion: v1
 kind: Service
@@ -182,7 +235,8 @@ class PermissionsTest : public ::testing::Test {
       base::Status applied = sandbox_.ApplyPath(std::string(TIDEWRIGHT_SOURCE_DIR "/") + path);
       ASSERT_TRUE(applied.ok()) << applied.ToString();
     }
-    for (const char* crd : {"scaledobjects", "triggerauthentications"}) {
+    Apply(kJobDefinition);
+    for (const char* crd : {"scaledobjects", "scaledjobs", "triggerauthentications"}) {
       Apply(
           ReplaceAll(ReadSource(std::string("charts/tidewright/crds/") + crd + ".yaml"), "tidewright.dev", "keda.sh"));
     }
@@ -249,6 +303,22 @@ class PermissionsTest : public ::testing::Test {
       if (condition.type == "Paused") return condition.status == "True";
     }
     return false;
+  }
+
+  // maxReplicas of the HPA that kKeptHpa keeps; "" when there is none.
+  std::string MaxOfHpa() {
+    auto hpa = api_->Get(kube::resources::kHorizontalPodAutoscalers, "shop", "keda-hpa-kept");
+    return hpa.ok() ? std::to_string(base::FindInt(*hpa, {"spec", "maxReplicas"})) : "";
+  }
+  // Whether a Job of the image runs for the ScaledJob of the group, and no other one.
+  bool JobOf(const std::string& group, const std::string& image) {
+    auto jobs = api_->List(kube::resources::kJobs, "shop");
+    int right = 0, wrong = 0;
+    for (const Json& job : jobs.ok() ? (*jobs)["items"] : Json::array()) {
+      if (!job["metadata"]["ownerReferences"][0]["apiVersion"].get<std::string>().starts_with(group + "/")) continue;
+      ++(job["spec"]["template"]["spec"]["containers"][0]["image"] == image ? right : wrong);
+    }
+    return right == 1 && wrong == 0;
   }
 
   void Note(const testing::Call& call) {
@@ -327,6 +397,18 @@ TEST_F(PermissionsTest, TheChartGrantsWhatIsAskedForAndNothingElse) {
     Apply(ReplaceAll(ReplaceAll(kObjectWithCredentials, "NAME", name), "GROUP", group));
   }
   Apply(kHpaOnCpu);
+  for (const char* mode : {"hpa", "direct"}) {
+    for (const char* most : {"3", "4"}) {
+      Apply(ReplaceAll(ReplaceAll(kKeptHpa, "MODE", mode), "MOST", most));
+      EXPECT_TRUE(Eventually([&] { return MaxOfHpa() == (std::string(mode) == "hpa" ? most : ""); })) << mode << most;
+    }
+  }
+  for (const char* group : {"tidewright.dev", "keda.sh"}) {
+    for (const char* image : {"one", "two"}) {
+      Apply(ReplaceAll(ReplaceAll(kScaledJob, "GROUP", group), "IMAGE", image));
+      EXPECT_TRUE(Eventually([&] { return JobOf(group, image); })) << group << ": " << image;
+    }
+  }
   for (const char* paused : {"true", "false", "true"}) {  // The same event twice.
     Apply(ReplaceAll(kPaused, "PAUSED", paused) + ReadSpec("examples/office-hours/scaledobject.yaml"));
     EXPECT_TRUE(Eventually([&] { return IsPaused("back-office") == (std::string(paused) == "true"); }));

@@ -73,12 +73,15 @@ TEST_F(ControllerTest, FollowsObjectsFromAppearanceToDeletion) {
   ASSERT_TRUE(controller.Start().ok());
   engine_.SetVector({25});
   EXPECT_TRUE(Eventually([&] { return kube_.Replicas("shop", "a") == 3; }));
-  EXPECT_TRUE(controller.HasSynced());
+  EXPECT_TRUE(Eventually([&] { return controller.HasSynced(); }));
 
   kube_.Put(kScaledObjects, Object("b", "b"));
   EXPECT_TRUE(Eventually([&] { return kube_.Replicas("shop", "b") == 3; }));
   EXPECT_EQ(kube_.Replicas("shop", "c"), 0);
-  EXPECT_TRUE(board_.Get("ScaledObject", "shop", "broken")->held);
+  EXPECT_TRUE(Eventually([&] {
+    auto broken = board_.Get("ScaledObject", "shop", "broken");
+    return broken && broken->held;
+  }));
 
   engine_.SetVector({0});
   EXPECT_TRUE(Eventually([&] { return kube_.Replicas("shop", "a") == 0 && kube_.Replicas("shop", "b") == 0; }));

@@ -148,6 +148,238 @@ TEST_F(ScaledWorkloadTest, WritesStatusOnlyOnChange) {
   EXPECT_EQ(kube_.ScaleWrites(), scales);
 }
 
+// scalingMode hpa: an HPA scales, we keep it, and wake the workload up and lay it to rest.
+class HpaModeTest : public ScaledWorkloadTest {
+ protected:
+  HpaModeTest() {
+    context_.values = &values_;
+    workload_ = std::make_unique<ScaledWorkload>(context_, kScaledObjects);
+  }
+  static base::Json Spec() {
+    return {
+        {"scalingMode", "hpa"},
+        {"cooldownPeriod", 10},
+        {"maxReplicaCount", 7},
+        {"advanced",
+         {{"horizontalPodAutoscalerConfig", {{"behavior", {{"scaleDown", {{"stabilizationWindowSeconds", 30}}}}}}}}},
+        {"triggers", base::Json::array({PrometheusTrigger("2.5")})}};
+  }
+  base::Json ReadHpa(const std::string& name = "keda-hpa-web") {
+    return kube_.Read(kube::resources::kHorizontalPodAutoscalers, "shop", name);
+  }
+  void PutHpa(const std::string& name, const std::string& target = "web") {
+    kube_.Put(kube::resources::kHorizontalPodAutoscalers,
+              {{"metadata", {{"name", name}, {"namespace", "shop"}}},
+               {"spec", {{"scaleTargetRef", {{"kind", "Deployment"}, {"name", target}}}, {"maxReplicas", 3}}}});
+  }
+
+  SignalValues values_;
+};
+
+TEST_F(HpaModeTest, KeepsAnHpaAndScalesOnlyToAndFromRest) {
+  Apply(Spec());
+  Pass();
+  base::Json hpa = ReadHpa();
+  ASSERT_TRUE(hpa.is_object());
+  EXPECT_EQ(hpa["spec"]["minReplicas"], 1);
+  EXPECT_EQ(hpa["spec"]["maxReplicas"], 7);
+  EXPECT_EQ(hpa["spec"]["scaleTargetRef"],
+            (base::Json{{"apiVersion", "apps/v1"}, {"kind", "Deployment"}, {"name", "web"}}));
+  EXPECT_EQ(hpa["spec"]["behavior"]["scaleDown"]["stabilizationWindowSeconds"], 30);
+  EXPECT_EQ(
+      hpa["spec"]["metrics"],
+      base::Json::array(
+          {{{"type", "External"},
+            {"external",
+             {{"metric",
+               {{"name", "s0-prometheus"}, {"selector", {{"matchLabels", {{"scaledobject.keda.sh/name", "web"}}}}}}},
+              {"target", {{"type", "AverageValue"}, {"averageValue", "2500m"}}}}}}}));
+  EXPECT_EQ(hpa["metadata"]["ownerReferences"][0]["kind"], "ScaledObject");
+  EXPECT_EQ(Status({"hpaName"}), "keda-hpa-web");
+  EXPECT_EQ(kube_.Replicas("shop", "web"), 0);
+
+  engine_.SetVector({5});
+  PassAfter(1'000);
+  EXPECT_EQ(kube_.Replicas("shop", "web"), 2) << "waking up is ours";
+  engine_.SetVector({12});
+  PassAfter(1'000);
+  EXPECT_EQ(kube_.Replicas("shop", "web"), 2) << "the rest is the HPA's";
+  auto value = values_.Get("shop", "web", "s0-prometheus", clock_.NowMs());
+  ASSERT_TRUE(value);
+  EXPECT_EQ(*value->value_milli, 12'000);
+  EXPECT_FALSE(values_.Get("shop", "web", "s0-prometheus", clock_.NowMs() + 60'000)) << "old values are none";
+
+  engine_.SetError(base::UnavailableError("connection refused"));
+  PassAfter(1'000);
+  EXPECT_FALSE(values_.Get("shop", "web", "s0-prometheus", clock_.NowMs())->value_milli.ok());
+  engine_.SetVector({0});
+  PassAfter(9'000);
+  EXPECT_EQ(kube_.Replicas("shop", "web"), 2);
+  PassAfter(11'000);
+  EXPECT_EQ(kube_.Replicas("shop", "web"), 0) << "so is going to rest";
+
+  const std::string version = kube::ResourceVersionOf(ReadHpa());
+  PassAfter(1'000);
+  EXPECT_EQ(kube::ResourceVersionOf(ReadHpa()), version) << "nothing differs, so nothing is written";
+  base::Json drifted = ReadHpa();
+  drifted["spec"]["maxReplicas"] = 99;
+  kube_.Put(kube::resources::kHorizontalPodAutoscalers, drifted);
+  PassAfter(1'000);
+  EXPECT_EQ(ReadHpa()["spec"]["maxReplicas"], 7);
+
+  base::Json direct = Spec();
+  direct["scalingMode"] = "direct";
+  Apply(direct);
+  Pass();
+  EXPECT_TRUE(ReadHpa().is_null()) << "in direct mode nobody else scales";
+}
+
+TEST_F(HpaModeTest, PausesWithoutAnHpaAndRenamesIt) {
+  Apply(Spec());
+  Pass();
+  Apply(Spec(), {{"autoscaling.keda.sh/paused", "true"}});
+  Pass();
+  EXPECT_TRUE(ReadHpa().is_null());
+  base::Json renamed = Spec();
+  renamed["advanced"]["horizontalPodAutoscalerConfig"]["name"] = "other";
+  Apply(renamed, {{"autoscaling.keda.sh/paused-scale-in", "true"}});
+  Pass();
+  EXPECT_EQ(ReadHpa("other")["spec"]["behavior"]["scaleDown"]["selectPolicy"], "Disabled");
+  Apply(Spec());
+  Pass();
+  EXPECT_TRUE(ReadHpa("other").is_null());
+  EXPECT_FALSE(ReadHpa().is_null());
+}
+
+TEST_F(HpaModeTest, OtherHpasAreInTheWayUnlessTheyAreTakenOver) {
+  PutHpa("theirs");
+  Apply(Spec());
+  Pass();
+  EXPECT_EQ(Condition("Ready"), "ScaleTargetConflict");
+  EXPECT_THAT(Condition("Ready", "message"), HasSubstr("HorizontalPodAutoscaler shop/theirs"));
+  EXPECT_TRUE(ReadHpa().is_null());
+
+  base::Json named = Spec();
+  named["advanced"]["horizontalPodAutoscalerConfig"]["name"] = "theirs";
+  Apply(named);
+  Pass();
+  EXPECT_EQ(Condition("Ready"), "ScaleTargetConflict");
+  EXPECT_EQ(ReadHpa("theirs")["spec"]["maxReplicas"], 3);
+
+  Apply(named, {{"scaledobject.keda.sh/transfer-hpa-ownership", "true"}});
+  Pass();
+  EXPECT_EQ(Condition("Ready"), "ScaledObjectReady") << Condition("Ready", "message");
+  EXPECT_EQ(ReadHpa("theirs")["spec"]["maxReplicas"], 7);
+  EXPECT_EQ(ReadHpa("theirs")["metadata"]["ownerReferences"][0]["kind"], "ScaledObject");
+
+  base::Json direct = named;
+  direct["scalingMode"] = "direct";
+  Apply(direct, {{"scaledobject.keda.sh/transfer-hpa-ownership", "true"}});
+  Pass();
+  EXPECT_THAT(Condition("Ready", "message"), HasSubstr("transfer-hpa-ownership: needs scalingMode: hpa"));
+}
+
+// What pods use, as metrics.k8s.io has it, and what follows for the number of them.
+class PodTriggerTest : public ScaledWorkloadTest {
+ protected:
+  PodTriggerTest() {
+    context_.triggers.client = &kube_;
+    context_.triggers.objects = &reader_;
+    workload_ = std::make_unique<ScaledWorkload>(context_, kScaledObjects);
+  }
+
+  // Ready pods that have requested one core and 1000 MiB, of which they use so much; the other container uses nothing.
+  void UsePercent(const std::vector<int>& percents, size_t with_metrics = 100) {
+    base::Json items = base::Json::array();
+    for (size_t i = 0; i < percents.size(); ++i) {
+      const std::string name = "web-" + std::to_string(i);
+      base::Json request = {{"resources", {{"requests", {{"cpu", "500m"}, {"memory", "500Mi"}}}}}};
+      base::Json main = request, side = request;
+      main["name"] = "main";
+      side["name"] = "side";
+      kube_.Put(kube::resources::kPods,
+                {{"metadata", {{"name", name}, {"namespace", "shop"}, {"labels", {{"app", "web"}}}}},
+                 {"spec", {{"containers", base::Json::array({main, side})}}},
+                 {"status",
+                  {{"phase", "Running"},
+                   {"startTime", "2026-01-08T10:00:00Z"},
+                   {"conditions", base::Json::array({{{"type", "Ready"}, {"status", "True"}}})}}}});
+      if (i >= with_metrics) continue;
+      const std::string cores = std::to_string(percents[i] * 10) + "m";
+      const std::string bytes = std::to_string(percents[i] * 10) + "Mi";
+      items.push_back(
+          {{"metadata", {{"name", name}}},
+           {"timestamp", "2026-01-08T12:00:00Z"},
+           {"window", "30s"},
+           {"containers", base::Json::array({{{"name", "main"}, {"usage", {{"cpu", cores}, {"memory", bytes}}}},
+                                             {{"name", "side"}, {"usage", {{"cpu", "0"}, {"memory", "0"}}}}})}});
+    }
+    kube_.SetRaw("/apis/metrics.k8s.io/v1beta1/namespaces/shop/pods?labelSelector=app%3Dweb", {{"items", items}});
+  }
+};
+
+base::Json PodTrigger(const std::string& type, const std::string& metric_type, base::Json metadata) {
+  return {{"type", type}, {"metricType", metric_type}, {"metadata", std::move(metadata)}};
+}
+
+TEST_F(PodTriggerTest, FollowsTheArithmeticOfAutoscalers) {
+  const struct {
+    const char* name;
+    base::Json trigger;
+    std::vector<int> percents;
+    size_t with_metrics;
+    int wanted;
+  } rows[] = {
+      {"utilization", PodTrigger("cpu", "Utilization", {{"value", "50"}}), {60, 80, 100}, 3, 5},
+      {"within the tolerance", PodTrigger("cpu", "Utilization", {{"value", "50"}}), {55, 55, 55}, 3, 3},
+      {"one container",
+       PodTrigger("cpu", "Utilization", {{"value", "50"}, {"containerName", "main"}}),
+       {30, 30, 30},
+       3,
+       4},
+      {"average value", PodTrigger("memory", "AverageValue", {{"value", "400Mi"}}), {60, 60, 60}, 3, 5},
+      {"a pod without metrics counts as idle on the way up",
+       PodTrigger("cpu", "Utilization", {{"value", "50"}}),
+       {100, 100, 100},
+       2,
+       4},
+      {"and as loaded on the way down", PodTrigger("cpu", "Utilization", {{"value", "50"}}), {40, 10, 10}, 1, 3},
+  };
+  for (const auto& row : rows) {
+    SCOPED_TRACE(row.name);
+    workload_ = std::make_unique<ScaledWorkload>(context_, kScaledObjects);
+    kube_.Put(kDeployments, MakeDeployment("web", 3));
+    Apply({{"triggers", base::Json::array({row.trigger})}});
+    UsePercent(row.percents, row.with_metrics);
+    Pass();
+    EXPECT_EQ(kube_.Replicas("shop", "web"), row.wanted) << Status({"decision", "why"});
+    EXPECT_EQ(Condition("Ready"), "ScaledObjectReady") << Condition("Ready", "message");
+  }
+}
+
+TEST_F(PodTriggerTest, HoldsWithoutMetricsAndDoesNotWakeUp) {
+  kube_.Put(kDeployments, MakeDeployment("web", 3));
+  const base::Json cpu = PodTrigger("cpu", "Utilization", {{"value", "50"}});
+  Apply({{"triggers", base::Json::array({cpu})}});
+  Pass();
+  EXPECT_EQ(Condition("Ready"), "TriggerError");
+  EXPECT_EQ(kube_.Replicas("shop", "web"), 3);
+
+  UsePercent({90, 90, 90});
+  Apply({{"cooldownPeriod", 10}, {"triggers", base::Json::array({cpu, PrometheusTrigger()})}});
+  engine_.SetVector({20});
+  Pass();
+  EXPECT_EQ(kube_.Replicas("shop", "web"), 6) << "the processors ask for more than the query";
+  engine_.SetVector({0});
+  PassAfter(5'000);
+  EXPECT_EQ(kube_.Replicas("shop", "web"), 6);
+  PassAfter(10'000);
+  EXPECT_EQ(kube_.Replicas("shop", "web"), 0) << "only the query says whether there is work";
+  UsePercent({});
+  PassAfter(5'000);
+  EXPECT_EQ(kube_.Replicas("shop", "web"), 0);
+}
+
 TEST_F(ScaledWorkloadTest, ABrokenObjectSaysSoAndTouchesNothing) {
   kube_.Put(kDeployments, MakeDeployment("web", 4));
   Apply({{"minReplicaCount", 9}, {"maxReplicaCount", 3}, {"triggers", {PrometheusTrigger()}}});

@@ -13,7 +13,7 @@ const (
 	managerPort = 10257
 )
 
-// What a real cluster's manager does for the objects that the scenarios use. The nodes' life, volumes and jobs are not
+// What a real cluster's manager does for the objects that the scenarios use. The nodes' life and volumes are not
 // among them; pods are the fake kubelet's.
 var controllers = []string{
 	"clusterrole-aggregation-controller",
@@ -22,6 +22,7 @@ var controllers = []string{
 	"endpointslice-controller",
 	"garbage-collector-controller",
 	"horizontal-pod-autoscaler-controller",
+	"job-controller",
 	"namespace-controller",
 	"replicaset-controller",
 	"root-ca-certificate-publisher-controller",
