@@ -47,7 +47,7 @@ const std::map<std::string, std::string>& Exceptions() {
       {"management/GET /-/healthy", "the text names this program"},
       {"management/GET /-/ready", "the text names this program"},
       {"management/GET /", "the page is here"},
-      {"management/GET /graph", "an address of Prometheus' page"},
+      {"management/GET /graph", "the page opens here at once; a redirect would lose the path of a proxy"},
       {"other set-ups/reload", "needs no flag: it reads files that the process was started with"},
       {"other set-ups/config empty", "sections that have no effect here are not printed"},
   };

@@ -25,6 +25,15 @@ if (!options.out) throw new Error('build.mjs: --out DIR is missing');
 const TYPES = { '.js': 'text/javascript; charset=utf-8', '.css': 'text/css; charset=utf-8' };
 const HTML = 'text/html; charset=utf-8';
 
+// What the libraries inside ask to be kept with every copy.
+function licenses(packages) {
+  const texts = packages.map(name => {
+    const text = readFileSync(join(here, 'node_modules', name, 'LICENSE'), 'utf8');
+    return `Includes ${name}:\n\n${text.trim()}\n`;
+  });
+  return `/*\n${texts.join('\n')}*/`;
+}
+
 async function bundle() {
   const result = await build({
     entryPoints: { app: join(here, 'src/main.tsx') },
@@ -37,7 +46,7 @@ async function bundle() {
     jsx: 'automatic',
     jsxImportSource: 'preact',
     legalComments: 'none',
-    banner: { js: '/* Includes preact and uPlot, MIT license. */' },
+    banner: { js: licenses(['preact', 'uplot']) },
     metafile: true,
     write: false
   });
