@@ -40,7 +40,7 @@ namespace {
 constexpr int kScrapeThreads = 2;
 constexpr int kDataThreads = 4;
 constexpr int kScalerThreads = 8;
-constexpr int64_t kMaintenanceMs = 60'000;
+constexpr int64_t kMaintenanceMs = 30'000;
 constexpr int64_t kAuthenticationWaitMs = 10'000;
 constexpr const char* kSelfJob = "tidewright";
 
