@@ -46,7 +46,7 @@ namespace {
 constexpr int kScrapeThreads = 2;
 constexpr int kDataThreads = 4;
 constexpr int kScalerThreads = 8;
-constexpr int64_t kMaintenanceMs = 60'000;
+constexpr int64_t kMaintenanceMs = 30'000;
 constexpr int64_t kAuthenticationWaitMs = 10'000;
 constexpr const char* kReceiversState = "receivers.json";  // In the folder of the samples.
 constexpr const char* kScalingAlerts = "scaling-alerts";   // How their groups are shown.

@@ -437,7 +437,9 @@ base::Result<tsdb::SeriesRef> Ingester::AppendForgotten(std::string_view text, s
 // The labels of a new series after the job's rules; empty when they dropped it.
 base::Status Ingester::SeriesLabels(std::string_view text, std::vector<tsdb::Label> scraped,
                                     tsdb::Labels* labels) const {
-  TW_RETURN_IF_ERROR(CheckUnique(&scraped).Annotate("series " + base::Quoted(text)));
+  if (base::Status unique = CheckUnique(&scraped); !unique.ok()) {
+    return unique.Annotate("series " + base::Quoted(text));
+  }
   tsdb::LabelsBuilder builder;
   MergeLabels(target_.labels, config_->honor_labels, std::move(scraped), &builder);
   if (!Relabel(config_->metric_relabel_rules, &builder)) {

@@ -47,6 +47,7 @@ std::string_view UnescapeInto(std::string_view raw, bool quotes, std::string* bu
 }
 
 std::string Unescaped(std::string_view raw) {
+  if (raw.find('\\') == std::string_view::npos) return std::string(raw);
   std::string text;
   Unescape(raw, true, &text);
   return text;
@@ -500,6 +501,7 @@ void TextParser::AppendLabels(std::vector<tsdb::Label>* labels) const {
     AppendLabelsOf(series_line(), labels);
     return;
   }
+  labels->reserve(labels->size() + labels_.size() + 3);
   labels->push_back({std::string(tsdb::kMetricName), Unescaped(name_)});
   if (options_.type_and_unit_labels && family_type_ != tsdb::MetricType::kUnknown) {
     labels->push_back({"__type__", std::string(MetricTypeName(family_type_))});

@@ -241,7 +241,7 @@ int64_t DbImpl::BeginOfCut(int64_t oldest) {
   return begin;
 }
 
-// Windows that ended an hour ago become blocks.
+// Windows that ended an hour ago become blocks, once the head has three hours.
 base::Status DbImpl::CutBlocks() {
   const int64_t newest = std::min(head_.MaxTime(), clock_.NowMs());
   for (int i = 0; i < kMaxCuts; ++i) {
@@ -250,6 +250,8 @@ base::Status DbImpl::CutBlocks() {
     if (oldest == Head::kNoTime) return base::Status::Ok();
     const int64_t end = std::max(WindowEnd(oldest), cut_end_);
     if (newest < INT64_MIN + 2 * kChunkWindowMs || newest - kChunkWindowMs / 2 < end) return base::Status::Ok();
+    // As in Prometheus, what a store begins with is no block of its own when it is less than a window.
+    if (newest < oldest + kChunkWindowMs / 2 * 3) return base::Status::Ok();
     // No sample of this window is taken from now on, and those that were are committed.
     head_.SetWriteFloor(end);
     head_.MarkReaders();

@@ -311,6 +311,17 @@ TEST(Blocks, ThoseThatCannotBeReadAreCounted) {
   }
 }
 
+TEST(Maintain, AFirstWindowThatIsShortWaitsForThreeHours) {
+  Store store;
+  const int64_t start = 1'000'000'000'000 / (2 * kHourMs) * (2 * kHourMs) + kHourMs;  // In the middle of a window.
+  for (int64_t minute = 0; minute <= 180; ++minute) {
+    store.clock().Set(start + minute * 60'000);
+    ASSERT_TRUE(Write(store.db(), {{kUp, start + minute * 60'000, 1}}).ok());
+    ASSERT_TRUE(store.db().Maintain().ok());
+    ASSERT_EQ(store.db().Stats().blocks, minute < 180 ? 0u : 1u) << minute;
+  }
+}
+
 TEST(Snapshot, HasOneBlockOfTheHead) {
   Store store;
   const int64_t start = 1'000'000'000'000 / (2 * kHourMs) * (2 * kHourMs);
