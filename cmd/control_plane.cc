@@ -287,6 +287,7 @@ void ControlPlane::Impl::StartAlerting() {
   receivers.external_url = ExternalUrl(options_);
   if (!options_.data_dir.empty()) receivers.state_file = options_.data_dir + "/" + kReceiversState;
   // A pending alert may take the grace period until it fires again.
+  receivers.leads = [this] { return leadership().leads; };
   receivers.hold_restored_ms = options_.for_grace_period_ms + 4 * options_.resend_delay_ms;
   alerting_ = std::make_unique<Alerting>(clock_, data_scheduler_, caches_.get(), &metrics_, sending, receivers);
   rules::ManagerOptions evaluation;
@@ -558,13 +559,16 @@ void ControlPlane::Impl::Stop() {
 
 // Remembers what is wrong with one part of the configuration, or that nothing is.
 base::Status ControlPlane::Impl::Note(const std::string& part, base::Status status) {
-  base::MutexLock lock(problems_mu_);
-  if (status.ok()) {
-    problems_.erase(part);
-  } else {
-    base::LogError("cmd", "configuration not taken", {{"part", part}, {"error", status.message()}});
-    problems_[part] = status.message();
+  {
+    base::MutexLock lock(problems_mu_);
+    if (status.ok()) {
+      problems_.erase(part);
+    } else {
+      base::LogError("cmd", "configuration not taken", {{"part", part}, {"error", status.message()}});
+      problems_[part] = status.message();
+    }
   }
+  if (web_ != nullptr) web_->ProblemsChanged();
   return status;
 }
 

@@ -1,5 +1,6 @@
 #include "notify/receivers.h"
 
+#include <algorithm>
 #include <limits>
 #include <map>
 #include <utility>
@@ -18,6 +19,9 @@ namespace {
 
 constexpr int64_t kNever = std::numeric_limits<int64_t>::max();
 constexpr int kMailThreads = 2;
+// Longer than another replica takes to notice that the one before is gone.
+constexpr int64_t kAssumeAfterMs = 60'000;
+constexpr int64_t kLookForLeadMs = 5'000;
 constexpr int kStateMode = 0600;  // Labels and annotations may be nobody else's business.
 
 using DeliveryKey = std::pair<std::string, std::string>;  // Receiver and integration.
@@ -108,7 +112,8 @@ class Receivers::Impl : public std::enable_shared_from_this<Impl> {
 
   void Schedule() {
     base::MutexLock lock(mu_);
-    const int64_t next = groups_.NextDueMs();
+    int64_t next = groups_.NextDueMs();
+    if (!assumed_.empty()) next = std::min(next, clock_.NowMs() + kLookForLeadMs);
     if (stopped_ || next >= wake_at_ms_) return;
     wake_at_ms_ = next;
     scheduler_.At(next, [weak = weak_from_this()] {
@@ -116,13 +121,28 @@ class Receivers::Impl : public std::enable_shared_from_this<Impl> {
     });
   }
 
+  // What another replica should be saying: said after a while, or up to us when the lead has come here.
+  void SettleAssumed(bool leads, int64_t now_ms) REQUIRES_LOCK(mu_) {
+    std::erase_if(assumed_, [&](const Notification& notification) REQUIRES_LOCK(mu_) {
+      const bool said = now_ms - notification.message.at_ms >= kAssumeAfterMs;
+      if (said || leads) groups_.Done(notification, said, now_ms);
+      return said || leads;
+    });
+  }
+
   void Run() {
     std::vector<std::pair<Notification, std::shared_ptr<Delivery>>> due;
+    const bool leads = options_.leads == nullptr || options_.leads();
     {
       base::MutexLock lock(mu_);
       wake_at_ms_ = kNever;
       if (stopped_) return;
+      SettleAssumed(leads, clock_.NowMs());
       for (Notification& notification : groups_.TakeDue(clock_.NowMs())) {
+        if (!leads) {
+          assumed_.push_back(std::move(notification));
+          continue;
+        }
         auto delivery = deliveries_.at({notification.message.receiver, notification.integration});
         due.emplace_back(std::move(notification), std::move(delivery));
       }
@@ -189,6 +209,7 @@ class Receivers::Impl : public std::enable_shared_from_this<Impl> {
   base::CondVar idle_;
   Groups groups_ GUARDED_BY(mu_);
   Deliveries deliveries_ GUARDED_BY(mu_);
+  std::vector<Notification> assumed_ GUARDED_BY(mu_);  // What another replica should be saying.
   size_t in_flight_ GUARDED_BY(mu_) = 0;
   int64_t wake_at_ms_ GUARDED_BY(mu_) = kNever;
   bool configured_ GUARDED_BY(mu_) = false;

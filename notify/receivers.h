@@ -2,6 +2,7 @@
 #pragma once
 
 #include <cstdint>
+#include <functional>
 #include <memory>
 #include <string>
 #include <vector>
@@ -20,6 +21,9 @@ struct ReceiversOptions {
   // How long alerts of before a restart count as firing without being heard of: as long as rules may take to find out
   // again that they do.
   int64_t hold_restored_ms = 15 * 60 * 1000;
+  // Whether this one of several replicas tells anybody; empty: it does. The others assume that what they would have
+  // said has been said a minute later. What one has not assumed yet when its turn comes, it says.
+  std::function<bool()> leads;
   int64_t drain_ms = 5'000;  // How long Stop() waits for messages that are under way.
 };
 

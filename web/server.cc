@@ -22,6 +22,7 @@ constexpr std::string_view kCheckRulesPath = "/api/v1/autoscaling/check-adapter-
 constexpr std::string_view kReadPath = "/api/v1/read";
 constexpr std::string_view kOtlpPrefix = "/api/v1/otlp/";
 constexpr std::string_view kSearchPrefix = "/api/v1/search/";
+constexpr std::string_view kLivePath = "/api/v1/notifications/live";
 constexpr std::string_view kFederatePath = "/federate";
 constexpr size_t kMaxWriteBytes = 32 << 20;  // Of a body; as many as it may have decompressed.
 
@@ -53,7 +54,7 @@ base::Json LeaderJson(const WebSources& sources) {
 
 bool Reads(const std::string& method) { return method == "GET" || method == "HEAD"; }
 
-StatusSources StatusSourcesOf(const WebSources& sources) {
+StatusSources StatusSourcesOf(const WebSources& sources, NotificationFeed& notifications) {
   StatusSources status;
   status.clock = sources.clock;
   status.db = sources.store;
@@ -61,7 +62,7 @@ StatusSources StatusSourcesOf(const WebSources& sources) {
   status.flags = sources.flags;
   status.config = sources.config;
   status.runtime = sources.runtime;
-  status.problems = sources.problems;
+  status.notifications = [&notifications] { return notifications.Current(); };
   status.api_features = {{"admin", sources.admin_db != nullptr},
                          {"lifecycle", sources.quit != nullptr},
                          {"remote_write_receiver", sources.remote_write != nullptr},
@@ -84,7 +85,8 @@ WebServer::WebServer(WebSources sources)
       cors_(sources_.cors_origin),
       prometheus_api_(*sources_.engine, *sources_.clock),
       series_api_(*sources_.engine, sources_.store),
-      status_api_(StatusSourcesOf(sources_)),
+      notifications_(sources_.problems, *sources_.clock),
+      status_api_(StatusSourcesOf(sources_, notifications_)),
       rules_api_(sources_.rules, sources_.alertmanagers),
       admin_api_(sources_.admin_db, sources_.data_directory, *sources_.clock) {
   if (sources_.remote_write != nullptr) {
@@ -108,7 +110,7 @@ base::Status WebServer::Start(const std::string& address, uint16_t port) {
   if (remote_write_ != nullptr) options.max_body_bytes = kMaxWriteBytes;
   TW_ASSIGN_OR_RETURN(server_, http::Server::Create(options, [this](const http::ServerRequest& request,
                                                                     const std::shared_ptr<http::Responder>& responder) {
-                        responder->Reply(Handle(request));
+                        Answer(request, *responder);
                       }));
   if (options.tls) {
     bool changed = false;
@@ -131,7 +133,16 @@ void WebServer::RefreshTls() {
   if (!set.ok()) base::LogError("web", "new certificates not taken", {{"error", set.message()}});
 }
 
+// A request for the stream that is allowed has no content by itself.
+void WebServer::Answer(const http::ServerRequest& request, http::Responder& responder) {
+  http::Response reply = Handle(request);
+  const bool streams = request.path == kLivePath && request.method == "GET" && reply.status == 204;
+  if (streams) return notifications_.Subscribe(std::move(reply.headers), responder);
+  responder.Reply(std::move(reply));
+}
+
 void WebServer::Stop() {
+  notifications_.Close();
   if (server_ != nullptr) server_->Stop();
 }
 

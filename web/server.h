@@ -25,6 +25,7 @@
 #include "web/admin_api.h"
 #include "web/cors.h"
 #include "web/federation.h"
+#include "web/notification_feed.h"
 #include "web/prometheus_api.h"
 #include "web/remote_read.h"
 #include "web/remote_write.h"
@@ -102,13 +103,17 @@ class WebServer {
   void Stop();  // Idempotent.
   uint16_t port() const { return port_; }
 
-  // Answers one request. Needs no Start().
+  // Looks whether other problems are known than before, for those who follow /api/v1/notifications/live.
+  void ProblemsChanged() { notifications_.Refresh(); }
+
+  // Answers one request, but for streams. Needs no Start().
   http::Response Handle(const http::ServerRequest& request);
 
  private:
   http::Response Route(const http::ServerRequest& request);
   http::Response Api(const http::ServerRequest& request);
   http::Response OwnApi(const http::ServerRequest& request);
+  void Answer(const http::ServerRequest& request, http::Responder& responder);
   http::Response Page(const http::ServerRequest& request);
   http::Response Control(const http::ServerRequest& request);
   http::Response Change(const http::ServerRequest& request);
@@ -119,6 +124,7 @@ class WebServer {
   const Cors cors_;
   PrometheusApi prometheus_api_;
   SeriesApi series_api_;
+  NotificationFeed notifications_;
   StatusApi status_api_;
   RulesApi rules_api_;
   AdminApi admin_api_;

@@ -131,14 +131,7 @@ http::Response StatusApi::Blocks() const {
 }
 
 http::Response StatusApi::Notifications() const {
-  Json all = Json::array();
-  std::vector<std::string> problems;
-  if (sources_.problems) problems = sources_.problems();
-  const int64_t since = sources_.runtime ? sources_.runtime().last_config_ms : 0;
-  for (const std::string& problem : problems) {
-    all.push_back({{"text", problem}, {"date", base::FormatTime(since, /*millis=*/true)}, {"active", true}});
-  }
-  return JsonSuccess(all);
+  return JsonSuccess(sources_.notifications ? sources_.notifications() : Json::array());
 }
 
 http::Response StatusApi::Features() const {

@@ -29,19 +29,19 @@ struct StatusSources {
   base::Clock* clock = nullptr;  // Required.
   tsdb::Db* db = nullptr;
   std::string data_directory;
-  std::map<std::string, std::string> flags;            // Of the command line, in force.
-  std::function<std::string()> config;                 // The YAML in force.
-  std::function<RuntimeStatus()> runtime;              //
-  std::function<std::vector<std::string>()> problems;  // With the configuration, one line each.
-  std::map<std::string, bool> api_features;            // What of the API is switched on.
+  std::map<std::string, std::string> flags;   // Of the command line, in force.
+  std::function<std::string()> config;        // The YAML in force.
+  std::function<RuntimeStatus()> runtime;     //
+  std::function<base::Json()> notifications;  // What is wrong with the configuration.
+  std::map<std::string, bool> api_features;   // What of the API is switched on.
 };
 
 // Answers GET of
 //   /api/v1/status/{buildinfo,config,flags,runtimeinfo,walreplay}
-//   /api/v1/status/tsdb[?limit=10]   what the head is made of; reads the labels of all its series. Chunks are not
-//   counted /api/v1/status/tsdb/blocks       the meta.json of each block /api/v1/features                 what is
-//   switched on /api/v1/notifications            what is wrong with the configuration; /live is 204, there is no stream
-//   of them
+//   /api/v1/status/tsdb[?limit=10]   what the head is made of; reads the labels of all its series, and counts no chunks
+//   /api/v1/status/tsdb/blocks       the meta.json of each block
+//   /api/v1/features                 what is switched on
+//   /api/v1/notifications            what is wrong with the configuration; of /live, the server makes a stream of them
 // Thread-safe. Borrows what the sources point at. Formats: Prometheus "HTTP API" documentation.
 class StatusApi {
  public:

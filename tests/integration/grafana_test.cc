@@ -84,7 +84,7 @@ class GrafanaTest : public testing::Test {
 };
 
 TEST_F(GrafanaTest, GetsWhatItAsksFor) {
-  const std::string now = std::to_string(clock_.NowMs() / 1000) + ".25";
+  const std::string soon = std::to_string(clock_.NowMs() / 1000 + 10) + ".25";  // After what has been scraped just now.
   const std::string start = std::to_string(clock_.NowMs() / 1000 - 300);
   const std::string later = std::to_string(clock_.NowMs() / 1000 + 60);
   const Params times = {{"start", start}, {"end", later}};
@@ -101,7 +101,7 @@ TEST_F(GrafanaTest, GetsWhatItAsksFor) {
   const Params health = {{"query", "1+1"}, {"time", "4"}};
   const Params graph =
       with({{"query", "rate(process_cpu_seconds_total[1m]) or up"}, {"step", "1.5"}, {"timeout", "60s"}});
-  const Params table = {{"query", "up"}, {"time", now}, {"timeout", "60s"}};
+  const Params table = {{"query", "up"}, {"time", soon}, {"timeout", "60s"}};
   for (const Row& row : std::vector<Row>{
            {"save and test", "POST", "query", health, "/result/1"},
            {"save and test, by GET", "GET", "query", health, "/result/1"},

@@ -29,7 +29,7 @@ class StatusApiTest : public testing::Test {
     sources.clock = &clock_;
     sources.db = db_.get();
     sources.data_directory = directory_.path();
-    sources.problems = [] { return std::vector<std::string>{"rules.yml: broken"}; };
+    sources.notifications = [] { return Json::parse(R"([{"text": "rules.yml: broken"}])"); };
     sources.runtime = [] { return RuntimeStatus{1000, false, 2000, "15d or 10GiB"}; };
     StatusApi api(std::move(sources));
     http::ServerRequest request;
