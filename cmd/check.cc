@@ -3,6 +3,7 @@
 #include <cstdio>
 
 #include "adapter/config.h"
+#include "adapter/metric_rule.h"
 #include "base/document.h"
 #include "base/file.h"
 #include "base/json.h"
@@ -32,26 +33,32 @@ std::vector<const base::Node*> ObjectsOf(const base::Node& document) {
   return objects;
 }
 
-bool IsScaledObject(const base::Node& object) {
+bool IsKind(const base::Node& object, std::string_view name) {
   const base::Node* kind = object.Find("kind");
-  return kind != nullptr && kind->text == "ScaledObject";
+  return kind != nullptr && kind->text == name;
 }
 
 CheckResult CheckManifests(const std::vector<base::Node>& documents) {
   std::string all;
   int objects = 0;
-  int scaled_objects = 0;
+  int scaled_objects = 0, metric_rules = 0;
   for (const base::Node& document : documents) {
     for (const base::Node* object : ObjectsOf(document)) {
       ++objects;
-      if (!IsScaledObject(*object)) continue;
-      ++scaled_objects;
-      auto decoded = scaler::DecodeScaledObject(base::NodeToJson(*object));
-      if (!decoded.ok()) all += (all.empty() ? "" : "\n") + decoded.status().message();
+      base::Status status;
+      if (IsKind(*object, "ScaledObject")) {
+        ++scaled_objects;
+        status = scaler::DecodeScaledObject(base::NodeToJson(*object)).status();
+      } else if (IsKind(*object, "MetricRule")) {
+        ++metric_rules;
+        status = adapter::DecodeMetricRule(base::NodeToJson(*object)).status();
+      }
+      if (!status.ok()) all += (all.empty() ? "" : "\n") + status.message();
     }
   }
   CheckResult result;
   result.kind = std::to_string(objects) + " manifests, " + std::to_string(scaled_objects) + " ScaledObjects";
+  if (metric_rules > 0) result.kind += ", " + std::to_string(metric_rules) + " MetricRules";
   if (!all.empty()) result.status = base::InvalidArgumentError(all);
   return result;
 }
