@@ -8,9 +8,8 @@
 #include "adapter/metric_rule.h"
 #include "base/json.h"
 
+namespace tidewright {
 namespace {
-
-using namespace tidewright;
 
 void Apply(const adapter::Rule& rule) {
   (void)rule.AcceptsSeries("http_requests_total");
@@ -26,10 +25,7 @@ void Apply(const adapter::Rule& rule) {
   if (text.ok()) (void)adapter::WindowSeconds(*text);
 }
 
-}  // namespace
-
-extern "C" int LLVMFuzzerTestOneInput(const uint8_t* data, size_t size) {
-  std::string_view text(reinterpret_cast<const char*>(data), size);
+void ReadAndApply(std::string_view text) {
   auto config = adapter::ParseConfig(text, "fuzz");
   if (config.ok()) {
     for (const auto& rule : config->rules) Apply(*rule);
@@ -38,5 +34,12 @@ extern "C" int LLVMFuzzerTestOneInput(const uint8_t* data, size_t size) {
   if (auto object = base::ParseJson(text); object.ok()) {
     if (auto rule = adapter::DecodeMetricRule(*object); rule.ok()) Apply(**rule);
   }
+}
+
+}  // namespace
+}  // namespace tidewright
+
+extern "C" int LLVMFuzzerTestOneInput(const uint8_t* data, size_t size) {
+  tidewright::ReadAndApply(std::string_view(reinterpret_cast<const char*>(data), size));
   return 0;
 }
