@@ -13,6 +13,7 @@ namespace tidewright::adapter {
 namespace {
 
 using apiservice::CustomMetricValue;
+using apiservice::CustomMetricValues;
 
 constexpr size_t kShownObjects = 20;
 
@@ -34,20 +35,23 @@ bool Selects(const kube::LabelSelector& selector, const promql::Labels& labels) 
 
 CustomProvider::CustomProvider(promql::QueryEngine& engine, Registry& registry, kube::ObjectReader& objects,
                                Diagnoser& diagnoser, LastValues& last, base::Clock& clock)
-    : engine_(engine), registry_(registry), objects_(objects), diagnoser_(diagnoser), last_(last), clock_(clock) {}
+    : engine_(engine),
+      registry_(registry),
+      objects_(objects),
+      diagnoser_(diagnoser),
+      last_(last),
+      clock_(clock),
+      queries_(engine) {}
 
-base::Result<std::vector<std::string>> CustomProvider::Names(const kube::Resource& resource, const std::string& ns,
-                                                             const kube::LabelSelector& selector,
-                                                             const std::string& metric) {
-  auto objects = objects_.List(resource, ns, selector);
+base::Result<CustomProvider::Names> CustomProvider::NamesOf(const kube::Resource& resource, const std::string& ns,
+                                                            const kube::LabelSelector& selector,
+                                                            const std::string& metric) {
+  base::Result<Names> names = objects_.Names(resource, ns, selector);
   // Whatever is wrong, it is not what the client asks or may do.
-  if (!objects.ok()) {
-    return base::UnavailableError("cannot list the objects that the metric describes: " + objects.status().message());
+  if (!names.ok()) {
+    return base::UnavailableError("cannot list the objects that the metric describes: " + names.status().message());
   }
-  std::vector<std::string> names;
-  for (const auto& object : *objects) names.push_back(kube::NameOf(*object));
-  std::sort(names.begin(), names.end());
-  if (!names.empty()) return names;
+  if (!names->empty()) return names;
   std::string title = GroupResource{resource.group, resource.plural}.ToString();
   std::string reason = "no " + title + (ns.empty() ? "" : " in namespace " + ns);
   if (!selector.empty()) reason += " match " + selector.ToString();
@@ -80,84 +84,111 @@ base::Result<CustomMetric> CustomProvider::Find(const GroupResource& resource, c
   return found;
 }
 
-base::Status CustomProvider::Render(const std::vector<std::string>& names, bool explain, Question* question) const {
-  const CustomMetric& metric = question->metric;
-  if (!metric.rule->promql.empty()) {
-    question->query = metric.rule->promql;
-    return base::Status::Ok();
-  }
+base::Result<std::string> CustomProvider::Render(const Question& question, const Names& names,
+                                                 promql::Matchers* conditions) const {
+  const CustomMetric& metric = question.metric;
+  if (!metric.rule->promql.empty()) return metric.rule->promql;
   MetricQuery query(metric.series);
-  TW_RETURN_IF_ERROR(query.AddSelector(question->selector));
-  if (!question->ns.empty()) query.AddEqual(metric.namespace_label, question->ns);
+  TW_RETURN_IF_ERROR(query.AddSelector(question.selector));
+  if (!question.ns.empty()) query.AddEqual(metric.namespace_label, question.ns);
   query.AddNames(metric.resource_label, names);
   query.GroupBy({metric.resource_label});
   base::Result<std::string> text = query.Render(metric.rule->query);
   if (!text.ok()) return base::InternalError(metric.rule->Title() + ": " + text.status().message());
-  question->query = *std::move(text);
-  if (explain) question->conditions = query.Conditions();
+  if (conditions != nullptr) *conditions = query.Conditions();
+  return text;
+}
+
+base::Status CustomProvider::SetQuery(const std::string& objects, const Names& names, Question* question) {
+  const CustomMetric& metric = question->metric;
+  std::string key;
+  for (const std::string& part : {metric.series, metric.namespace_label, question->ns, metric.resource_label, objects,
+                                  question->selector.ToString()}) {
+    key += part;
+    key += '\0';
+  }
+  auto render = [&] { return Render(*question, names, nullptr); };
+  bool named = metric.rule->promql.empty();
+  TW_ASSIGN_OR_RETURN(question->query, queries_.Get(key, metric.rule, named ? names : Names(), render));
   return base::Status::Ok();
 }
 
-base::Result<CustomProvider::Answer> CustomProvider::Ask(const Question& question) {
+namespace {
+
+// The samples of `names`, both sorted by name; of several for one name the last.
+std::vector<const promql::VectorSample*> Assign(const promql::Vector& samples, std::string_view label,
+                                                const std::vector<std::string>& names) {
+  using Named = std::pair<std::string_view, const promql::VectorSample*>;
+  std::vector<Named> named;
+  named.reserve(samples.size());
+  for (const promql::VectorSample& sample : samples) named.emplace_back(sample.labels.Get(label), &sample);
+  auto before = [](const Named& a, const Named& b) { return a.first < b.first; };
+  if (!std::is_sorted(named.begin(), named.end(), before)) std::stable_sort(named.begin(), named.end(), before);
+  std::vector<const promql::VectorSample*> of(names.size());
+  auto at = named.begin();
+  for (size_t i = 0; i < names.size(); ++i) {
+    while (at != named.end() && at->first < names[i]) ++at;
+    for (; at != named.end() && at->first == names[i]; ++at) of[i] = at->second;
+  }
+  return of;
+}
+
+}  // namespace
+
+base::Result<CustomProvider::Answer> CustomProvider::Ask(const Question& question, const Names& names) {
   const CustomMetric& metric = question.metric;
-  std::string title = metric.rule->Title();
   Answer answer;
   answer.now_ms = clock_.NowMs();
-  answer.window_s = WindowSeconds(question.query);
-  TW_ASSIGN_OR_RETURN(promql::Value value, EvaluateQuery(engine_, title, question.query, answer.now_ms));
-  const auto* vector = std::get_if<promql::Vector>(&value);
+  TW_ASSIGN_OR_RETURN(promql::Value value, question.query->Ask(answer.now_ms, [&] { return metric.rule->Title(); }));
+  auto* vector = std::get_if<promql::Vector>(&value);
   if (vector == nullptr) {
-    return base::InternalError(title + ": the query " + ShownQuery(question.query) +
+    return base::InternalError(metric.rule->Title() + ": the query " + ShownQuery(question.query->text()) +
                                " does not give an instant vector, so its values belong to no object");
   }
-  bool own_promql = !metric.rule->promql.empty();
-  for (const promql::VectorSample& sample : *vector) {
-    // What a template asks with, a rule's own PromQL is answered by.
-    if (own_promql && !question.ns.empty() && sample.labels.Get(metric.namespace_label) != question.ns) continue;
-    if (own_promql && !Selects(question.selector, sample.labels)) continue;
-    ++answer.samples;
-    std::string name(sample.labels.Get(metric.resource_label));
-    if (!name.empty()) answer.values[name] = sample.point.v;
+  answer.samples = std::move(*vector);
+  // What a template asks with, a rule's own PromQL is answered by.
+  if (!metric.rule->promql.empty()) {
+    std::erase_if(answer.samples, [&](const promql::VectorSample& sample) {
+      bool elsewhere = !question.ns.empty() && sample.labels.Get(metric.namespace_label) != question.ns;
+      return elsewhere || !Selects(question.selector, sample.labels);
+    });
   }
+  answer.of = Assign(answer.samples, metric.resource_label, names);
   return answer;
 }
 
-base::Result<CustomMetricValue> CustomProvider::ToValue(const Question& question, const Answer& answer,
-                                                        const std::string& name) const {
-  const CustomMetric& metric = question.metric;
-  auto it = answer.values.find(name);
-  if (it == answer.values.end()) {
-    return base::NotFoundError(metric.rule->Title() + ": the query " + ShownQuery(question.query) + " gave " +
-                               std::to_string(answer.samples) + " samples, none with " + metric.resource_label + "=" +
-                               base::Quoted(name));
-  }
-  base::Result<base::Quantity> quantity = base::Quantity::FromDoubleMilli(it->second);
-  if (!quantity.ok()) {
-    return base::NotFoundError(metric.rule->Title() + ": the query " + ShownQuery(question.query) + " gave " +
-                               base::FormatDouble(it->second) + ", which is no value to scale on");
-  }
-  CustomMetricValue value;
-  const kube::Resource& resource = metric.type.resource;
-  value.kind = resource.kind;
-  value.api_version = resource.group + "/" + resource.version;
-  value.ns = question.ns;
-  value.name = name;
-  value.metric = question.name;
-  value.timestamp_ms = answer.now_ms;
-  value.window_s = answer.window_s;
-  value.value = *quantity;
-  return value;
+CustomProvider::Values CustomProvider::Head(const Question& question) const {
+  const kube::Resource& resource = question.metric.type.resource;
+  return {resource.kind,
+          resource.group + "/" + resource.version,
+          question.ns,
+          question.name,
+          question.query->window_s(),
+          {}};
 }
 
-std::string CustomProvider::Why(const Question& question, const std::vector<std::string>& names, const Answer& answer,
-                                std::string* suggestion) {
-  bool no_number =
-      std::any_of(names.begin(), names.end(), [&](const std::string& name) { return answer.values.count(name) > 0; });
-  if (no_number) return "";  // The text says so itself.
-  Question again = question;
-  if (!Render(names, true, &again).ok()) return "";
+base::Result<CustomMetricValue> CustomProvider::ToValue(const Question& question, const Answer& answer,
+                                                        const Names& names, size_t i) const {
+  const CustomMetric& metric = question.metric;
+  const promql::VectorSample* sample = answer.of[i];
+  if (sample == nullptr) {
+    return base::NotFoundError(metric.rule->Title() + ": the query " + ShownQuery(question.query->text()) + " gave " +
+                               std::to_string(answer.samples.size()) + " samples, none with " + metric.resource_label +
+                               "=" + base::Quoted(names[i]));
+  }
+  base::Result<base::Quantity> quantity = base::Quantity::FromDoubleMilli(sample->point.v);
+  if (!quantity.ok()) {
+    return base::NotFoundError(metric.rule->Title() + ": the query " + ShownQuery(question.query->text()) + " gave " +
+                               base::FormatDouble(sample->point.v) + ", which is no value to scale on");
+  }
+  return CustomMetricValue{names[i], TimeOf(*sample, answer.now_ms), *quantity, ""};
+}
+
+std::string CustomProvider::Why(const Question& question, const Names& names, std::string* suggestion) {
+  promql::Matchers conditions;
+  if (!Render(question, names, &conditions).ok()) return "";
   Diagnosis diagnosis =
-      diagnoser_.WhyNoValue(question.metric.series, again.conditions, WindowSeconds(question.query).value_or(0));
+      diagnoser_.WhyNoValue(question.metric.series, conditions, question.query->window_s().value_or(0));
   if (suggestion != nullptr) *suggestion = diagnosis.suggestion;
   return diagnosis.text.empty() ? "" : ": " + diagnosis.text;
 }
@@ -175,10 +206,11 @@ std::string CustomProvider::KeyOf(const Question& question, const std::string& n
 namespace {
 
 // A kept value, marked as such.
-base::Result<CustomMetricValue> Kept(LastValues& last, const std::string& key, int64_t now_ms, base::Status error) {
+base::Result<CustomMetricValue> Kept(LastValues& last, const std::string& metric, const std::string& key,
+                                     int64_t now_ms, base::Status error) {
   auto kept = last.Find(key, now_ms);
   if (!kept) return error;
-  kept->first.warning = "metric " + kept->first.metric + ": a value of " +
+  kept->first.warning = "metric " + metric + ": a value of " +
                         base::FormatDuration({std::max<int64_t>(1, (now_ms - kept->second) / 1000) * 1000}) +
                         " ago stands in: " + error.message();
   return kept->first;
@@ -186,47 +218,61 @@ base::Result<CustomMetricValue> Kept(LastValues& last, const std::string& key, i
 
 }  // namespace
 
-base::Result<CustomMetricValue> CustomProvider::GetByName(const GroupResource& resource, const std::string& ns,
-                                                          const std::string& name, const std::string& metric,
-                                                          const kube::LabelSelector& metric_selector) {
+base::Result<CustomMetricValues> CustomProvider::GetByName(const GroupResource& resource, const std::string& ns,
+                                                           const std::string& name, const std::string& metric,
+                                                           const kube::LabelSelector& metric_selector) {
   TW_ASSIGN_OR_RETURN(CustomMetric found, Find(resource, ns, name, metric));
-  Question question{std::move(found), metric, ns, metric_selector, "", {}};
-  TW_RETURN_IF_ERROR(Render({name}, false, &question));
-  std::string key = KeyOf(question, name);
-  base::Result<Answer> answer = Ask(question);
-  if (!answer.ok()) return Kept(last_, key, clock_.NowMs(), answer.status());
-  base::Result<CustomMetricValue> value = ToValue(question, *answer, name);
+  Question question{std::move(found), metric, ns, metric_selector, nullptr};
+  const Names names = {name};
+  TW_RETURN_IF_ERROR(SetQuery(name, names, &question));
+  Values values = Head(question);
+  std::string key = last_.enabled() ? KeyOf(question, name) : "";
+  base::Result<Answer> answer = Ask(question, names);
+  base::Result<CustomMetricValue> value = answer.ok() ? ToValue(question, *answer, names, 0) : answer.status();
   if (value.ok()) {
     last_.Store(key, *value, answer->now_ms);
-    return value;
+  } else {
+    base::Status error = answer.status();
+    if (answer.ok()) {
+      bool no_number = answer->of[0] != nullptr;  // Then the text says it all.
+      std::string reason = value.status().message() + (no_number ? "" : Why(question, names, nullptr));
+      error = NoSuchMetric(metric, resource.ToString() + " " + name, metric_selector, reason);
+    }
+    value = Kept(last_, metric, key, clock_.NowMs(), error);
   }
-  std::string reason = value.status().message() + Why(question, {name}, *answer, nullptr);
-  return Kept(last_, key, answer->now_ms,
-              NoSuchMetric(metric, resource.ToString() + " " + name, metric_selector, reason));
+  if (!value.ok()) return value.status();
+  values.values.push_back(*std::move(value));
+  return values;
 }
 
-base::Result<std::vector<CustomMetricValue>> CustomProvider::GetBySelector(const GroupResource& resource,
-                                                                           const std::string& ns,
-                                                                           const kube::LabelSelector& object_selector,
-                                                                           const std::string& metric,
-                                                                           const kube::LabelSelector& metric_selector) {
+base::Result<CustomMetricValues> CustomProvider::GetBySelector(const GroupResource& resource, const std::string& ns,
+                                                               const kube::LabelSelector& object_selector,
+                                                               const std::string& metric,
+                                                               const kube::LabelSelector& metric_selector) {
   TW_ASSIGN_OR_RETURN(CustomMetric found, Find(resource, ns, "", metric));
-  TW_ASSIGN_OR_RETURN(std::vector<std::string> names, Names(found.type.resource, ns, object_selector, metric));
-  Question question{std::move(found), metric, ns, metric_selector, "", {}};
-  TW_RETURN_IF_ERROR(Render(names, false, &question));
-  base::Result<Answer> answer = Ask(question);
-  std::vector<CustomMetricValue> values;
-  base::Status why = answer.status();
-  for (const std::string& name : names) {
-    base::Result<CustomMetricValue> value = answer.ok() ? ToValue(question, *answer, name) : why;
-    if (last_.enabled() && value.ok()) last_.Store(KeyOf(question, name), *value, answer->now_ms);
-    if (last_.enabled() && !value.ok()) value = Kept(last_, KeyOf(question, name), clock_.NowMs(), value.status());
-    if (value.ok()) values.push_back(*std::move(value));
+  TW_ASSIGN_OR_RETURN(Names names, NamesOf(found.type.resource, ns, object_selector, metric));
+  Question question{std::move(found), metric, ns, metric_selector, nullptr};
+  TW_RETURN_IF_ERROR(SetQuery("*" + object_selector.ToString(), names, &question));
+  base::Result<Answer> answer = Ask(question, names);
+  Values values = Head(question);
+  values.values.reserve(names.size());
+  for (size_t i = 0; i < names.size(); ++i) {
+    if (!last_.enabled() && (!answer.ok() || answer->of[i] == nullptr)) continue;
+    base::Result<CustomMetricValue> value = answer.ok() ? ToValue(question, *answer, names, i) : answer.status();
+    if (last_.enabled()) {
+      std::string key = KeyOf(question, names[i]);
+      if (value.ok()) last_.Store(key, *value, answer->now_ms);
+      if (!value.ok()) value = Kept(last_, metric, key, clock_.NowMs(), value.status());
+    }
+    if (value.ok()) values.values.push_back(*std::move(value));
   }
-  if (!values.empty()) return values;
-  if (!answer.ok()) return why;
-  std::string reason = ToValue(question, *answer, names[0]).status().message();
-  return NoSuchMetric(metric, resource.ToString(), metric_selector, reason + Why(question, names, *answer, nullptr));
+  if (!values.values.empty()) return values;
+  if (!answer.ok()) return answer.status();
+  bool no_number =
+      std::any_of(answer->of.begin(), answer->of.end(), [](const auto* sample) { return sample != nullptr; });
+  std::string reason = ToValue(question, *answer, names, 0).status().message();
+  if (!no_number) reason += Why(question, names, nullptr);
+  return NoSuchMetric(metric, resource.ToString(), metric_selector, reason);
 }
 
 Explanation CustomProvider::Explain(const GroupResource& resource, const std::string& ns, const std::string& name,
@@ -244,31 +290,33 @@ Explanation CustomProvider::Explain(const GroupResource& resource, const std::st
   result.series_query = found->rule->series_query;
   result.metrics_query = found->rule->promql.empty() ? found->rule->metrics_query : found->rule->promql;
   result.series = found->series;
-  std::vector<std::string> names = {name};
+  Names names = {name};
   if (name == "*") {
-    base::Result<std::vector<std::string>> listed = Names(found->type.resource, ns, object_selector, metric);
+    base::Result<Names> listed = NamesOf(found->type.resource, ns, object_selector, metric);
     if (!listed.ok()) return fail(listed.status(), "An HPA asks with the selector of the workload that it scales.");
     names = *std::move(listed);
   }
-  Question question{*std::move(found), metric, ns, metric_selector, "", {}};
-  if (base::Status rendered = Render(names, false, &question); !rendered.ok()) return fail(rendered, "");
-  result.query = question.query;
-  base::Result<Answer> answer = Ask(question);
+  Question question{*std::move(found), metric, ns, metric_selector, nullptr};
+  base::Result<std::string> text = Render(question, names, nullptr);
+  if (!text.ok()) return fail(text.status(), "");
+  result.query = *text;
+  question.query = std::make_shared<const RenderedQuery>(engine_, *std::move(text));
+  base::Result<Answer> answer = Ask(question, names);
   if (!answer.ok()) return fail(answer.status(), "Run the query by itself, at /api/v1/query.");
-  std::vector<std::string> missing;
-  for (const std::string& object : names) {
-    base::Result<CustomMetricValue> value = ToValue(question, *answer, object);
-    if (value.ok()) result.values.push_back({object, value->value.ToString()});
+  bool no_number = false;  // Then the text says it all.
+  for (size_t i = 0; i < names.size(); ++i) {
+    base::Result<CustomMetricValue> value = ToValue(question, *answer, names, i);
+    if (value.ok()) result.values.push_back({names[i], value->value.ToString()});
     if (value.ok()) continue;
-    if (missing.empty()) result.problem = value.status().message();
-    missing.push_back(object);
+    if (result.without.empty()) result.problem = value.status().message();
+    no_number = no_number || answer->of[i] != nullptr;
+    result.without.push_back(names[i]);
   }
-  if (missing.empty()) return result;
+  if (result.without.empty()) return result;
   std::string suggestion;
-  result.problem += Why(question, missing, *answer, &suggestion);
+  if (!no_number) result.problem += Why(question, result.without, &suggestion);
   if (!suggestion.empty()) result.suggestions.push_back(suggestion);
-  missing.resize(std::min(missing.size(), kShownObjects));
-  result.without = std::move(missing);
+  result.without.resize(std::min(result.without.size(), kShownObjects));
   return result;
 }
 

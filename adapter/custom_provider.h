@@ -1,14 +1,13 @@
 // Custom metrics: requests about Kubernetes objects, answered with PromQL.
 #pragma once
 
-#include <map>
-#include <optional>
 #include <string>
 #include <vector>
 
 #include "adapter/diagnosis.h"
 #include "adapter/explanation.h"
 #include "adapter/last_values.h"
+#include "adapter/query_cache.h"
 #include "adapter/registry.h"
 #include "apiservice/provider.h"
 #include "base/clock.h"
@@ -19,13 +18,12 @@
 namespace tidewright::adapter {
 
 // Evaluates a metric's query for the objects that are asked for, at the current time. Which objects have the labels of
-// Evaluates a metric's query for the objects that are asked for, at the current time. Which objects have the labels of
 // a request is read from caches: a request costs the API server nothing. Values are truncated to thousandths, as
 // base::Quantity::FromDoubleMilli() says. NaN and infinities are no values: the object counts as one without a value.
 // Errors say which rule applied, which PromQL was asked and why it gives nothing; a request for many objects of which
 // none has a value is such an error, too. While a query fails, or an object has no value, the last one stands in for as
-// long as `last` keeps it, with its time and a warning. The timestamp is the evaluation time; the window is the longest
-// range in the query.
+// long as `last` keeps it, with its time and a warning. The timestamp is that of the newest sample behind the value
+// (TimeOf); the window is the longest range in the query.
 class CustomProvider : public apiservice::CustomMetricsProvider {
  public:
   CustomProvider(promql::QueryEngine& engine, Registry& registry, kube::ObjectReader& objects, Diagnoser& diagnoser,
@@ -33,12 +31,13 @@ class CustomProvider : public apiservice::CustomMetricsProvider {
 
   std::vector<apiservice::CustomMetricInfo> ListMetrics() override;
   uint64_t ListVersion() override { return registry_.version(); }
-  base::Result<apiservice::CustomMetricValue> GetByName(const GroupResource& resource, const std::string& ns,
-                                                        const std::string& name, const std::string& metric,
-                                                        const kube::LabelSelector& metric_selector) override;
-  base::Result<std::vector<apiservice::CustomMetricValue>> GetBySelector(
-      const GroupResource& resource, const std::string& ns, const kube::LabelSelector& object_selector,
-      const std::string& metric, const kube::LabelSelector& metric_selector) override;
+  base::Result<apiservice::CustomMetricValues> GetByName(const GroupResource& resource, const std::string& ns,
+                                                         const std::string& name, const std::string& metric,
+                                                         const kube::LabelSelector& metric_selector) override;
+  base::Result<apiservice::CustomMetricValues> GetBySelector(const GroupResource& resource, const std::string& ns,
+                                                             const kube::LabelSelector& object_selector,
+                                                             const std::string& metric,
+                                                             const kube::LabelSelector& metric_selector) override;
 
   // What the same request leads to; `name` "*": all objects that match. Asks as a request does; remembers nothing.
   Explanation Explain(const GroupResource& resource, const std::string& ns, const std::string& name,
@@ -46,33 +45,36 @@ class CustomProvider : public apiservice::CustomMetricsProvider {
                       const kube::LabelSelector& metric_selector);
 
  private:
-  // A request whose metric is known, with its query.
+  using Names = std::vector<std::string>;  // Of objects, sorted.
+  using Values = apiservice::CustomMetricValues;
+  // A request whose metric is known.
   struct Question {
     CustomMetric metric;
     std::string name;  // Of the metric.
     std::string ns;
     const kube::LabelSelector& selector;
-    std::string query;
-    promql::Matchers conditions;
+    RenderedQueryPtr query;  // Null until it has been rendered.
   };
   // What a query gave.
   struct Answer {
     int64_t now_ms = 0;
-    std::optional<int64_t> window_s;  // Of the query, which is long: it is read once for all values.
-    size_t samples = 0;
-    std::map<std::string, double> values;  // By object name.
+    promql::Vector samples;
+    std::vector<const promql::VectorSample*> of;  // For each name; null: none.
   };
-  base::Result<std::vector<std::string>> Names(const kube::Resource& resource, const std::string& ns,
-                                               const kube::LabelSelector& selector, const std::string& metric);
+  base::Result<Names> NamesOf(const kube::Resource& resource, const std::string& ns,
+                              const kube::LabelSelector& selector, const std::string& metric);
   base::Result<CustomMetric> Find(const GroupResource& resource, const std::string& ns, const std::string& name,
                                   const std::string& metric);
-  base::Status Render(const std::vector<std::string>& names, bool explain, Question* question) const;
-  base::Result<Answer> Ask(const Question& question);
+  // `conditions`, the query's matchers, may be null.
+  base::Result<std::string> Render(const Question& question, const Names& names, promql::Matchers* conditions) const;
+  // Renders unless the query for `objects`, which names what is asked for, is kept.
+  base::Status SetQuery(const std::string& objects, const Names& names, Question* question);
+  base::Result<Answer> Ask(const Question& question, const Names& names);
+  Values Head(const Question& question) const;
   base::Result<apiservice::CustomMetricValue> ToValue(const Question& question, const Answer& answer,
-                                                      const std::string& name) const;
-  // Why `names` have no value in `answer`.
-  std::string Why(const Question& question, const std::vector<std::string>& names, const Answer& answer,
-                  std::string* suggestion);
+                                                      const Names& names, size_t i) const;
+  // Why `names` have no value.
+  std::string Why(const Question& question, const Names& names, std::string* suggestion);
   std::string KeyOf(const Question& question, const std::string& name) const;
 
   promql::QueryEngine& engine_;
@@ -81,6 +83,7 @@ class CustomProvider : public apiservice::CustomMetricsProvider {
   Diagnoser& diagnoser_;
   LastValues& last_;
   base::Clock& clock_;
+  QueryCache queries_;
 };
 
 }  // namespace tidewright::adapter

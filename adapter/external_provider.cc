@@ -25,7 +25,7 @@ std::string Labels(const std::map<std::string, std::string>& labels) {
 
 ExternalProvider::ExternalProvider(promql::QueryEngine& engine, Registry& registry, Diagnoser& diagnoser,
                                    LastExternalValues& last, base::Clock& clock)
-    : engine_(engine), registry_(registry), diagnoser_(diagnoser), last_(last), clock_(clock) {}
+    : engine_(engine), registry_(registry), diagnoser_(diagnoser), last_(last), clock_(clock), queries_(engine) {}
 
 std::vector<std::string> ExternalProvider::ListMetrics() { return registry_.ListExternal(); }
 
@@ -38,40 +38,32 @@ base::Result<ExternalMetric> ExternalProvider::Find(const std::string& ns, const
                              found.status().message());
 }
 
-base::Status ExternalProvider::Render(bool explain, Question* question) const {
-  const ExternalMetric& metric = question->metric;
-  std::string title = metric.rule->Title();
-  bool by_namespace = metric.rule->namespaced && !question->ns.empty();
-  bool own_promql = !metric.rule->promql.empty();
-  // A rule's own PromQL without a label for namespaces is the same for all of them.
-  if (by_namespace && metric.namespace_label.empty() && !own_promql) {
-    return base::InternalError(title +
+base::Result<std::string> ExternalProvider::Render(const Question& question, promql::Matchers* conditions) const {
+  const ExternalMetric& metric = question.metric;
+  if (!metric.rule->promql.empty()) return metric.rule->promql;
+  bool by_namespace = metric.rule->namespaced && !question.ns.empty();
+  if (by_namespace && metric.namespace_label.empty()) {
+    return base::InternalError(metric.rule->Title() +
                                ": resources maps no label to namespaces; add it to overrides, or set "
                                "resources.namespaced to false for a metric that belongs to no namespace");
   }
-  if (own_promql) {
-    question->query = metric.rule->promql;
-    return base::Status::Ok();
-  }
   MetricQuery query(metric.series);
-  TW_RETURN_IF_ERROR(query.AddSelector(question->selector));
-  if (by_namespace) query.AddEqual(metric.namespace_label, question->ns);
+  TW_RETURN_IF_ERROR(query.AddSelector(question.selector));
+  if (by_namespace) query.AddEqual(metric.namespace_label, question.ns);
   base::Result<std::string> text = query.Render(metric.rule->query);
-  if (!text.ok()) return base::InternalError(title + ": " + text.status().message());
-  question->query = *std::move(text);
-  if (explain) question->conditions = query.Conditions();
-  return base::Status::Ok();
+  if (!text.ok()) return base::InternalError(metric.rule->Title() + ": " + text.status().message());
+  if (conditions != nullptr) *conditions = query.Conditions();
+  return text;
 }
 
 base::Status ExternalProvider::Nothing(const Question& question, size_t samples, std::string* suggestion) {
   std::string text = "the external metric " + question.name + " has no value: " + question.metric.rule->Title() +
-                     ": the query " + ShownQuery(question.query);
+                     ": the query " + ShownQuery(question.query->text());
   if (samples > 0) return base::NotFoundError(text + " gave only NaN or infinite values");
-  Question again = question;
   Diagnosis diagnosis;
-  if (Render(true, &again).ok()) {
-    diagnosis =
-        diagnoser_.WhyNoValue(question.metric.series, again.conditions, WindowSeconds(question.query).value_or(0));
+  promql::Matchers conditions;
+  if (Render(question, &conditions).ok()) {
+    diagnosis = diagnoser_.WhyNoValue(question.metric.series, conditions, question.query->window_s().value_or(0));
   }
   if (suggestion != nullptr) *suggestion = diagnosis.suggestion;
   return base::NotFoundError(text + " gave no samples" + (diagnosis.text.empty() ? "" : ": " + diagnosis.text));
@@ -80,21 +72,20 @@ base::Status ExternalProvider::Nothing(const Question& question, size_t samples,
 base::Result<ExternalProvider::Values> ExternalProvider::Ask(const Question& question, std::string* suggestion) {
   const ExternalMetric& metric = question.metric;
   int64_t now = clock_.NowMs();
-  TW_ASSIGN_OR_RETURN(promql::Value value, EvaluateQuery(engine_, metric.rule->Title(), question.query, now));
+  TW_ASSIGN_OR_RETURN(promql::Value value, question.query->Ask(now, [&] { return metric.rule->Title(); }));
   promql::Vector samples;
   if (auto* vector = std::get_if<promql::Vector>(&value)) {
     samples = std::move(*vector);
   } else if (auto* scalar = std::get_if<promql::Scalar>(&value)) {
-    samples.push_back({{}, scalar->point});
+    samples.push_back({{}, scalar->point, nullptr});
   } else {
-    return base::InternalError(metric.rule->Title() + ": the query " + ShownQuery(question.query) +
+    return base::InternalError(metric.rule->Title() + ": the query " + ShownQuery(question.query->text()) +
                                " gives neither an instant vector nor a scalar");
   }
   bool own_promql = !metric.rule->promql.empty();
   bool by_namespace = own_promql && metric.rule->namespaced && !metric.namespace_label.empty();
   Values values;
   size_t candidates = 0;
-  std::optional<int64_t> window_s = WindowSeconds(question.query);
   for (const promql::VectorSample& sample : samples) {
     ExternalMetricValue item;
     for (const auto& label : sample.labels) item.labels[label.name] = label.value;
@@ -104,8 +95,8 @@ base::Result<ExternalProvider::Values> ExternalProvider::Ask(const Question& que
     base::Result<base::Quantity> quantity = base::Quantity::FromDoubleMilli(sample.point.v);
     if (!quantity.ok()) continue;
     item.metric = question.name;
-    item.timestamp_ms = now;
-    item.window_s = window_s;
+    item.timestamp_ms = TimeOf(sample, now);
+    item.window_s = question.query->window_s();
     item.value = *quantity;
     values.push_back(std::move(item));
   }
@@ -116,11 +107,12 @@ base::Result<ExternalProvider::Values> ExternalProvider::Ask(const Question& que
 base::Result<std::vector<ExternalMetricValue>> ExternalProvider::Get(const std::string& ns, const std::string& metric,
                                                                      const kube::LabelSelector& selector) {
   TW_ASSIGN_OR_RETURN(ExternalMetric found, Find(ns, metric));
-  Question question{std::move(found), metric, ns, selector, "", {}};
-  TW_RETURN_IF_ERROR(Render(false, &question));
+  Question question{std::move(found), metric, ns, selector, nullptr};
+  std::string key = ns + '\0' + metric + '\0' + selector.ToString();
+  TW_ASSIGN_OR_RETURN(question.query, queries_.Get(key + '\0' + question.metric.series, question.metric.rule, {},
+                                                   [&] { return Render(question, nullptr); }));
   base::Result<Values> values = Ask(question, nullptr);
   if (!last_.enabled()) return values;
-  std::string key = ns + '\0' + metric + '\0' + selector.ToString();
   int64_t now = clock_.NowMs();
   if (values.ok()) {
     last_.Store(key, *values, now);
@@ -149,11 +141,16 @@ Explanation ExternalProvider::Explain(const std::string& ns, const std::string& 
   result.series_query = found->rule->series_query;
   result.metrics_query = found->rule->promql.empty() ? found->rule->metrics_query : found->rule->promql;
   result.series = found->series;
-  Question question{*std::move(found), metric, ns, selector, "", {}};
-  base::Status rendered = Render(false, &question);
-  result.query = question.query;
+  Question question{*std::move(found), metric, ns, selector, nullptr};
+  base::Result<std::string> text = Render(question, nullptr);
+  if (!text.ok()) {
+    result.problem = text.status().message();
+    return result;
+  }
+  result.query = *text;
+  question.query = std::make_shared<const RenderedQuery>(engine_, *std::move(text));
   std::string suggestion;
-  base::Result<Values> values = rendered.ok() ? Ask(question, &suggestion) : rendered;
+  base::Result<Values> values = Ask(question, &suggestion);
   if (!values.ok()) result.problem = values.status().message();
   if (!suggestion.empty()) result.suggestions.push_back(suggestion);
   if (!values.ok()) return result;

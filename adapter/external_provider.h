@@ -7,6 +7,7 @@
 #include "adapter/diagnosis.h"
 #include "adapter/explanation.h"
 #include "adapter/last_values.h"
+#include "adapter/query_cache.h"
 #include "adapter/registry.h"
 #include "apiservice/provider.h"
 #include "base/clock.h"
@@ -38,12 +39,12 @@ class ExternalProvider : public apiservice::ExternalMetricsProvider {
     std::string name;
     std::string ns;
     const kube::LabelSelector& selector;
-    std::string query;
-    promql::Matchers conditions;
+    RenderedQueryPtr query;  // Null until it has been rendered.
   };
   using Values = std::vector<apiservice::ExternalMetricValue>;
   base::Result<ExternalMetric> Find(const std::string& ns, const std::string& metric);
-  base::Status Render(bool explain, Question* question) const;
+  // `conditions`, the query's matchers, may be null.
+  base::Result<std::string> Render(const Question& question, promql::Matchers* conditions) const;
   // The values, kNotFound without any. `suggestion` may be null.
   base::Result<Values> Ask(const Question& question, std::string* suggestion);
   base::Status Nothing(const Question& question, size_t samples, std::string* suggestion);
@@ -53,6 +54,7 @@ class ExternalProvider : public apiservice::ExternalMetricsProvider {
   Diagnoser& diagnoser_;
   LastExternalValues& last_;
   base::Clock& clock_;
+  QueryCache queries_;
 };
 
 }  // namespace tidewright::adapter

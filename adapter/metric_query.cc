@@ -114,15 +114,21 @@ std::optional<int64_t> WindowSeconds(const std::string& query) {
   return window;
 }
 
+int64_t TimeOf(const promql::VectorSample& sample, int64_t now_ms) {
+  return sample.sampled_ms > 0 ? std::min(sample.sampled_ms, now_ms) : now_ms;
+}
+
+base::Status QueryFailure(const std::string& title, const std::string& query, const base::Status& status) {
+  base::Status failure = status.Annotate(title + ": the query " + ShownQuery(query) + " failed");
+  bool of_the_rule = failure.code() == base::Code::kInvalidArgument || failure.code() == base::Code::kNotFound;
+  return of_the_rule ? base::InternalError(failure.message()) : failure;
+}
+
 base::Result<promql::Value> EvaluateQuery(promql::QueryEngine& engine, const std::string& title,
                                           const std::string& query, int64_t now_ms) {
   base::Result<promql::QueryResult> result = engine.Instant(query, now_ms);
   if (result.ok()) return std::move(result->value);
-  base::Status status = result.status().Annotate(title + ": the query " + ShownQuery(query) + " failed");
-  if (status.code() == base::Code::kInvalidArgument || status.code() == base::Code::kNotFound) {
-    return base::InternalError(status.message());
-  }
-  return status;
+  return QueryFailure(title, query, result.status());
 }
 
 }  // namespace tidewright::adapter

@@ -54,8 +54,15 @@ std::string ShownQuery(const std::string& query);
 // The longest range that `query` selects, in seconds: the 300 of rate(x[5m]). nullopt without a range.
 std::optional<int64_t> WindowSeconds(const std::string& query);
 
-// Evaluates `query` at `now_ms` for the rule called `title`. The error names rule and query; one that is the rule's
-// fault and not the requester's becomes kInternal.
+// When the value of an answer was measured: the time of the newest sample behind it, or that of the evaluation,
+// `now_ms`, where the engine does not know (another server's) or there is none (a constant).
+int64_t TimeOf(const promql::VectorSample& sample, int64_t now_ms);
+
+// Why the query of the rule called `title` could not be evaluated. What is the rule's fault and not the requester's
+// becomes kInternal.
+base::Status QueryFailure(const std::string& title, const std::string& query, const base::Status& status);
+
+// Evaluates `query` at `now_ms` for the rule called `title`; an error is a QueryFailure.
 base::Result<promql::Value> EvaluateQuery(promql::QueryEngine& engine, const std::string& title,
                                           const std::string& query, int64_t now_ms);
 

@@ -89,7 +89,7 @@ base::Result<ResourceProvider::Values> ResourceProvider::Ask(const ResourceRule&
     }
     for (const promql::VectorSample& sample : *vector) {
       std::string container(pods ? sample.labels.Get(rule.container_label) : "");
-      values[std::string(sample.labels.Get(label))][container] = sample.point.v;
+      values[std::string(sample.labels.Get(label))][container] = {sample.point.v, TimeOf(sample, now_ms)};
     }
   }
   return values;
@@ -109,9 +109,11 @@ base::Status ResourceProvider::PodsOfNamespace(const ResourceRules& rules, const
     for (const auto& [container, cores] : cpu_of) {
       auto bytes = memory_of.find(container);
       std::optional<apiservice::ResourceUsage> usage;
-      if (bytes != memory_of.end()) usage = MakeUsage(cores, bytes->second);
+      if (bytes != memory_of.end()) usage = MakeUsage(cores.value, bytes->second.value);
       complete = complete && usage.has_value();
-      if (complete) metrics.containers[container] = *usage;
+      if (!complete) break;
+      metrics.containers[container] = *usage;
+      metrics.timestamp_ms = std::min({metrics.timestamp_ms, cores.at_ms, bytes->second.at_ms});
     }
     if (complete) out->push_back(std::move(metrics));
   }
@@ -157,9 +159,10 @@ base::Result<std::vector<apiservice::NodeMetrics>> ResourceProvider::Nodes(const
     auto cores = cpu.find(node.name);
     auto bytes = memory.find(node.name);
     if (cores == cpu.end() || bytes == memory.end()) continue;
-    std::optional<apiservice::ResourceUsage> usage =
-        MakeUsage(cores->second.begin()->second, bytes->second.begin()->second);
-    if (usage) result.push_back({node.name, node.labels, now, rules->window_ms, *usage});
+    const Measured &cpu_use = cores->second.begin()->second, &memory_use = bytes->second.begin()->second;
+    std::optional<apiservice::ResourceUsage> usage = MakeUsage(cpu_use.value, memory_use.value);
+    int64_t at_ms = std::min(cpu_use.at_ms, memory_use.at_ms);
+    if (usage) result.push_back({node.name, node.labels, at_ms, rules->window_ms, *usage});
   }
   return result;
 }

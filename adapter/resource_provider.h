@@ -21,8 +21,8 @@ namespace tidewright::adapter {
 // for memory. A pod is left out unless each of its containers that shows up has both values, and a node unless it has
 // both: an autoscaler treats a missing value with care, but would scale down on a zero that stands for "not known". The
 // same goes for NaN, infinite and negative values. When some namespaces cannot be queried, the others are answered;
-// when none can, the error is returned. Timestamps are the evaluation time. Thread-safe. Borrows engine, mapper,
-// objects and clock.
+// when none can, the error is returned. The timestamp is that of the oldest of the values, each as old as the newest
+// sample behind it. Thread-safe. Borrows engine, mapper, objects and clock.
 class ResourceProvider : public apiservice::ResourceMetricsProvider {
  public:
   ResourceProvider(promql::QueryEngine& engine, ResourceMapper& mapper, kube::ObjectReader& objects,
@@ -41,8 +41,12 @@ class ResourceProvider : public apiservice::ResourceMetricsProvider {
     std::string ns, name;
     std::map<std::string, std::string> labels;
   };
+  struct Measured {
+    double value = 0;
+    int64_t at_ms = 0;
+  };
   // By object name, then container ("" for nodes).
-  using Values = std::map<std::string, std::map<std::string, double>>;
+  using Values = std::map<std::string, std::map<std::string, Measured>>;
 
   base::Result<std::shared_ptr<const ResourceRules>> Rules() const;
   base::Result<std::vector<Object>> List(const kube::Resource& resource, const std::string& ns, const std::string& name,

@@ -71,6 +71,7 @@ std::optional<UserInfo> FromHeaders(const http::ServerRequest& request, const Au
     if (user.name.empty()) user.name = request.headers.Get(header);
   }
   if (user.name.empty()) return std::nullopt;
+  user.proxied = true;
   for (const std::string& header : config.uid_headers) {
     if (user.uid.empty()) user.uid = request.headers.Get(header);
   }
@@ -177,6 +178,7 @@ void DelegatedAuthenticator::OnConfigMap(kube::EventType type, const base::Json&
 }
 
 void DelegatedAuthenticator::SetConfig(AuthenticationConfig config) {
+  base::MutexLock announce(announce_mu_);
   {
     base::MutexLock lock(mu_);
     bool same_cas =

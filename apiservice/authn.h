@@ -87,6 +87,7 @@ class DelegatedAuthenticator : public Authenticator {
   base::Clock& clock_;
   kube::Informer informer_;
 
+  base::Mutex announce_mu_;  // Whoever sets a configuration returns when it has been announced, by whomsoever.
   mutable base::Mutex mu_;
   std::shared_ptr<const AuthenticationConfig> config_ GUARDED_BY(mu_);
   std::map<std::string, TokenVerdict> tokens_ GUARDED_BY(mu_);

@@ -9,10 +9,11 @@ namespace tidewright::apiservice {
 namespace {
 
 constexpr int64_t kTtlMs = 10'000;
-constexpr size_t kMaxCached = 10'000;
+constexpr int64_t kProxiedTtlMs = 5 * 60'000;
+constexpr size_t kMaxCached = 50'000;
 
 std::string KeyOf(const UserInfo& user, const Attributes& a) {
-  std::string key;
+  std::string key(user.proxied ? "p" : "");
   auto add = [&](const std::string& text) {
     key += text;
     key += '\0';
@@ -68,7 +69,8 @@ base::Status DelegatedAuthorizer::Authorize(const UserInfo& user, const Attribut
   }
   base::Status verdict = Review(user, attributes);
   // Not knowing is no verdict: the next request asks again.
-  if (verdict.ok() || verdict.code() == base::Code::kPermissionDenied) Remember(key, verdict);
+  if (verdict.ok()) Remember(key, verdict, user.proxied ? kProxiedTtlMs : kTtlMs);
+  if (verdict.code() == base::Code::kPermissionDenied) Remember(key, verdict, kTtlMs);
   return verdict;
 }
 
@@ -86,14 +88,14 @@ base::Status DelegatedAuthorizer::Review(const UserInfo& user, const Attributes&
   return base::PermissionDeniedError(text);
 }
 
-void DelegatedAuthorizer::Remember(const std::string& key, base::Status status) {
+void DelegatedAuthorizer::Remember(const std::string& key, base::Status status, int64_t ttl_ms) {
   int64_t now = clock_.NowMs();
   base::MutexLock lock(mu_);
   if (cache_.size() >= kMaxCached) {
     std::erase_if(cache_, [&](const auto& entry) { return entry.second.expires_ms <= now; });
     if (cache_.size() >= kMaxCached) cache_.clear();
   }
-  cache_[key] = {now + kTtlMs, std::move(status)};
+  cache_[key] = {now + ttl_ms, std::move(status)};
 }
 
 }  // namespace tidewright::apiservice

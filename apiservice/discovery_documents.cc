@@ -5,6 +5,7 @@
 #include "apiservice/discovery.h"
 #include "apiservice/openapi.h"
 #include "base/json.h"
+#include "http/reply.h"
 
 namespace tidewright::apiservice {
 namespace {
@@ -58,6 +59,7 @@ std::shared_ptr<const DiscoveryDocument> DiscoveryDocuments::Get(const Route& ro
   document->body = base::DumpJson(json) + "\n";
   document->content_type = aggregated ? kDiscoveryV2Type : kJsonType;
   document->tag = EntityTag(document->body);
+  if (document->body.size() >= http::kCompressFromBytes) document->gzip = http::Gzip(document->body);
   if (version.empty()) return document;
   base::MutexLock lock(mu_);
   kept_.insert_or_assign(key, Kept{version, document});

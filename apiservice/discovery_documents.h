@@ -15,6 +15,7 @@ namespace tidewright::apiservice {
 
 struct DiscoveryDocument {
   std::string body;
+  std::string gzip;  // The same, compressed; "" for a short one.
   std::string content_type;
   std::string tag;  // A strong entity tag with its quotes.
 };

@@ -1,5 +1,9 @@
 #include "apiservice/metrics_json.h"
 
+#include <algorithm>
+#include <limits>
+#include <utility>
+
 #include "apiservice/route.h"
 #include "base/duration.h"
 #include "base/json.h"
@@ -38,35 +42,61 @@ Json ListJson(const std::string& kind, const std::string& api_version, Json item
   return {{"kind", kind}, {"apiVersion", api_version}, {"metadata", Json::object()}, {"items", std::move(items)}};
 }
 
-std::string Text(const std::string& text) { return base::DumpJson(Json(text)); }
+// As a JSON string. Names of objects and labels hardly ever have anything to escape.
+void AppendText(std::string_view text, std::string* out) {
+  bool plain = std::all_of(text.begin(), text.end(),
+                           [](unsigned char c) { return c >= ' ' && c < 0x7f && c != '"' && c != '\\'; });
+  if (plain) {
+    out->append(1, '"').append(text).append(1, '"');
+  } else {
+    out->append(base::DumpJson(Json(std::string(text))));
+  }
+}
 
-// The text of an item around the name of its object, and from there to its value.
-struct ItemFrame {
-  std::string before_name, before_value;
+std::string Text(std::string_view text) {
+  std::string out;
+  AppendText(text, &out);
+  return out;
+}
+
+// Times as text; those of one scrape are the same.
+class TimeText {
+ public:
+  const std::string& Of(int64_t ms) {
+    if (ms / 1000 != second_) {
+      second_ = ms / 1000;
+      text_ = Text(base::FormatTime(ms));
+    }
+    return text_;
+  }
+
+ private:
+  int64_t second_ = std::numeric_limits<int64_t>::min();
+  std::string text_;
 };
 
-ItemFrame FrameOf(bool v1beta1, const CustomMetricValue& value, const std::string& selector) {
+// The text of an item around the name of its object, its time and its value.
+struct ItemFrame {
+  std::string before_name, before_time, before_value;
+};
+
+ItemFrame FrameOf(bool v1beta1, const CustomMetricValues& values, const std::string& selector) {
   ItemFrame frame;
   frame.before_name =
-      "{\"describedObject\":{\"kind\":" + Text(value.kind) + ",\"apiVersion\":" + Text(value.api_version);
-  if (!value.ns.empty()) frame.before_name += ",\"namespace\":" + Text(value.ns);
+      "{\"describedObject\":{\"kind\":" + Text(values.kind) + ",\"apiVersion\":" + Text(values.api_version);
+  if (!values.ns.empty()) frame.before_name += ",\"namespace\":" + Text(values.ns);
   frame.before_name += ",\"name\":";
-  std::string metric = Text(value.metric);
-  frame.before_value = "},";
-  frame.before_value += v1beta1 ? "\"metricName\":" + metric + ",\"selector\":" + selector
-                                : "\"metric\":{\"name\":" + metric + ",\"selector\":" + selector + "}";
-  frame.before_value += ",\"timestamp\":" + Text(base::FormatTime(value.timestamp_ms));
-  if (value.window_s) {
-    frame.before_value += v1beta1 ? ",\"window\":" : ",\"windowSeconds\":";
-    frame.before_value += std::to_string(*value.window_s);
+  std::string metric = Text(values.metric);
+  frame.before_time = "},";
+  frame.before_time += v1beta1 ? "\"metricName\":" + metric + ",\"selector\":" + selector
+                               : "\"metric\":{\"name\":" + metric + ",\"selector\":" + selector + "}";
+  frame.before_time += ",\"timestamp\":";
+  if (values.window_s) {
+    frame.before_value = v1beta1 ? ",\"window\":" : ",\"windowSeconds\":";
+    frame.before_value += std::to_string(*values.window_s);
   }
   frame.before_value += ",\"value\":\"";
   return frame;
-}
-
-bool SameFrame(const CustomMetricValue& a, const CustomMetricValue& b) {
-  return a.timestamp_ms == b.timestamp_ms && a.window_s == b.window_s && a.ns == b.ns && a.metric == b.metric &&
-         a.kind == b.kind && a.api_version == b.api_version;
 }
 
 Json UsageJson(const ResourceUsage& usage) {
@@ -141,19 +171,22 @@ std::string FormatGoDuration(int64_t ms) {
   return text + "s";
 }
 
-std::string CustomMetricsText(const std::string& version, const std::vector<CustomMetricValue>& values,
+std::string CustomMetricsText(const std::string& version, const CustomMetricValues& values,
                               const kube::LabelSelector& selector) {
-  bool v1beta1 = version == "v1beta1";
-  std::string selector_text = base::DumpJson(SelectorJson(selector));
+  const ItemFrame frame = FrameOf(version == "v1beta1", values, base::DumpJson(SelectorJson(selector)));
   std::string text = "{\"kind\":\"MetricValueList\",\"apiVersion\":\"" + std::string(kCustomGroup) + "/" + version +
                      "\",\"metadata\":{},\"items\":[";
-  ItemFrame frame;
-  for (size_t i = 0; i < values.size(); ++i) {
-    const CustomMetricValue& value = values[i];
-    if (i > 0) text += ',';
-    if (i == 0 || !SameFrame(values[i - 1], value)) frame = FrameOf(v1beta1, value, selector_text);
+  constexpr size_t kVaries = 80;  // About the length of name, time and value.
+  text.reserve(text.size() + values.values.size() * (frame.before_name.size() + frame.before_time.size() +
+                                                     frame.before_value.size() + kVaries));
+  TimeText times;
+  bool first = true;
+  for (const CustomMetricValue& value : values.values) {
+    if (!std::exchange(first, false)) text += ',';
     text += frame.before_name;
-    text += Text(value.name);
+    AppendText(value.name, &text);
+    text += frame.before_time;
+    text += times.Of(value.timestamp_ms);
     text += frame.before_value;
     text += value.value.ToString();  // Digits, a sign, a point and letters.
     text += "\"}";
@@ -161,19 +194,29 @@ std::string CustomMetricsText(const std::string& version, const std::vector<Cust
   return text + "]}";
 }
 
-Json ExternalMetricsJson(const std::vector<ExternalMetricValue>& values) {
-  Json items = Json::array();
+std::string ExternalMetricsText(const std::vector<ExternalMetricValue>& values) {
+  std::string text = "{\"kind\":\"ExternalMetricValueList\",\"apiVersion\":\"" + std::string(kExternalGroup) +
+                     "/v1beta1\",\"metadata\":{},\"items\":[";
+  TimeText times;
+  bool first = true;
   for (const ExternalMetricValue& value : values) {
-    Json labels = nullptr;
-    if (!value.labels.empty()) labels = value.labels;
-    Json item = {{"metricName", value.metric},
-                 {"metricLabels", std::move(labels)},
-                 {"timestamp", base::FormatTime(value.timestamp_ms)},
-                 {"value", value.value.ToString()}};
-    if (value.window_s) item["window"] = *value.window_s;
-    items.push_back(std::move(item));
+    if (!std::exchange(first, false)) text += ',';
+    text += "{\"metricName\":";
+    AppendText(value.metric, &text);
+    text += ",\"metricLabels\":";
+    if (value.labels.empty()) text += "null";
+    for (auto label = value.labels.begin(); label != value.labels.end(); ++label) {
+      text += label == value.labels.begin() ? '{' : ',';
+      AppendText(label->first, &text);
+      text += ':';
+      AppendText(label->second, &text);
+    }
+    if (!value.labels.empty()) text += '}';
+    text += ",\"timestamp\":" + times.Of(value.timestamp_ms);
+    if (value.window_s) text += ",\"window\":" + std::to_string(*value.window_s);
+    text += ",\"value\":\"" + value.value.ToString() + "\"}";
   }
-  return ListJson("ExternalMetricValueList", std::string(kExternalGroup) + "/v1beta1", std::move(items));
+  return text + "]}";
 }
 
 Json PodMetricsJson(const std::string& version, const PodMetrics& pod) {

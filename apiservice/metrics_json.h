@@ -11,13 +11,15 @@
 
 namespace tidewright::apiservice {
 
+// The lists that autoscalers ask for every few seconds are written as text: of thousands of values only name, time and
+// number differ.
+//
 // MetricValueList of custom.metrics.k8s.io; `version` is v1beta1 or v1beta2, which name metric, window and selector
 // differently. `selector` is the request's metricLabelSelector.
-// Written as text: an answer may have thousands of values, of which only name and number differ.
-std::string CustomMetricsText(const std::string& version, const std::vector<CustomMetricValue>& values,
+std::string CustomMetricsText(const std::string& version, const CustomMetricValues& values,
                               const kube::LabelSelector& selector);
 // ExternalMetricValueList of external.metrics.k8s.io/v1beta1.
-base::Json ExternalMetricsJson(const std::vector<ExternalMetricValue>& values);
+std::string ExternalMetricsText(const std::vector<ExternalMetricValue>& values);
 
 // metrics.k8s.io: one object, a list, or a meta.k8s.io/v1 Table for kubectl get.
 base::Json PodMetricsJson(const std::string& version, const PodMetrics& pod);

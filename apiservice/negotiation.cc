@@ -4,6 +4,7 @@
 #include <map>
 #include <vector>
 
+#include "apiservice/metrics_protobuf.h"
 #include "base/strings.h"
 
 namespace tidewright::apiservice {
@@ -43,12 +44,14 @@ bool Is(const MediaRange& range, const char* as, const char* group, const char* 
   return get("as") == as && get("g") == group && get("v") == version;
 }
 
-std::optional<Form> FormOf(const MediaRange& range, std::optional<Form> special) {
+std::optional<Form> FormOf(const MediaRange& range, std::initializer_list<Form> special) {
+  auto offered = [&](Form form) { return std::find(special.begin(), special.end(), form) != special.end(); };
   if (range.q <= 0) return std::nullopt;
+  if (range.type == kProtobufType && range.params.count("as") == 0 && offered(Form::kProtobuf)) return Form::kProtobuf;
   if (range.type != "application/json" && range.type != "application/*" && range.type != "*/*") return std::nullopt;
   if (range.params.count("as") == 0) return Form::kObject;
-  if (special == Form::kTable && Is(range, "Table", "meta.k8s.io", "v1")) return Form::kTable;
-  if (special == Form::kDiscoveryV2 && Is(range, "APIGroupDiscoveryList", "apidiscovery.k8s.io", "v2")) {
+  if (offered(Form::kTable) && Is(range, "Table", "meta.k8s.io", "v1")) return Form::kTable;
+  if (offered(Form::kDiscoveryV2) && Is(range, "APIGroupDiscoveryList", "apidiscovery.k8s.io", "v2")) {
     return Form::kDiscoveryV2;
   }
   return std::nullopt;
@@ -56,7 +59,7 @@ std::optional<Form> FormOf(const MediaRange& range, std::optional<Form> special)
 
 }  // namespace
 
-std::optional<Form> Negotiate(const std::string& accept, std::optional<Form> special) {
+std::optional<Form> Negotiate(const std::string& accept, std::initializer_list<Form> special) {
   if (base::TrimSpace(accept).empty()) return Form::kObject;
   for (const MediaRange& range : ParseAccept(accept)) {
     if (std::optional<Form> form = FormOf(range, special)) return form;

@@ -37,17 +37,22 @@ struct CustomMetricInfo {
   }
 };
 
-// One value of a custom metric.
+// The value of a custom metric of one object.
 struct CustomMetricValue {
-  std::string kind;         // Of the described object: "Pod".
-  std::string api_version;  // "/v1", "apps/v1".
-  std::string ns;           // "" for cluster-wide objects.
-  std::string name;
-  std::string metric;
-  int64_t timestamp_ms = 0;         // Of the newest sample that went into the value.
-  std::optional<int64_t> window_s;  // Length of the rate window, when the query has one.
+  std::string name;          // Of the object.
+  int64_t timestamp_ms = 0;  // Of the newest sample that went into the value.
   base::Quantity value;
   std::string warning;  // Goes to the client as a warning, "" for none: "2m old, because ...".
+};
+
+// The values of a custom metric, for one object or for several of a kind.
+struct CustomMetricValues {
+  std::string kind;         // Of the described objects: "Pod".
+  std::string api_version;  // "/v1", "apps/v1".
+  std::string ns;           // "" for cluster-wide objects.
+  std::string metric;
+  std::optional<int64_t> window_s;  // Length of the rate window, when the query has one.
+  std::vector<CustomMetricValue> values;
 };
 
 // One value of an external metric.
@@ -91,16 +96,15 @@ class CustomMetricsProvider {
   virtual std::vector<CustomMetricInfo> ListMetrics() = 0;
   // Changes whenever the list does, so that documents made from it can be kept; 0: do not keep any.
   virtual uint64_t ListVersion() { return 0; }
-  // The value for one object. `ns` is "" for cluster-wide resources.
-  virtual base::Result<CustomMetricValue> GetByName(const GroupResource& resource, const std::string& ns,
-                                                    const std::string& name, const std::string& metric,
-                                                    const kube::LabelSelector& metric_selector) = 0;
+  // The one value for one object. `ns` is "" for cluster-wide resources.
+  virtual base::Result<CustomMetricValues> GetByName(const GroupResource& resource, const std::string& ns,
+                                                     const std::string& name, const std::string& metric,
+                                                     const kube::LabelSelector& metric_selector) = 0;
   // The values for the objects whose labels match; objects without a value are left out.
-  virtual base::Result<std::vector<CustomMetricValue>> GetBySelector(const GroupResource& resource,
-                                                                     const std::string& ns,
-                                                                     const kube::LabelSelector& object_selector,
-                                                                     const std::string& metric,
-                                                                     const kube::LabelSelector& metric_selector) = 0;
+  virtual base::Result<CustomMetricValues> GetBySelector(const GroupResource& resource, const std::string& ns,
+                                                         const kube::LabelSelector& object_selector,
+                                                         const std::string& metric,
+                                                         const kube::LabelSelector& metric_selector) = 0;
 };
 
 class ExternalMetricsProvider {

@@ -6,11 +6,14 @@
 
 #include "apiservice/discovery.h"
 #include "apiservice/metrics_json.h"
+#include "apiservice/metrics_protobuf.h"
 #include "apiservice/status_reply.h"
 #include "base/document.h"
 #include "base/json.h"
 #include "base/log.h"
 #include "base/strings.h"
+#include "http/reply.h"
+#include "http/request_head.h"
 
 namespace tidewright::apiservice {
 
@@ -24,6 +27,9 @@ namespace {
 
 constexpr int kRefusalsLogged = 5;  // A second.
 constexpr size_t kMaxWarning = 400;
+// A few hundred would be many API servers. Each connection of TLS takes 80 KiB, before it has shown who it is.
+constexpr size_t kMostConnections = 1024;
+constexpr size_t kCompressValuesFrom = 1 << 20;
 
 bool WantsIndent(const http::ServerRequest& request) {
   std::string pretty = http::QueryValue(request.query, "pretty");
@@ -45,6 +51,25 @@ void Indent(const http::ServerRequest& request, http::Response* response) {
   base::Result<base::Json> json = base::ParseJson(response->body);
   if (json.ok()) response->body = base::DumpJson(*json, 2) + "\n";
 }
+
+// Values for an autoscaler. Up to a length that a network takes in a millisecond they are not compressed, which would
+// take several times that.
+http::Response ValuesReply(const char* type, std::string body) {
+  http::Response response;
+  response.headers.Set("Content-Type", type);
+  response.headers.Set("Cache-Control", body.size() < kCompressValuesFrom ? "no-cache, no-transform" : "no-cache");
+  response.body = std::move(body);
+  return response;
+}
+
+http::Response JsonValuesReply(const http::ServerRequest& request, std::string body) {
+  http::Response response = ValuesReply("application/json", std::move(body));
+  response.body += '\n';
+  Indent(request, &response);
+  return response;
+}
+
+http::Response ProtobufReply(std::string body) { return ValuesReply(kProtobufType, std::move(body)); }
 
 http::Response TextReply(std::string text) {
   http::Response response;
@@ -180,6 +205,7 @@ base::Status ApiService::Start() {
   server_options.name = "apiservice";
   server_options.worker_threads = options_.worker_threads;
   server_options.tls = true;
+  server_options.max_connections = kMostConnections;
   TW_ASSIGN_OR_RETURN(server_, http::Server::Create(server_options, [this](const http::ServerRequest& request,
                                                                            std::shared_ptr<http::Responder> responder) {
                         responder->Reply(Handle(request));
@@ -274,7 +300,10 @@ http::Response ApiService::Admit(const http::ServerRequest& request, const Route
   CountAttempt("authentication_attempts", kAuthentications, user.ok() ? "success" : nobody ? "failure" : "error");
   if (!user.ok()) {
     LogRefusal(request, "", user.status());
-    return StatusReply(user.status());
+    http::Response reply = StatusReply(user.status());
+    // A connection from before the front proxy's CA was known, or changed, stays unknown: the next one need not be.
+    if (nobody) reply.headers.Set("Connection", "close");
+    return reply;
   }
   constexpr const char* kAuthorizations = "Requests of known users, by whether they were allowed.";
   base::Status allowed = authorizer_.Authorize(*user, AttributesOf(request.method, request.path));
@@ -350,14 +379,16 @@ http::Response ApiService::Dispatch(const http::ServerRequest& request, const Ro
                   route.kind == Route::Kind::kResources || route.kind == Route::Kind::kOpenApiV2 ||
                   route.kind == Route::Kind::kOpenApiV3;
   if (document) return Document(request, route, providers);
-  std::optional<Form> special;
-  if (IsResourceMetrics(route)) special = Form::kTable;
-  if (!Negotiate(AcceptOf(request), special)) return NotAcceptableReply();
+  bool values = route.kind == Route::Kind::kCustom || route.kind == Route::Kind::kExternal;
+  std::optional<Form> form = values                     ? Negotiate(AcceptOf(request), {Form::kProtobuf})
+                             : IsResourceMetrics(route) ? Negotiate(AcceptOf(request), {Form::kProtobuf, Form::kTable})
+                                                        : Negotiate(AcceptOf(request), {});
+  if (!form) return NotAcceptableReply();
   switch (route.kind) {
-    case Route::Kind::kCustom: return Custom(request, route, *providers.custom);
-    case Route::Kind::kExternal: return External(request, route, *providers.external);
-    case Route::Kind::kPods: return Pods(request, route, *providers.resource);
-    case Route::Kind::kNodes: return Nodes(request, route, *providers.resource);
+    case Route::Kind::kCustom: return Custom(request, route, *form, *providers.custom);
+    case Route::Kind::kExternal: return External(request, route, *form, *providers.external);
+    case Route::Kind::kPods: return Pods(request, route, *form, *providers.resource);
+    case Route::Kind::kNodes: return Nodes(request, route, *form, *providers.resource);
     default: break;
   }
   return JsonReply(request, {{"gitVersion", options_.version}, {"major", ""}, {"minor", ""}, {"platform", "linux"}});
@@ -365,11 +396,11 @@ http::Response ApiService::Dispatch(const http::ServerRequest& request, const Ro
 
 http::Response ApiService::Document(const http::ServerRequest& request, const Route& route,
                                     const Providers& providers) {
-  std::optional<Form> special;
-  if (route.kind == Route::Kind::kGroups) special = Form::kDiscoveryV2;
   // OpenAPI is JSON whatever a client prefers; kube-apiserver asks for protobuf first and reads either.
   bool openapi = route.kind == Route::Kind::kOpenApiV2 || route.kind == Route::Kind::kOpenApiV3;
-  std::optional<Form> form = openapi ? Form::kObject : Negotiate(AcceptOf(request), special);
+  bool groups = route.kind == Route::Kind::kGroups;
+  std::optional<Form> form = Form::kObject;
+  if (!openapi) form = groups ? Negotiate(AcceptOf(request), {Form::kDiscoveryV2}) : Negotiate(AcceptOf(request), {});
   if (!form) return NotAcceptableReply();
   bool aggregated = *form == Form::kDiscoveryV2;
   std::shared_ptr<const DiscoveryDocument> found = documents_.Get(route, aggregated, providers);
@@ -383,12 +414,20 @@ http::Response ApiService::Document(const http::ServerRequest& request, const Ro
     response.status = 304;
     return response;
   }
+  if (!found->gzip.empty() && !WantsIndent(request)) {
+    response.headers.Set("Vary", "Accept, Accept-Encoding");
+    if (http::AcceptsGzip(request.headers)) {
+      response.headers.Set("Content-Encoding", "gzip");
+      response.body = found->gzip;
+      return response;
+    }
+  }
   response.body = found->body;
   Indent(request, &response);
   return response;
 }
 
-http::Response ApiService::Custom(const http::ServerRequest& request, const Route& route,
+http::Response ApiService::Custom(const http::ServerRequest& request, const Route& route, Form form,
                                   CustomMetricsProvider& provider) {
   base::Result<kube::LabelSelector> objects = SelectorParam(request, "labelSelector");
   if (!objects.ok()) return StatusReply(objects.status());
@@ -397,36 +436,29 @@ http::Response ApiService::Custom(const http::ServerRequest& request, const Rout
   base::Result<FieldSelector> fields = FieldSelectorParam(request);
   if (!fields.ok()) return StatusReply(fields.status());
   if (base::Status status = CheckFieldName(*fields, route.name); !status.ok()) return StatusReply(status);
-  std::vector<CustomMetricValue> values;
-  if (route.name == "*") {
-    auto many = provider.GetBySelector(route.resource, route.ns, *objects, route.metric, *metric);
-    if (!many.ok()) return StatusReply(many.status());
-    values = *std::move(many);
-  } else {
-    auto one = provider.GetByName(route.resource, route.ns, route.name, route.metric, *metric);
-    if (!one.ok()) return StatusReply(one.status());
-    values.push_back(*std::move(one));
-  }
-  http::Response response;
-  response.headers.Set("Content-Type", "application/json");
-  response.body = CustomMetricsText(route.version, values, *metric) + "\n";
-  Indent(request, &response);
-  AddWarnings(values, &response);
+  auto found = route.name == "*" ? provider.GetBySelector(route.resource, route.ns, *objects, route.metric, *metric)
+                                 : provider.GetByName(route.resource, route.ns, route.name, route.metric, *metric);
+  if (!found.ok()) return StatusReply(found.status());
+  http::Response response = form == Form::kProtobuf
+                                ? ProtobufReply(CustomMetricsProtobuf(route.version, *found, *metric))
+                                : JsonValuesReply(request, CustomMetricsText(route.version, *found, *metric));
+  AddWarnings(found->values, &response);
   return response;
 }
 
-http::Response ApiService::External(const http::ServerRequest& request, const Route& route,
+http::Response ApiService::External(const http::ServerRequest& request, const Route& route, Form form,
                                     ExternalMetricsProvider& provider) {
   base::Result<kube::LabelSelector> selector = SelectorParam(request, "labelSelector");
   if (!selector.ok()) return StatusReply(selector.status());
   auto values = provider.Get(route.ns, route.metric, *selector);
   if (!values.ok()) return StatusReply(values.status());
-  http::Response response = JsonReply(request, ExternalMetricsJson(*values));
+  http::Response response = form == Form::kProtobuf ? ProtobufReply(ExternalMetricsProtobuf(*values))
+                                                    : JsonValuesReply(request, ExternalMetricsText(*values));
   AddWarnings(*values, &response);
   return response;
 }
 
-http::Response ApiService::Pods(const http::ServerRequest& request, const Route& route,
+http::Response ApiService::Pods(const http::ServerRequest& request, const Route& route, Form form,
                                 ResourceMetricsProvider& provider) {
   base::Result<kube::LabelSelector> selector = SelectorParam(request, "labelSelector");
   if (!selector.ok()) return StatusReply(selector.status());
@@ -441,18 +473,20 @@ http::Response ApiService::Pods(const http::ServerRequest& request, const Route&
   if (!pods.ok()) return StatusReply(pods.status());
   bool other_namespace = !fields->ns.empty() && fields->ns != ns;
   if (other_namespace) pods->clear();
-  bool table = Negotiate(AcceptOf(request), Form::kTable) == Form::kTable;
+  bool table = form == Form::kTable, protobuf = form == Form::kProtobuf;
   if (route.name.empty()) {
+    if (protobuf) return ProtobufReply(PodMetricsListProtobuf(route.version, *pods));
     return JsonReply(request, table ? PodMetricsTable(*pods) : PodMetricsListJson(route.version, *pods));
   }
   if (pods->empty()) {
     return StatusReply(base::NotFoundError("podmetrics.metrics.k8s.io " + base::Quoted(ns + "/" + route.name) +
                                            " not found: no running pod of that name has both CPU and memory values"));
   }
+  if (protobuf) return ProtobufReply(PodMetricsProtobuf(route.version, pods->front()));
   return JsonReply(request, table ? PodMetricsTable(*pods) : PodMetricsJson(route.version, pods->front()));
 }
 
-http::Response ApiService::Nodes(const http::ServerRequest& request, const Route& route,
+http::Response ApiService::Nodes(const http::ServerRequest& request, const Route& route, Form form,
                                  ResourceMetricsProvider& provider) {
   base::Result<kube::LabelSelector> selector = SelectorParam(request, "labelSelector");
   if (!selector.ok()) return StatusReply(selector.status());
@@ -463,14 +497,16 @@ http::Response ApiService::Nodes(const http::ServerRequest& request, const Route
   }
   auto nodes = provider.Nodes(route.name.empty() ? fields->name : route.name, *selector);
   if (!nodes.ok()) return StatusReply(nodes.status());
-  bool table = Negotiate(AcceptOf(request), Form::kTable) == Form::kTable;
+  bool table = form == Form::kTable, protobuf = form == Form::kProtobuf;
   if (route.name.empty()) {
+    if (protobuf) return ProtobufReply(NodeMetricsListProtobuf(route.version, *nodes));
     return JsonReply(request, table ? NodeMetricsTable(*nodes) : NodeMetricsListJson(route.version, *nodes));
   }
   if (nodes->empty()) {
     return StatusReply(base::NotFoundError("nodemetrics.metrics.k8s.io " + base::Quoted(route.name) +
                                            " not found: no node of that name has both CPU and memory values"));
   }
+  if (protobuf) return ProtobufReply(NodeMetricsProtobuf(route.version, nodes->front()));
   return JsonReply(request, table ? NodeMetricsTable(*nodes) : NodeMetricsJson(route.version, nodes->front()));
 }
 

@@ -81,10 +81,14 @@ class ApiService {
   http::Response Dispatch(const http::ServerRequest& request, const Route& route);
   http::Response Document(const http::ServerRequest& request, const Route& route, const Providers& providers);
   void LogRefusal(const http::ServerRequest& request, const std::string& user, const base::Status& status);
-  http::Response Custom(const http::ServerRequest& request, const Route& route, CustomMetricsProvider& provider);
-  http::Response External(const http::ServerRequest& request, const Route& route, ExternalMetricsProvider& provider);
-  http::Response Pods(const http::ServerRequest& request, const Route& route, ResourceMetricsProvider& provider);
-  http::Response Nodes(const http::ServerRequest& request, const Route& route, ResourceMetricsProvider& provider);
+  http::Response Custom(const http::ServerRequest& request, const Route& route, Form form,
+                        CustomMetricsProvider& provider);
+  http::Response External(const http::ServerRequest& request, const Route& route, Form form,
+                          ExternalMetricsProvider& provider);
+  http::Response Pods(const http::ServerRequest& request, const Route& route, Form form,
+                      ResourceMetricsProvider& provider);
+  http::Response Nodes(const http::ServerRequest& request, const Route& route, Form form,
+                       ResourceMetricsProvider& provider);
   base::Status ShowCertificate(const http::KeyPair& pair) REQUIRES_LOCK(tls_mu_);
   void Count(const http::ServerRequest& request, const Route& route, int code, int64_t begin_ns);
   void CountAttempt(const char* metric, const char* help, const char* result);

@@ -59,7 +59,9 @@ http::Response MethodNotAllowedReply(std::string_view method) {
 }
 
 http::Response NotAcceptableReply() {
-  return MakeReply({406, "NotAcceptable"}, "only the following media types are accepted: application/json");
+  return MakeReply({406, "NotAcceptable"},
+                   "only the following media types are served: application/json, and of metrics "
+                   "application/vnd.kubernetes.protobuf");
 }
 
 }  // namespace tidewright::apiservice

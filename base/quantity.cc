@@ -60,6 +60,14 @@ std::string ToText(Int value) {
   return digits;
 }
 
+// The canonical decimal form of what fits into a machine word, as most numbers do.
+std::string DecimalText(int64_t nano) {
+  size_t suffix = kDecimal.size() - 1;
+  for (; suffix > 0 && nano % 1000 == 0; --suffix) nano /= 1000;
+  std::string text = std::to_string(nano);
+  return text.append(kDecimal[suffix].text);
+}
+
 // The number's digits as an integer and how many of them stand after the point.
 struct Decimal {
   Int digits = 0;
@@ -181,6 +189,7 @@ std::string Quantity::ToString() const {
       if (magnitude >= unit && magnitude % unit == 0) return ToText(value / unit) + std::string(suffix.text);
     }
   }
+  if (format_ == Format::kDecimalSi && Saturate(nano_) == nano_) return DecimalText(static_cast<int64_t>(nano_));
   for (const Suffix& suffix : kDecimal) {
     Int unit = Pow10(suffix.exponent + 9);
     if (nano_ % unit != 0) continue;

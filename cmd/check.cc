@@ -5,6 +5,7 @@
 #include <cstdio>
 
 #include "adapter/config.h"
+#include "adapter/metric_rule.h"
 #include "base/document.h"
 #include "base/file.h"
 #include "base/json.h"
@@ -47,6 +48,7 @@ CheckResult CheckManifests(const std::vector<base::Node>& documents) {
   int objects = 0;
   int scaled_objects = 0;
   int scaled_jobs = 0;
+  int metric_rules = 0;
   for (const base::Node& document : documents) {
     for (const base::Node* object : ObjectsOf(document)) {
       ++objects;
@@ -57,6 +59,9 @@ CheckResult CheckManifests(const std::vector<base::Node>& documents) {
       } else if (IsKind(*object, "ScaledJob")) {
         ++scaled_jobs;
         status = scaler::DecodeScaledJob(base::NodeToJson(*object)).status();
+      } else if (IsKind(*object, "MetricRule")) {
+        ++metric_rules;
+        status = adapter::DecodeMetricRule(base::NodeToJson(*object)).status();
       }
       if (!status.ok()) all += (all.empty() ? "" : "\n") + status.message();
     }
@@ -64,6 +69,7 @@ CheckResult CheckManifests(const std::vector<base::Node>& documents) {
   CheckResult result;
   result.kind = std::to_string(objects) + " manifests, " + std::to_string(scaled_objects) + " ScaledObjects";
   if (scaled_jobs > 0) result.kind += ", " + std::to_string(scaled_jobs) + " ScaledJobs";
+  if (metric_rules > 0) result.kind += ", " + std::to_string(metric_rules) + " MetricRules";
   if (!all.empty()) result.status = base::InvalidArgumentError(all);
   return result;
 }

@@ -17,8 +17,8 @@ struct CheckResult {
 };
 
 // Reads a file and checks it by its content: a Prometheus configuration (and nothing that it refers to), rules or tests
-// of rules, receivers, adapter rules, or Kubernetes manifests, of which ScaledObjects are checked and the rest must
-// only be readable.
+// of rules, receivers, adapter rules, or Kubernetes manifests, of which ScaledObjects, ScaledJobs and MetricRules are
+// checked and the rest must only be readable.
 CheckResult CheckFile(const std::string& path);
 
 // Checks a Prometheus configuration, the rule files that it names, and that other files which it names are there, as

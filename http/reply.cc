@@ -58,6 +58,7 @@ Response UnsendableReply() {
 
 void Compress(const ReplyContext& context, Response* response) {
   if (response->body.size() < kCompressFromBytes || response->headers.Has("Content-Encoding")) return;
+  if (response->headers.Get("Cache-Control").find("no-transform") != std::string::npos) return;
   response->headers.Add("Vary", "Accept-Encoding");
   if (!context.accepts_gzip) return;
   std::string compressed = Gzip(response->body);

@@ -23,7 +23,7 @@ struct ReplyBytes {
   bool close = false;  // The connection ends after it.
 };
 
-// Bodies from this size on are compressed if the client accepts that.
+// Bodies from this size on are compressed if the client accepts that, unless their Cache-Control says no-transform.
 inline constexpr size_t kCompressFromBytes = 16u << 10;
 
 // Replaces replies that no handler may send (a status outside 200-599, line breaks in headers) by 500. Content-Length

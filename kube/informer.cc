@@ -154,6 +154,10 @@ class Informer::Impl {
     base::MutexLock lock(mu_);
     return store_.ListMatching(ns, selector);
   }
+  std::vector<std::string> NamesMatching(const std::string& ns, const LabelSelector& selector) const {
+    base::MutexLock lock(mu_);
+    return store_.NamesMatching(ns, selector);
+  }
   base::Status last_error() const {
     base::MutexLock lock(mu_);
     return error_;
@@ -348,6 +352,9 @@ std::vector<std::shared_ptr<const base::Json>> Informer::List() const { return i
 std::vector<std::shared_ptr<const base::Json>> Informer::ListMatching(const std::string& ns,
                                                                       const LabelSelector& selector) const {
   return impl_->ListMatching(ns, selector);
+}
+std::vector<std::string> Informer::NamesMatching(const std::string& ns, const LabelSelector& selector) const {
+  return impl_->NamesMatching(ns, selector);
 }
 base::Status Informer::last_error() const { return impl_->last_error(); }
 

@@ -67,6 +67,8 @@ class Informer {
   // workload it costs in proportion to them, not to all.
   std::vector<std::shared_ptr<const base::Json>> ListMatching(const std::string& ns,
                                                               const LabelSelector& selector) const;
+  // The names of these, sorted by namespace and name.
+  std::vector<std::string> NamesMatching(const std::string& ns, const LabelSelector& selector) const;
   // The error of the last list or watch, OK while connected.
   base::Status last_error() const;
 

@@ -1,5 +1,6 @@
 #include "kube/object_reader.h"
 
+#include <algorithm>
 #include <map>
 
 #include "base/mutex.h"
@@ -24,6 +25,14 @@ class CachedReader : public ObjectReader {
                                          const LabelSelector& selector) override {
     TW_ASSIGN_OR_RETURN(std::shared_ptr<Informer> informer, Synced(resource));
     return informer->ListMatching(ns, selector);
+  }
+
+  base::Result<std::vector<std::string>> Names(const Resource& resource, const std::string& ns,
+                                               const LabelSelector& selector) override {
+    TW_ASSIGN_OR_RETURN(std::shared_ptr<Informer> informer, Synced(resource));
+    std::vector<std::string> names = informer->NamesMatching(ns, selector);
+    if (ns.empty()) std::sort(names.begin(), names.end());  // Those of namespaces came one namespace after the other.
+    return names;
   }
 
   void Follow(const Resource& resource) override { (void)Open(resource); }
@@ -55,6 +64,15 @@ class CachedReader : public ObjectReader {
 };
 
 }  // namespace
+
+base::Result<std::vector<std::string>> ObjectReader::Names(const Resource& resource, const std::string& ns,
+                                                           const LabelSelector& selector) {
+  TW_ASSIGN_OR_RETURN(std::vector<Object> objects, List(resource, ns, selector));
+  std::vector<std::string> names;
+  for (const Object& object : objects) names.push_back(NameOf(*object));
+  std::sort(names.begin(), names.end());
+  return names;
+}
 
 std::unique_ptr<ObjectReader> NewCachedReader(SharedCaches& caches, int64_t wait_ms) {
   return std::make_unique<CachedReader>(caches, wait_ms);

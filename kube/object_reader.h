@@ -25,6 +25,9 @@ class ObjectReader {
   // Of a namespace ("": of all) those whose labels match.
   virtual base::Result<std::vector<Object>> List(const Resource& resource, const std::string& ns,
                                                  const LabelSelector& selector) = 0;
+  // The names of these, sorted, without handing out the objects.
+  virtual base::Result<std::vector<std::string>> Names(const Resource& resource, const std::string& ns,
+                                                       const LabelSelector& selector);
   // Begins to follow a kind without waiting, so that it is known when it is asked for.
   virtual void Follow(const Resource& resource) = 0;
 };

@@ -10,14 +10,12 @@ namespace {
 
 std::string LabelKey(const std::string& label, const std::string& value) { return label + "=" + value; }
 
-bool InNamespace(const std::string& key, const std::string& prefix) {
-  return key.compare(0, prefix.size(), prefix) == 0;
-}
+bool InNamespace(std::string_view key, const std::string& prefix) { return key.starts_with(prefix); }
 
 }  // namespace
 
 void ObjectStore::Index(const std::string& key, const Entry& entry) {
-  for (const auto& [label, value] : entry.labels) by_label_[LabelKey(label, value)].insert(key);
+  for (const auto& [label, value] : entry.labels) by_label_[LabelKey(label, value)].emplace(key, &entry);
 }
 
 void ObjectStore::Unindex(const std::string& key, const Entry& entry) {
@@ -29,12 +27,13 @@ void ObjectStore::Unindex(const std::string& key, const Entry& entry) {
 }
 
 ObjectStore::ObjectPtr ObjectStore::Put(const std::string& key, ObjectPtr object) {
-  Entry& entry = entries_[key];
+  auto place = entries_.try_emplace(key).first;
+  Entry& entry = place->second;
   auto labels = LabelsOf(*object);
   if (entry.object == nullptr || labels != entry.labels) {
-    Unindex(key, entry);
+    Unindex(place->first, entry);
     entry.labels = std::move(labels);
-    Index(key, entry);
+    Index(place->first, entry);
   }
   return std::exchange(entry.object, std::move(object));
 }
@@ -42,7 +41,7 @@ ObjectStore::ObjectPtr ObjectStore::Put(const std::string& key, ObjectPtr object
 ObjectStore::ObjectPtr ObjectStore::Erase(const std::string& key) {
   auto it = entries_.find(key);
   if (it == entries_.end()) return nullptr;
-  Unindex(key, it->second);
+  Unindex(it->first, it->second);
   ObjectPtr object = std::move(it->second.object);
   entries_.erase(it);
   return object;
@@ -67,30 +66,42 @@ std::vector<std::string> ObjectStore::Keys() const {
   return keys;
 }
 
-std::vector<ObjectStore::ObjectPtr> ObjectStore::ListMatching(const std::string& ns,
-                                                              const LabelSelector& selector) const {
+template <typename Visit>
+void ObjectStore::ForEachMatching(const std::string& ns, const LabelSelector& selector, Visit visit) const {
   const std::string prefix = ns.empty() ? "" : ns + "/";
-  std::vector<ObjectPtr> matching;
-  const std::set<std::string>* rarest = nullptr;
+  const std::map<std::string_view, const Entry*>* rarest = nullptr;
   for (const Requirement& requirement : selector.requirements()) {
     const bool one_value = requirement.op == Requirement::Op::kEquals ||
                            (requirement.op == Requirement::Op::kIn && requirement.values.size() == 1);
     if (!one_value || requirement.values.size() != 1) continue;
     auto found = by_label_.find(LabelKey(requirement.key, requirement.values[0]));
-    if (found == by_label_.end()) return matching;
+    if (found == by_label_.end()) return;
     if (rarest == nullptr || found->second.size() < rarest->size()) rarest = &found->second;
   }
   if (rarest != nullptr) {
-    for (auto key = rarest->lower_bound(prefix); key != rarest->end() && InNamespace(*key, prefix); ++key) {
-      const Entry& entry = entries_.at(*key);
-      if (selector.Matches(entry.labels)) matching.push_back(entry.object);
+    for (auto it = rarest->lower_bound(prefix); it != rarest->end() && InNamespace(it->first, prefix); ++it) {
+      if (selector.Matches(it->second->labels)) visit(it->first, *it->second);
     }
-    return matching;
+    return;
   }
   for (auto it = entries_.lower_bound(prefix); it != entries_.end() && InNamespace(it->first, prefix); ++it) {
-    if (selector.Matches(it->second.labels)) matching.push_back(it->second.object);
+    if (selector.Matches(it->second.labels)) visit(it->first, it->second);
   }
+}
+
+std::vector<ObjectStore::ObjectPtr> ObjectStore::ListMatching(const std::string& ns,
+                                                              const LabelSelector& selector) const {
+  std::vector<ObjectPtr> matching;
+  ForEachMatching(ns, selector, [&](std::string_view, const Entry& entry) { matching.push_back(entry.object); });
   return matching;
+}
+
+std::vector<std::string> ObjectStore::NamesMatching(const std::string& ns, const LabelSelector& selector) const {
+  std::vector<std::string> names;
+  ForEachMatching(ns, selector, [&](std::string_view key, const Entry&) {
+    names.emplace_back(key.substr(key.find('/') + 1));  // Of a cluster-wide object the whole key.
+  });
+  return names;
 }
 
 }  // namespace tidewright::kube

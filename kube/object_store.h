@@ -3,8 +3,8 @@
 
 #include <map>
 #include <memory>
-#include <set>
 #include <string>
+#include <string_view>
 #include <unordered_map>
 #include <vector>
 
@@ -26,6 +26,8 @@ class ObjectStore {
   // Those of a namespace ("": of all) that match. With a requirement for an equal label it looks only at the objects
   // that have the rarest of these labels, otherwise at all of the namespace.
   std::vector<ObjectPtr> ListMatching(const std::string& ns, const LabelSelector& selector) const;
+  // The names of these, sorted by namespace and name.
+  std::vector<std::string> NamesMatching(const std::string& ns, const LabelSelector& selector) const;
 
   bool Contains(const std::string& key) const { return entries_.count(key) > 0; }
   size_t size() const { return entries_.size(); }
@@ -36,12 +38,16 @@ class ObjectStore {
     ObjectPtr object;
     std::map<std::string, std::string> labels;
   };
+  // `key` is that of the entry, in entries_.
   void Index(const std::string& key, const Entry& entry);
   void Unindex(const std::string& key, const Entry& entry);
+  // Calls visit(key, entry) for each that matches.
+  template <typename Visit>
+  void ForEachMatching(const std::string& ns, const LabelSelector& selector, Visit visit) const;
 
   std::map<std::string, Entry> entries_;  // By "namespace/name", so a namespace is a range.
-  // "label=value" -> keys.
-  std::unordered_map<std::string, std::set<std::string>> by_label_;
+  // "label=value" -> entries by their keys in entries_.
+  std::unordered_map<std::string, std::map<std::string_view, const Entry*>> by_label_;
 };
 
 }  // namespace tidewright::kube

@@ -36,6 +36,7 @@ struct Group {
   LabelsView labels;
   bool drop_name = false;
   std::vector<const EvalSeries*> members;
+  int64_t sampled_ms = kNoSample;
 };
 
 std::vector<Group> GroupSeries(Evaluator& evaluator, const Aggregate& node, const EvalMatrix& input) {
@@ -47,6 +48,7 @@ std::vector<Group> GroupSeries(Evaluator& evaluator, const Aggregate& node, cons
     if (added) groups.push_back({grouper.LabelsOf(at), false, {}});
     groups[at].drop_name = groups[at].drop_name || series.drop_name;
     groups[at].members.push_back(&series);
+    groups[at].sampled_ms = std::max(groups[at].sampled_ms, series.sampled_ms);
   }
   return groups;
 }
@@ -63,7 +65,8 @@ base::Result<EvalMatrix> Quantile(Evaluator& evaluator, const Aggregate& node, c
   EvalMatrix result;
   std::vector<double> values;
   for (const Group& group : GroupSeries(evaluator, node, input)) {
-    EvalSeries series{group.labels, group.drop_name, std::vector<double>(evaluator.steps().count, Absent()), {}};
+    EvalSeries series{
+        group.labels, group.drop_name, std::vector<double>(evaluator.steps().count, Absent()), {}, group.sampled_ms};
     for (size_t i = 0; i < series.values.size(); ++i) {
       if (i % 256 == 0) TW_RETURN_IF_ERROR(evaluator.state().CheckDeadline());
       values.clear();
@@ -134,7 +137,8 @@ base::Result<EvalMatrix> CountValues(Evaluator& evaluator, const Aggregate& node
       EvalSeries series{evaluator.state().Own(std::move(labels)),
                         false,  // As in Prometheus, a name that was to be removed at the end stays.
                         std::move(counts),
-                        {}};
+                        {},
+                        group.sampled_ms};
       result.push_back(std::move(series));
     }
   }

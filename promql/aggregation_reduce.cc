@@ -77,6 +77,7 @@ struct Group {
   std::vector<uint8_t> used;           // By floats.
   size_t held = 0;                     // Samples that its states are counted as.
   std::vector<Histograms> histograms;  // Empty until there is one.
+  int64_t sampled_ms = kNoSample;
 };
 
 template <typename State>
@@ -119,6 +120,7 @@ base::Status Reduction<State>::Add(EvalSeries& series) {
   }
   Group<State>& group = groups_[at];
   group.drop_name = group.drop_name || series.drop_name;
+  group.sampled_ms = std::max(group.sampled_ms, series.sampled_ms);
   AddFloats(group, series.values);
   return series.HasHistograms() ? AddHistograms(group, series) : base::Status::Ok();
 }
@@ -215,7 +217,7 @@ template <typename State>
 base::Result<EvalMatrix> Reduction<State>::Finish() {
   EvalMatrix result;
   for (auto& group : groups_) {
-    EvalSeries series{group.labels, group.drop_name, std::vector<double>(steps_, Absent()), {}};
+    EvalSeries series{group.labels, group.drop_name, std::vector<double>(steps_, Absent()), {}, group.sampled_ms};
     for (size_t i = 0; i < steps_; ++i) FinishStep(group, i, series);
     evaluator_.state().ReleaseSamples(group.held);
     group.states = {};

@@ -188,7 +188,8 @@ void Selector::Keep(size_t series, size_t i) {
   size_t& at = place_[series];
   if (at == SIZE_MAX) {
     at = result_.size();
-    result_.push_back({from.labels, from.drop_name, std::vector<double>(parameters_.size(), Absent()), {}});
+    std::vector<double> none(parameters_.size(), Absent());
+    result_.push_back({from.labels, from.drop_name, std::move(none), {}, from.sampled_ms});
   }
   result_[at].values[i] = from.values[i];
   if (from.HistogramAt(i) != nullptr) result_[at].SetHistogram(i, from.histograms[i]);

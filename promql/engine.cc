@@ -43,7 +43,8 @@ Vector ToVector(EvalMatrix matrix, int64_t time_ms) {
     bool histogram = series.HistogramAt(0) != nullptr;
     vector.push_back({series.labels.Copy(),
                       {time_ms, histogram ? std::numeric_limits<double>::quiet_NaN() : series.values[0]},
-                      histogram ? std::move(series.histograms[0]) : nullptr});
+                      histogram ? std::move(series.histograms[0]) : nullptr,
+                      std::max<int64_t>(0, series.sampled_ms)});
   }
   return vector;
 }

@@ -194,6 +194,10 @@ base::Result<EvalMatrix> PerFamily(Evaluator& evaluator, const Families& familie
   for (const Family& family : families) {
     TW_RETURN_IF_ERROR(evaluator.state().CheckDeadline());
     EvalSeries series{family.labels, family.drop_name, std::vector<double>(evaluator.steps().count, Absent()), {}};
+    series.sampled_ms = family.native != nullptr ? family.native->sampled_ms : kNoSample;
+    for (const auto& [upper, bucket] : family.buckets) {
+      series.sampled_ms = std::max(series.sampled_ms, bucket->sampled_ms);
+    }
     for (size_t i = 0; i < series.values.size(); ++i) {
       FamilyAt now = families.At(family, i);
       if (!now.empty()) series.values[i] = compute(now, i, family);

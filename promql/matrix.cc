@@ -126,6 +126,7 @@ bool MergeValues(EvalSeries& into, EvalSeries& from) {
     if (from.HistogramAt(i) != nullptr) into.SetHistogram(i, std::move(from.histograms[i]));
   }
   into.drop_name = into.drop_name || from.drop_name;
+  into.sampled_ms = std::max(into.sampled_ms, from.sampled_ms);
   return true;
 }
 

@@ -5,6 +5,7 @@
 #include <cmath>
 #include <cstddef>
 #include <cstdint>
+#include <limits>
 #include <string_view>
 #include <vector>
 
@@ -75,6 +76,9 @@ inline constexpr uint64_t kAbsentBits = tsdb::kStaleNanBits;
 inline double Absent() { return std::bit_cast<double>(kAbsentBits); }
 inline bool IsAbsent(double value) { return std::bit_cast<uint64_t>(value) == kAbsentBits; }
 
+// The age of what was computed from no sample: older than any.
+inline constexpr int64_t kNoSample = std::numeric_limits<int64_t>::min();
+
 // Values of one series at every step: columns, so that operators are loops over arrays.
 struct EvalSeries {
   LabelsView labels;
@@ -82,6 +86,7 @@ struct EvalSeries {
   bool drop_name = false;
   std::vector<double> values;            // One per step; Absent() where there is no float.
   std::vector<HistogramPtr> histograms;  // Empty, or one per step; null where there is none.
+  int64_t sampled_ms = kNoSample;        // Of the newest sample behind the value at the last step.
 
   bool HasHistograms() const { return !histograms.empty(); }
   const Histogram* HistogramAt(size_t i) const { return histograms.empty() ? nullptr : histograms[i].get(); }

@@ -139,6 +139,14 @@ SampleSpan RangeInput::Window(size_t step) const {
   return window;
 }
 
+int64_t RangeInput::NewestOf(size_t i) const {
+  SampleSpan window = Window(windows_->end.size() - 1);
+  int64_t newest = window.t.empty() ? kNoSample : window.t.back();
+  if (!window.histograms.empty()) newest = std::max(newest, window.histograms.back().t);
+  bool known = selector_ == nullptr && matrix_[i].sampled_ms != kNoSample;
+  return known ? matrix_[i].sampled_ms : newest;
+}
+
 size_t RangeInput::Widest() const {
   if (samples_.histograms.empty()) return windows_->widest;
   size_t widest = 0;
@@ -240,6 +248,7 @@ base::Status RangeEvaluation::Run(size_t i, EvalSeries& series) {
   series.drop_name = input_.drop_name(i);
   series.histograms.clear();
   series.values.assign(evaluator_.steps().count, Absent());
+  series.sampled_ms = input_.NewestOf(i);
   call_.name_checked = counter_named_;
   if (widest == 0) return base::Status::Ok();
   if (columns_ == nullptr || !input_.samples().histograms.empty()) return RunWindows(series);

@@ -34,6 +34,9 @@ class RangeInput {
   const SampleSpan& samples() const { return samples_; }
   const Windows& windows() const { return *windows_; }
   SampleSpan Window(size_t step) const;
+  // When the newest sample of the last window of series i was taken, or what a subquery gave was computed from; of that
+  // at least the time of its last step.
+  int64_t NewestOf(size_t i) const;
   // The most samples that a window holds.
   size_t Widest() const;
   void ReleaseTo(Evaluator& evaluator) const {

@@ -38,6 +38,12 @@ class Follower {
   WindowFinder finder_;
 };
 
+// When the last float of the last window was taken.
+int64_t NewestOf(const SampleSpan& samples, const Windows& windows) {
+  bool any = windows.end.back() > windows.begin.back();
+  return any ? samples.t[windows.end.back() - 1] : kNoSample;
+}
+
 double Seconds(int64_t ms) { return static_cast<double>(ms) / 1000; }
 
 // A staleness marker is the mark of absence.
@@ -54,6 +60,7 @@ void Follower::Fill(const SampleSpan& samples, uint64_t timeline, EvalSeries& se
   for (size_t i = 0; i < count; ++i) {
     if (windows.end[i] > windows.begin[i]) series.values[i] = Taken(samples, windows.end[i] - 1);
   }
+  series.sampled_ms = NewestOf(samples, windows);
   if (!samples.histograms.empty()) AddHistograms(samples, windows, series);
 }
 
@@ -67,6 +74,7 @@ void Follower::AddHistograms(const SampleSpan& samples, const Windows& floats, E
     if (windows.end[i] == windows.begin[i]) continue;
     const HistogramSample& newest = histograms[windows.end[i] - 1];
     if (floats.end[i] > floats.begin[i] && samples.t[floats.end[i] - 1] > newest.t) continue;
+    if (i + 1 == windows.end.size()) series.sampled_ms = newest.t;
     if (take_ == Take::kValue) {
       series.SetHistogram(i, newest.h);
     } else {
@@ -94,6 +102,7 @@ void Follower::FillSmoothed(Evaluator& evaluator, const SampleSpan& samples, Eva
     series.values[i] = value.v;
     if (value.h != nullptr) series.SetHistogram(i, std::move(value.h));
   }
+  series.sampled_ms = NewestOf(samples, floats);
 }
 
 }  // namespace

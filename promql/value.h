@@ -34,6 +34,9 @@ struct VectorSample {
   Labels labels;
   Point point;             // Its value is NaN when there is a histogram, so that nobody takes it for a number.
   HistogramPtr histogram;  // Null: the value is a float.
+  // When the newest of the samples was taken that the value was computed from, as the engine knows it; 0: unknown, or
+  // of none, as for vector(1).
+  int64_t sampled_ms = 0;
 };
 using Vector = std::vector<VectorSample>;
 

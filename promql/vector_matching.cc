@@ -209,6 +209,9 @@ bool VectorOperation::CombineAt(const EvalSeries& many, const EvalSeries& one, s
 EvalSeries VectorOperation::OutputSeries(const EvalSeries* many, const EvalSeries* one) const {
   EvalSeries series;
   series.values.assign(steps_, Absent());
+  for (const EvalSeries* side : {many, one}) {
+    if (side != nullptr) series.sampled_ms = std::max(series.sampled_ms, side->sampled_ms);
+  }
   QueryState& state = evaluator_.state();
   if (many == nullptr) {
     series.labels = state.Own(signature_.LabelsOf(one->labels));

@@ -6,6 +6,8 @@
 #include <bit>
 #include <cstring>
 
+#include "base/strings.h"
+
 namespace tidewright::tsdb {
 
 namespace {
@@ -239,6 +241,17 @@ base::Result<Matcher> Matcher::Create(Type type, std::string name, std::string v
   matcher.value_ = std::move(value);
   if (type == Type::kEqual || type == Type::kNotEqual) return matcher;
 
+  auto pattern = std::make_shared<Pattern>();
+  std::string_view text = matcher.value_;
+  pattern->prefix = LiteralPrefix(text);
+  // The names of a thousand pods are a set to look into: compiling them would take longer than the whole query.
+  if (base::IsValidUtf8(text) && SplitLiterals(text, &pattern->literals)) {
+    pattern->shape = Pattern::Shape::kLiterals;
+    matcher.pattern_ = std::move(pattern);
+    return matcher;
+  }
+  pattern->literals.clear();
+
   // The wrapping of "(?s:...)" and the anchors is done by options, so that "a)(b" stays the error that it is.
   re2::RE2::Options options;
   options.set_log_errors(false);
@@ -251,13 +264,7 @@ base::Result<Matcher> Matcher::Create(Type type, std::string name, std::string v
     return base::InvalidArgumentError("matcher " + matcher.ToString() +
                                       ": invalid regular expression: " + regex->error() + "; use RE2 syntax");
   }
-  auto pattern = std::make_shared<Pattern>();
-  std::string_view text = matcher.value_;
-  pattern->prefix = LiteralPrefix(text);
-  if (std::vector<std::string> literals; SplitLiterals(text, &literals)) {
-    pattern->literals = std::move(literals);
-    pattern->shape = Pattern::Shape::kLiterals;
-  } else if (text == ".*") {
+  if (text == ".*") {
     pattern->shape = Pattern::Shape::kAnything;
   } else if (text == ".+") {
     pattern->shape = Pattern::Shape::kNotEmpty;

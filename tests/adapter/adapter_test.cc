@@ -278,10 +278,10 @@ TEST_F(AdapterTest, FindsAMetricThatIsNotListedYet) {
   engine_.answer = [](const std::string&) { return promql::Vector{Sample({{"kube_node", "n1"}}, 1.21)}; };
   auto value = custom()->GetByName({"", "nodes"}, "", "n1", "node_gigawatts", {});
   ASSERT_TRUE(value.ok()) << value.status().message();
-  EXPECT_EQ(value->value.ToString(), "1210m");
+  EXPECT_EQ(value->values[0].value.ToString(), "1210m");
   EXPECT_EQ(value->kind, "Node");
   EXPECT_EQ(value->api_version, "/v1");
-  EXPECT_EQ(value->timestamp_ms, kNow);
+  EXPECT_EQ(value->values[0].timestamp_ms, kNow);
 }
 
 TEST_F(AdapterTest, ExplainsWhyThereIsNoMetric) {
@@ -327,10 +327,10 @@ TEST_F(AdapterTest, ValuesThatAreNoNumbersNeverReachAnAutoscaler) {
   };
   auto values = custom()->GetBySelector({"", "pods"}, "somens", Selector("app=web"), "some_count", {});
   ASSERT_TRUE(values.ok()) << values.status().message();
-  ASSERT_EQ(values->size(), 1u);
-  EXPECT_EQ((*values)[0].name, "somepod2");
-  EXPECT_EQ((*values)[0].value.ToString(), "12m");
-  EXPECT_EQ((*values)[0].window_s, 60);
+  ASSERT_EQ(values->values.size(), 1u);
+  EXPECT_EQ(values->values[0].name, "somepod2");
+  EXPECT_EQ(values->values[0].value.ToString(), "12m");
+  EXPECT_EQ(values->window_s, 60);
   auto one = custom()->GetByName({"", "pods"}, "somens", "somepod1", "some_count", {});
   EXPECT_EQ(one.status().code(), base::Code::kNotFound);
   EXPECT_THAT(one.status().message(), HasSubstr("gave NaN"));

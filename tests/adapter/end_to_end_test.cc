@@ -2,15 +2,10 @@
 // what kube-apiserver's front proxy does.
 #include <gtest/gtest.h>
 
-#include "adapter/adapter.h"
-#include "apiservice/registration.h"
-#include "apiservice/server.h"
+#include "base/duration.h"
 #include "base/json.h"
 #include "http/client.h"
-#include "http/tls.h"
-#include "promql/engine.h"
-#include "tests/apiservice/fake_kube_client.h"
-#include "tsdb/db.h"
+#include "tests/adapter/metrics_stack.h"
 
 namespace tidewright {
 namespace {
@@ -23,6 +18,9 @@ rules:
   resources: {template: <<.Resource>>}
   name: {matches: "^(.*)_total$", as: "${1}_per_second"}
   metricsQuery: sum(rate(<<.Series>>{<<.LabelMatchers>>}[2m])) by (<<.GroupBy>>)
+- seriesQuery: http_open
+  resources: {template: <<.Resource>>}
+  metricsQuery: sum(<<.Series>>{<<.LabelMatchers>>}) by (<<.GroupBy>>)
 externalRules:
 - seriesQuery: queue_depth
   resources: {template: <<.Resource>>}
@@ -31,117 +29,51 @@ externalRules:
 
 class EndToEndTest : public ::testing::Test {
  protected:
-  // The certificates are checked against the machine's clock, so everything runs on it.
-  EndToEndTest() : now_(clock_.NowMs()) {}
-
   void SetUp() override {
-    db_ = *tsdb::Db::Open("", {}, clock_, nullptr);
-    engine_ = promql::NewEmbeddedEngine(*db_, {}, nullptr);
-    StoreSamples();
-    PrepareCluster();
-    adapter_ = std::make_unique<adapter::Adapter>(*engine_, client_, objects_, clock_, scheduler_, metrics_);
-    base::Status loaded = adapter_->LoadConfig(kRules, "adapter.yaml");
-    ASSERT_TRUE(loaded.ok()) << loaded.message();
-    adapter_->registry().Relist();
-    authenticator_ = std::make_unique<apiservice::DelegatedAuthenticator>(client_, clock_);
-    authorizer_ = std::make_unique<apiservice::DelegatedAuthorizer>(client_, clock_);
-    apiservice::ApiServiceOptions options;
-    options.address = "127.0.0.1";
-    options.port = 0;
-    options.worker_threads = 2;
-    options.certificate.service = "tidewright";
-    options.certificate.ns = "autoscaling";
-    service_ = std::make_unique<apiservice::ApiService>(
-        options, [this] { return adapter_->providers(); }, *authenticator_, *authorizer_, clock_, metrics_);
-    base::Status started = service_->Start();
-    ASSERT_TRUE(started.ok()) << started.message();
-    // After the port is open, so that the CAs arrive at a running server.
-    authenticator_->Start();
-    ASSERT_TRUE(authenticator_->WaitForConfig(30'000).ok());
-    authenticator_->Stop();
-  }
-
-  void TearDown() override {
-    service_->Stop();
-    adapter_->Stop();
-  }
-
-  void StoreSamples() {
-    for (int64_t t = now_ - 180'000; t <= now_; t += 15'000) {
-      auto appender = db_->NewAppender();
-      double elapsed = static_cast<double>(t - now_ + 180'000) / 1000;
-      for (const char* pod : {"web-1", "web-2"}) {
-        double rate = pod[4] == '1' ? 2 : 4;
-        auto labels = tsdb::Labels::Of({{"__name__", "http_requests_total"}, {"namespace", "shop"}, {"pod", pod}});
-        ASSERT_TRUE(appender->Append(0, labels, t, rate * elapsed).ok());
-      }
-      auto queue = tsdb::Labels::Of({{"__name__", "queue_depth"}, {"namespace", "shop"}, {"queue", "jobs"}});
-      ASSERT_TRUE(appender->Append(0, queue, t, 17).ok());
-      ASSERT_TRUE(appender->Commit().ok());
-    }
-  }
-
-  void PrepareCluster() {
-    front_ca_ = *http::GenerateCa("front-proxy-ca", now_);
-    client_ca_ = *http::GenerateCa("kubernetes", now_);
-    client_.Put(kube::resources::kConfigMaps,
-                {{"metadata", {{"name", "extension-apiserver-authentication"}, {"namespace", "kube-system"}}},
-                 {"data",
-                  {{"client-ca-file", client_ca_.certificate_pem},
-                   {"requestheader-client-ca-file", front_ca_.certificate_pem},
-                   {"requestheader-allowed-names", "[\"front-proxy-client\"]"},
-                   {"requestheader-username-headers", "[\"X-Remote-User\"]"},
-                   {"requestheader-group-headers", "[\"X-Remote-Group\"]"}}}});
-    for (const char* pod : {"web-1", "web-2"}) {
-      client_.Put(kube::resources::kPods,
-                  {{"metadata", {{"name", pod}, {"namespace", "shop"}, {"labels", {{"app", "web"}}}}}});
-    }
-    client_.on_create["TokenReview"] = [](const Json& review) -> base::Result<Json> {
+    for (int64_t t = now_ - 180'000; t <= now_ - 2'000; t += 15'000) Scrape(t);
+    for (const char* pod : {"web-1", "web-2"}) stack_.PutPod("shop", pod, "web");
+    stack_.cluster().on_create["TokenReview"] = [](const Json& review) -> base::Result<Json> {
       bool good = base::FindString(review, {"spec", "token"}) == "good";
       return Json{{"status", {{"authenticated", good}, {"user", {{"username", "system:serviceaccount:x:sa"}}}}}};
     };
-    client_.on_create["SubjectAccessReview"] = [](const Json& review) -> base::Result<Json> {
+    stack_.cluster().on_create["SubjectAccessReview"] = [](const Json& review) -> base::Result<Json> {
       std::string user = base::FindString(review, {"spec", "user"});
       return Json{{"status", {{"allowed", user == "hpa" || user == "system:serviceaccount:x:sa"}}}};
     };
+    base::Status started = stack_.Start(kRules);
+    ASSERT_TRUE(started.ok()) << started.ToString();
   }
+
+  // web-1 gets 2 requests per second, web-2 gets 4.
+  void Scrape(int64_t t, double queue = 17) {
+    double elapsed = static_cast<double>(t - now_ + 180'000) / 1000;
+    base::Status stored = stack_.Store({{Requests("web-1"), 2 * elapsed},
+                                        {Requests("web-2"), 4 * elapsed},
+                                        {Series("queue_depth", "queue", "jobs"), queue}},
+                                       t);
+    ASSERT_TRUE(stored.ok()) << stored.ToString();
+  }
+  static tsdb::Labels Series(const char* name, const char* label, const char* value) {
+    return tsdb::Labels::Of({{"__name__", name}, {"namespace", "shop"}, {label, value}});
+  }
+  static tsdb::Labels Requests(const char* pod) { return Series("http_requests_total", "pod", pod); }
 
   // A client with a certificate of `ca` for `name`, or without one.
   std::unique_ptr<http::Client> ClientFor(const http::KeyPair* ca, const std::string& name) {
     http::ClientOptions options;
-    options.tls.ca_pem = service_->ca_bundle();
-    options.tls.server_name = "tidewright.autoscaling.svc";
-    if (ca != nullptr) {
-      http::CertificateRequest request;
-      request.common_name = name;
-      request.client = true;
-      http::KeyPair pair = *http::IssueCertificate(*ca, request, now_);
-      options.tls.certificate_pem = pair.certificate_pem;
-      options.tls.private_key_pem = pair.private_key_pem;
-    }
+    options.tls = stack_.TlsFor(ca, name);
     return *http::NewCurlClient(options);
   }
   base::Result<http::Response> Get(http::Client& client, const std::string& path, http::Headers headers = {}) {
     http::ClientRequest request;
-    request.url = "https://127.0.0.1:" + std::to_string(service_->port()) + path;
+    request.url = stack_.url() + path;
     request.headers = std::move(headers);
     return client.Send(request);
   }
 
-  base::SystemClock& clock_ = base::SystemClock::Get();
-  const int64_t now_;
-  base::MetricRegistry metrics_;
-  base::ThreadPool pool_{"e2e", 2};
-  base::Scheduler scheduler_{clock_, pool_};
-  testing::FakeKubeClient client_;
-  testing::FakeObjectReader objects_{client_};
-  http::KeyPair front_ca_, client_ca_;
-  std::unique_ptr<tsdb::Db> db_;
-  std::unique_ptr<promql::QueryEngine> engine_;
-  std::unique_ptr<adapter::Adapter> adapter_;
-  std::unique_ptr<apiservice::DelegatedAuthenticator> authenticator_;
-  std::unique_ptr<apiservice::DelegatedAuthorizer> authorizer_;
-  std::unique_ptr<apiservice::ApiService> service_;
+  testing::MetricsStack stack_;
+  const int64_t now_ = stack_.start_ms();
+  const http::KeyPair &front_ca_ = stack_.front_ca(), &client_ca_ = stack_.client_ca();
 };
 
 constexpr char kPods[] =
@@ -170,6 +102,29 @@ TEST_F(EndToEndTest, AnswersTheFrontProxyWithValuesFromTheStore) {
   ASSERT_TRUE(response.ok());
   EXPECT_NE(response->body.find("pods/http_requests_per_second"), std::string::npos);
   EXPECT_EQ(Get(*proxy, kPods, {{"X-Remote-User", "jane"}})->status, 403);
+}
+
+TEST_F(EndToEndTest, TheRequestAfterAScrapeSeesItsValueAndItsTime) {
+  auto proxy = ClientFor(&front_ca_, "front-proxy-client");
+  auto ask = [&](const std::string& path) {
+    auto response = Get(*proxy, path, {{"X-Remote-User", "hpa"}});
+    EXPECT_TRUE(response.ok() && response->status == 200) << (response.ok() ? response->body : "no reply");
+    return response.ok() ? (*base::ParseJson(response->body))["items"][0] : Json();
+  };
+  for (int64_t i = 1; i <= 20; ++i) {
+    int64_t t = now_ - 2'000 + i * 100;
+    Scrape(t, 100.0 + static_cast<double>(i));
+    Json queue = ask(kQueue);
+    EXPECT_EQ(queue["value"], std::to_string(100 + i));
+    EXPECT_EQ(queue["timestamp"], base::FormatTime(t));
+    EXPECT_FALSE(queue.contains("window")) << "a value at one time has none";
+    Json requests = ask(kPods);
+    EXPECT_EQ(requests["timestamp"], base::FormatTime(t));
+    EXPECT_EQ(requests["windowSeconds"], 120);
+  }
+  // A series that is new is as quick.
+  ASSERT_TRUE(stack_.Store({{Series("http_open", "pod", "web-1"), 5}}, now_).ok());
+  EXPECT_EQ(ask("/apis/custom.metrics.k8s.io/v1beta2/namespaces/shop/pods/web-1/http_open")["value"], "5");
 }
 
 TEST_F(EndToEndTest, BelievesNobodyElsesIdentityHeaders) {

@@ -158,9 +158,9 @@ TEST_F(ExplanationTest, TakesARequestApart) {
 TEST_F(ExplanationTest, ARulesOwnPromqlIsAnsweredByItsLabels) {
   auto value = custom().GetByName({"", "pods"}, "shop", "web-1", "requests_per_second", Selector("path=/"));
   ASSERT_TRUE(value.ok()) << value.status().message();
-  EXPECT_EQ(value->value.ToString(), "1");
+  EXPECT_EQ(value->values[0].value.ToString(), "1");
   EXPECT_EQ(value->window_s, 120);
-  EXPECT_EQ(custom().GetBySelector({"", "pods"}, "shop", {}, "requests_per_second", {})->size(), 2u);
+  EXPECT_EQ(custom().GetBySelector({"", "pods"}, "shop", {}, "requests_per_second", {})->values.size(), 2u);
   EXPECT_EQ(custom().GetByName({"", "pods"}, "test", "web-1", "requests_per_second", {}).status().code(),
             base::Code::kNotFound)
       << "another namespace's pod of the same name";
@@ -193,7 +193,7 @@ TEST_F(ExplanationTest, RulesOfANamespaceAreForItAlone) {
     if (listed) adapter_->registry().Relist();
     auto value = custom().GetByName({"", "pods"}, "shop", "web-1", "http_requests", {});
     ASSERT_TRUE(value.ok()) << value.status().message();
-    EXPECT_EQ(value->value.ToString(), listed ? "7" : "1") << "what is listed counts until the new rules are";
+    EXPECT_EQ(value->values[0].value.ToString(), listed ? "7" : "1") << "what is listed counts until the new rules are";
     auto other = custom().GetByName({"", "pods"}, "test", "job-1", "http_requests", {});
     EXPECT_THAT(other.status().message(), HasSubstr("rules[0]"));
   }
@@ -224,11 +224,11 @@ TEST_F(KeptValueTest, TheLastValueStandsInForAWhileAndSaysSo) {
   clock_.Advance(100'000);  // The rate's range has one sample left.
   auto value = custom().GetByName({"", "pods"}, "shop", "web-1", "http_requests", {});
   ASSERT_TRUE(value.ok()) << value.status().message();
-  EXPECT_EQ(value->timestamp_ms, kNow);
-  EXPECT_THAT(value->warning, HasSubstr("a value of 1m40s ago stands in"));
+  EXPECT_EQ(value->values[0].timestamp_ms, kNow);
+  EXPECT_THAT(value->values[0].warning, HasSubstr("a value of 1m40s ago stands in"));
   auto many = custom().GetBySelector({"", "pods"}, "shop", {}, "http_requests", {});
   ASSERT_TRUE(many.ok());
-  EXPECT_THAT((*many)[0].warning, HasSubstr("stands in"));
+  EXPECT_THAT(many->values[0].warning, HasSubstr("stands in"));
   clock_.Advance(30'000);
   EXPECT_FALSE(custom().GetByName({"", "pods"}, "shop", "web-1", "http_requests", {}).ok());
   EXPECT_FALSE(custom().GetBySelector({"", "pods"}, "shop", {}, "http_requests", {}).ok());

@@ -179,6 +179,32 @@ TEST_F(AuthTest, AuthorizerAsksOnceInTenSecondsAndLetsMastersPass) {
   EXPECT_EQ(authorizer.Authorize({"hpa", "", {"g"}, {}}, attributes).code(), base::Code::kUnavailable);
 }
 
+TEST_F(AuthTest, WhatTheFrontProxyMayIsKeptForFiveMinutes) {
+  int reviews = 0;
+  bool allowed = true;
+  client_.on_create["SubjectAccessReview"] = [&](const Json&) -> base::Result<Json> {
+    ++reviews;
+    return Json{{"status", {{"allowed", allowed}}}};
+  };
+  DelegatedAuthorizer authorizer(client_, clock_);
+  Attributes attributes{"get", "", true, "custom.metrics.k8s.io", "v1beta2", "pods", "http_requests", "*", "shop"};
+  const UserInfo direct{"hpa", "", {"g"}, {}}, proxied{"hpa", "", {"g"}, {}, true};
+  EXPECT_TRUE(authorizer.Authorize(proxied, attributes).ok());
+  EXPECT_TRUE(authorizer.Authorize(direct, attributes).ok());
+  EXPECT_EQ(reviews, 2) << "who comes directly is asked about for itself";
+  clock_.Advance(299'999);
+  EXPECT_TRUE(authorizer.Authorize(proxied, attributes).ok());
+  EXPECT_EQ(reviews, 2);
+  allowed = false;
+  EXPECT_FALSE(authorizer.Authorize(direct, attributes).ok());
+  clock_.Advance(1);
+  EXPECT_FALSE(authorizer.Authorize(proxied, attributes).ok());
+  EXPECT_EQ(reviews, 4);
+  clock_.Advance(10'000);
+  allowed = true;
+  EXPECT_TRUE(authorizer.Authorize(proxied, attributes).ok()) << "a denial is kept for ten seconds, as ever";
+}
+
 TEST(Registration, CreatesUpdatesAndRemovesOnlyItsOwn) {
   FakeKubeClient client;
   auto get = [&](const char* name) { return *client.Get(kube::resources::kApiServices, "", name); };

@@ -2,6 +2,7 @@
 
 #include <gtest/gtest.h>
 
+#include <algorithm>
 #include <set>
 
 #include "base/json.h"
@@ -27,23 +28,25 @@ class FakeCustom : public CustomMetricsProvider {
     return metrics;
   }
   uint64_t ListVersion() override { return version; }
-  base::Result<CustomMetricValue> GetByName(const GroupResource& resource, const std::string& ns,
-                                            const std::string& name, const std::string& metric,
-                                            const kube::LabelSelector& selector) override {
+  base::Result<CustomMetricValues> GetByName(const GroupResource& resource, const std::string& ns,
+                                             const std::string& name, const std::string& metric,
+                                             const kube::LabelSelector& selector) override {
     asked = resource.ToString() + "|" + ns + "|" + name + "|" + metric + "|" + selector.ToString();
     if (metric == "broken") return base::InternalError("the query failed");
     if (metric != "http_requests") return base::NotFoundError("no metric " + metric);
-    return Value(ns, name);
+    return Values(ns, {name});
   }
-  base::Result<std::vector<CustomMetricValue>> GetBySelector(const GroupResource& resource, const std::string& ns,
-                                                             const kube::LabelSelector& objects,
-                                                             const std::string& metric,
-                                                             const kube::LabelSelector& selector) override {
+  base::Result<CustomMetricValues> GetBySelector(const GroupResource& resource, const std::string& ns,
+                                                 const kube::LabelSelector& objects, const std::string& metric,
+                                                 const kube::LabelSelector& selector) override {
     asked = resource.ToString() + "|" + ns + "|" + objects.ToString() + "|" + metric + "|" + selector.ToString();
-    return std::vector<CustomMetricValue>{Value(ns, "a"), Value(ns, "b")};
+    return Values(ns, {"a", "b"});
   }
-  CustomMetricValue Value(const std::string& ns, const std::string& name) const {
-    return {"Pod", "/v1", ns, name, "http_requests", kNow, 60, base::Quantity::FromMilli(850), warning};
+  CustomMetricValues Values(const std::string& ns, const std::vector<std::string>& names) const {
+    CustomMetricValues values{"Pod", "/v1", ns, "http_requests", 60, {}};
+    for (const std::string& name : names)
+      values.values.push_back({name, kNow, base::Quantity::FromMilli(850), warning});
+    return values;
   }
 };
 
@@ -356,13 +359,14 @@ TEST_F(ApiServiceTest, NegotiatesTheContent) {
       "application/json;as=Table;v=v1;g=meta.k8s.io,application/json;as=Table;v=v1beta1;g=meta.k8s.io,application/json";
   const std::string v2 = "application/json;g=apidiscovery.k8s.io;v=v2;as=APIGroupDiscoveryList,application/json";
   const std::vector<Row> rows = {
-      {"kubectl top", std::string(kR) + "/pods", "application/vnd.kubernetes.protobuf, */*", 200, "PodMetricsList"},
-      {"kubectl top without protobuf", std::string(kR) + "/pods",
-       "application/vnd.kubernetes.protobuf,application/json", 200, "PodMetricsList"},
+      {"kubectl top without protobuf", std::string(kR) + "/pods", "application/json, */*", 200, "PodMetricsList"},
+      {"protobuf of a document", kC2, "application/vnd.kubernetes.protobuf, */*", 200, "APIResourceList"},
       {"kubectl get", std::string(kR) + "/pods", table, 200, "Table"},
       {"kubectl get of a custom metric", std::string(kC2) + "/namespaces/shop/pods/*/http_requests", table, 200,
        "MetricValueList"},
-      {"protobuf only", std::string(kR) + "/pods", "application/vnd.kubernetes.protobuf", 406, "Status"},
+      {"protobuf only", "/version", "application/vnd.kubernetes.protobuf", 406, "Status"},
+      {"protobuf of lower q", std::string(kR) + "/pods", "application/vnd.kubernetes.protobuf;q=0.5,application/json",
+       200, "PodMetricsList"},
       {"refused by q", std::string(kR) + "/pods", "application/json;q=0", 406, "Status"},
       {"aggregated discovery", "/apis", v2, 200, "APIGroupDiscoveryList"},
       {"aggregated discovery of an old client", "/apis",
@@ -377,6 +381,86 @@ TEST_F(ApiServiceTest, NegotiatesTheContent) {
     EXPECT_EQ(response.status, row.code) << row.name;
     EXPECT_EQ(base::FindString(*base::ParseJson(response.body), {"kind"}), row.kind) << row.name;
   }
+}
+
+// The bytes of a message as protoc --decode_raw prints them, on one line: 1: 5 2: "text" 3 { ... }.
+std::string Decoded(std::string_view bytes);
+
+bool IsMessage(std::string_view bytes, std::string* text) {
+  auto varint = [&](uint64_t* value) {
+    *value = 0;
+    for (int shift = 0; shift < 64 && !bytes.empty(); shift += 7) {
+      auto byte = static_cast<unsigned char>(bytes.front());
+      bytes.remove_prefix(1);
+      *value |= static_cast<uint64_t>(byte & 0x7f) << shift;
+      if (byte < 0x80) return true;
+    }
+    return false;
+  };
+  while (!bytes.empty()) {
+    uint64_t key = 0, value = 0;
+    if (!varint(&key) || key >> 3 == 0 || key >> 3 > 20 || (key & 7) % 2 != 0 || !varint(&value)) return false;
+    *text += (text->empty() ? "" : " ") + std::to_string(key >> 3);
+    if ((key & 7) == 0) {
+      *text += ": " + std::to_string(value);
+      continue;
+    }
+    if ((key & 7) != 2 || value > bytes.size()) return false;
+    *text += Decoded(bytes.substr(0, value));
+    bytes.remove_prefix(value);
+  }
+  return true;
+}
+
+std::string Decoded(std::string_view bytes) {
+  // Messages begin with the key of their first field, which is no letter.
+  bool letters = std::all_of(bytes.begin(), bytes.end(), [](char c) { return c >= ' '; });
+  std::string inner;
+  if (!letters && IsMessage(bytes, &inner)) return " { " + inner + " }";
+  return ": \"" + std::string(bytes) + "\"";
+}
+
+TEST_F(ApiServiceTest, WritesProtobufForThoseWhoPreferIt) {
+  struct Row {
+    std::string path, query, expected;
+  };
+  const std::string time = "{ 1: 1795251600 2: 0 }", usage = R"({ 1: "cpu" 2 { 1: "250m" } })",
+                    memory = R"({ 1: "memory" 2 { 1: "64Mi" } })";
+  for (const Row& row : {
+           Row{std::string(kC2) + "/namespaces/shop/pods/a/http_requests", "metricLabelSelector=verb%3Dget,!x",
+               R"(1 { 1: "custom.metrics.k8s.io/v1beta2" 2: "MetricValueList" } 2 { 1: "" 2 { )"
+               R"(1 { 1: "Pod" 2: "shop" 3: "a" 5: "/v1" } )"
+               R"(2 { 1: "http_requests" 2 { 1 { 1: "verb" 2: "get" } 2 { 1: "x" 2: "DoesNotExist" } } } )"
+               "3 " +
+                   time + R"( 4: 60 5 { 1: "850m" } } })"},
+           {std::string(kC1) + "/namespaces/shop/pods/a/http_requests", "",
+            R"(1 { 1: "custom.metrics.k8s.io/v1beta1" 2: "MetricValueList" } 2 { 1: "" 2 { )"
+            R"(1 { 1: "Pod" 2: "shop" 3: "a" 5: "/v1" } 2: "http_requests" 3 )" +
+                time + R"( 4: 60 5 { 1: "850m" } } })"},
+           {std::string(kE) + "/namespaces/shop/queue_depth", "labelSelector=a",
+            R"(1 { 1: "external.metrics.k8s.io/v1beta1" 2: "ExternalMetricValueList" } 2 { 1: "" 2 { )"
+            R"(1: "queue_depth" 2 { 1: "queue" 2: "jobs" } 3 )" +
+                time + R"( 5 { 1: "7" } } })"},
+           {std::string(kR) + "/namespaces/shop/pods/a", "",
+            R"(1 { 1: "metrics.k8s.io/v1beta1" 2: "PodMetrics" } 2 { 1 { 1: "a" 3: "shop" 8 )" + time +
+                R"( 11 { 1: "app" 2: "web" } } 2 )" + time + " 3 { 1: 300000000000 } 4 { 1: \"main\" 2 " + usage +
+                " 2 " + memory + " } 4 { 1: \"side\" 2 " + usage + " 2 " + memory + " } }"},
+           {"/apis/metrics.k8s.io/v1/nodes", "",
+            R"(1 { 1: "metrics.k8s.io/v1" 2: "NodeMetricsList" } 2 { 1: "" 2 { 1 { 1: "n1" 3: "" 8 )" + time + " } 2 " +
+                time + R"( 3 { 1: 15100000000 } 4 { 1: "cpu" 2 { 1: "2" } } 4 { 1: "memory" 2 { 1: "1024" } } } })"},
+       }) {
+    http::Response response = Get(row.path, row.query, "application/vnd.kubernetes.protobuf, */*");
+    EXPECT_EQ(response.status, 200) << row.path;
+    EXPECT_EQ(response.headers.Get("Content-Type"), "application/vnd.kubernetes.protobuf");
+    ASSERT_EQ(response.body.substr(0, 4), std::string("k8s\0", 4)) << row.path;
+    std::string text;
+    ASSERT_TRUE(IsMessage(std::string_view(response.body).substr(4), &text)) << row.path;
+    EXPECT_EQ(text, row.expected) << row.path;
+  }
+  EXPECT_EQ(
+      GetJson(std::string(kC2) + "/namespaces/shop/pods/a/nothing", "", "application/vnd.kubernetes.protobuf")["kind"],
+      "Status")
+      << "errors are JSON, which every client reads by its Content-Type";
 }
 
 TEST_F(ApiServiceTest, TableHasTheColumnsThatKubectlPrints) {
@@ -422,9 +506,11 @@ TEST_F(ApiServiceTest, DiscoveryIsNeverEmptyAndAnAbsentProviderHasNoGroup) {
 TEST_F(ApiServiceTest, RefusesWhoIsUnknownOrNotAllowedButAnswersHealthChecks) {
   authenticator_.status = base::UnauthenticatedError("Unauthorized");
   EXPECT_EQ(Get(kC2).status, 401);
+  EXPECT_EQ(Get(kC2).headers.Get("Connection"), "close") << "what a connection has shown does not change";
   EXPECT_EQ(GetJson(kC2)["reason"], "Unauthorized");
   for (const char* path : {"/healthz", "/livez", "/readyz", "/livez/ping"}) EXPECT_EQ(Get(path).status, 200) << path;
   authenticator_.status = base::UnavailableError("cannot ask");
+  EXPECT_FALSE(Get(kC2).headers.Has("Connection"));
   EXPECT_EQ(Get(kC2).status, 503);
   authenticator_.status = base::Status::Ok();
   authorizer_.status = base::PermissionDeniedError("user \"hpa\" cannot get");
@@ -437,11 +523,11 @@ TEST_F(ApiServiceTest, RefusesWhoIsUnknownOrNotAllowedButAnswersHealthChecks) {
   EXPECT_EQ(Get("/apis/made.up/v1/by/a/client").status, 404);
   std::string rendered = metrics_.Render();
   for (const char* line :
-       {"authentication_attempts{result=\"failure\"} 2\n", "authentication_attempts{result=\"error\"} 1\n",
+       {"authentication_attempts{result=\"failure\"} 3\n", "authentication_attempts{result=\"error\"} 2\n",
         "authentication_attempts{result=\"success\"} 4\n", "authorization_attempts_total{result=\"denied\"} 1\n",
         "authorization_attempts_total{result=\"error\"} 1\n", "authorization_attempts_total{result=\"allowed\"} 2\n",
         "apiserver_request_total{code=\"401\",group=\"custom.metrics.k8s.io\",resource=\"\",verb=\"GET\","
-        "version=\"v1beta2\"} 2\n",
+        "version=\"v1beta2\"} 3\n",
         "apiserver_request_total{code=\"403\",group=\"custom.metrics.k8s.io\",resource=\"*\",verb=\"GET\","
         "version=\"v1beta2\"} 1\n",
         "apiserver_request_total{code=\"200\",group=\"metrics.k8s.io\",resource=\"nodes\",verb=\"LIST\","

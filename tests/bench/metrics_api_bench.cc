@@ -1,7 +1,7 @@
 // What the metrics APIs cost under load: a server with a store, rules and caches in one process, and in another a
 // client that does what kube-apiserver does, over HTTPS with a front-proxy certificate and identity headers.
 //
-//   metrics_api_bench [SECONDS]    how long each load lasts, by default 10
+//   metrics_api_bench [SECONDS] [NAME]    how long each load lasts, by default 10; only loads with NAME in their names
 #include <sys/resource.h>
 #include <sys/wait.h>
 #include <unistd.h>
@@ -14,17 +14,10 @@
 #include <thread>
 #include <vector>
 
-#include "adapter/adapter.h"
-#include "apiservice/server.h"
 #include "base/json.h"
 #include "base/log.h"
 #include "http/client.h"
-#include "http/tls.h"
-#include "kube/object_reader.h"
-#include "kube/shared_caches.h"
-#include "promql/engine.h"
-#include "tests/apiservice/fake_kube_client.h"
-#include "tsdb/db.h"
+#include "tests/adapter/metrics_stack.h"
 
 namespace tidewright {
 namespace {
@@ -107,108 +100,40 @@ std::vector<Target> Targets() {
   return targets;
 }
 
-void Store(tsdb::Db& db, const std::vector<Target>& targets, int64_t now) {
-  std::vector<std::pair<tsdb::Labels, bool>> series;  // And whether it has a history.
+void Store(testing::MetricsStack& stack, const std::vector<Target>& targets) {
+  int64_t now = stack.start_ms();
+  std::vector<std::pair<tsdb::Labels, double>> scraped, once;
   for (const Target& target : targets) {
-    series.emplace_back(
-        tsdb::Labels::Of({{"__name__", "http_requests_total"}, {"namespace", target.ns}, {"pod", target.pod}}), true);
+    scraped.emplace_back(
+        tsdb::Labels::Of({{"__name__", "http_requests_total"}, {"namespace", target.ns}, {"pod", target.pod}}), 0);
   }
   for (int i = 0; i < kHpas; ++i) {
-    series.emplace_back(
+    scraped.emplace_back(
         tsdb::Labels::Of(
             {{"__name__", "queue_depth"}, {"namespace", Number("team-", i % 100)}, {"queue", Number("q-", i)}}),
-        true);
+        0);
   }
   for (int i = 0; i < kMetrics; ++i) {
-    series.emplace_back(
+    once.emplace_back(
         tsdb::Labels::Of({{"__name__", Number("metric_", i)}, {"namespace", "big"}, {"pod", targets[i % kPods].pod}}),
-        false);
+        i);
   }
+  if (!stack.Store(once, now).ok()) std::abort();
   for (int64_t t = now - kHistoryMs; t <= now + kFutureMs; t += kIntervalMs) {
-    auto appender = db.NewAppender();
-    for (const auto& [labels, history] : series) {
-      if (history || t > now - kIntervalMs)
-        (void)appender->Append(0, labels, t, static_cast<double>(t - now + kHistoryMs));
-    }
-    if (!appender->Commit().ok()) std::abort();
+    for (auto& [labels, value] : scraped) value = static_cast<double>(t - now + kHistoryMs);
+    if (!stack.Store(scraped, t).ok()) std::abort();
   }
 }
 
-struct Server {
-  base::SystemClock& clock = base::SystemClock::Get();
-  base::MetricRegistry metrics;
-  base::ThreadPool pool{"bench", 2};
-  base::Scheduler scheduler{clock, pool};
-  testing::FakeKubeClient cluster;
-  http::KeyPair front_ca;
-  std::unique_ptr<kube::SharedCaches> caches;
-  std::unique_ptr<kube::ObjectReader> objects;
-  std::unique_ptr<tsdb::Db> db;
-  std::unique_ptr<promql::QueryEngine> engine;
-  std::unique_ptr<adapter::Adapter> rules;
-  std::unique_ptr<apiservice::DelegatedAuthenticator> authenticator;
-  std::unique_ptr<apiservice::DelegatedAuthorizer> authorizer;
-  std::unique_ptr<apiservice::ApiService> service;
-
-  void Start() {
-    int64_t now = clock.NowMs();
-    std::vector<Target> targets = Targets();
-    front_ca = *http::GenerateCa("front-proxy-ca", now);
-    PrepareCluster(targets);
-    caches = std::make_unique<kube::SharedCaches>(cluster, clock);
-    objects = kube::NewCachedReader(*caches, 60'000);
-    db = *tsdb::Db::Open("", {}, clock, nullptr);
-    Store(*db, targets, now);
-    engine = promql::NewEmbeddedEngine(*db, {}, nullptr);
-    adapter::AdapterOptions options;
-    options.registry.series_epoch = [this] { return db->SeriesEpoch(); };
-    rules = std::make_unique<adapter::Adapter>(*engine, cluster, *objects, clock, scheduler, metrics, options);
-    if (!rules->LoadConfig(kRules, "bench").ok()) std::abort();
-    rules->registry().Relist();
-    authenticator = std::make_unique<apiservice::DelegatedAuthenticator>(cluster, clock);
-    authenticator->Start();
-    if (!authenticator->WaitForConfig(30'000).ok()) std::abort();
-    authorizer = std::make_unique<apiservice::DelegatedAuthorizer>(cluster, clock);
-    apiservice::ApiServiceOptions api;
-    api.address = "127.0.0.1";
-    api.port = 0;
-    api.certificate.service = "tidewright";
-    api.certificate.ns = "tidewright";
-    service = std::make_unique<apiservice::ApiService>(
-        api, [this] { return rules->providers(); }, *authenticator, *authorizer, clock, metrics);
-    if (!service->Start().ok()) std::abort();
-  }
-
-  void PrepareCluster(const std::vector<Target>& targets) {
-    cluster.Put(kube::resources::kConfigMaps,
-                {{"metadata", {{"name", "extension-apiserver-authentication"}, {"namespace", "kube-system"}}},
-                 {"data",
-                  {{"requestheader-client-ca-file", front_ca.certificate_pem},
-                   {"requestheader-allowed-names", "[\"front-proxy-client\"]"},
-                   {"requestheader-username-headers", "[\"X-Remote-User\"]"},
-                   {"requestheader-group-headers", "[\"X-Remote-Group\"]"}}}});
-    cluster.on_create["SubjectAccessReview"] = [](const base::Json&) -> base::Result<base::Json> {
-      return base::Json{{"status", {{"allowed", true}}}};
-    };
-    for (const Target& target : targets) {
-      cluster.Put(kube::resources::kPods,
-                  {{"metadata", {{"name", target.pod}, {"namespace", target.ns}, {"labels", {{"app", target.app}}}}},
-                   {"status", {{"phase", "Running"}}}});
-    }
-  }
-
-  // Everything that the client has to know, as one line of JSON.
-  std::string Invitation() {
-    http::CertificateRequest request;
-    request.common_name = "front-proxy-client";
-    request.client = true;
-    http::KeyPair pair = *http::IssueCertificate(front_ca, request, clock.NowMs());
-    return base::DumpJson({{"port", service->port()},
-                           {"ca", service->ca_bundle()},
-                           {"certificate", pair.certificate_pem},
-                           {"key", pair.private_key_pem}});
-  }
-};
+// Everything that the client has to know, as one line of JSON.
+std::string Invitation(const testing::MetricsStack& stack) {
+  http::ClientTls tls = stack.FrontProxyTls();
+  return base::DumpJson({{"port", stack.port()},
+                         {"ca", tls.ca_pem},
+                         {"name", tls.server_name},
+                         {"certificate", tls.certificate_pem},
+                         {"key", tls.private_key_pem}});
+}
 
 // ---- The client's side.
 
@@ -285,7 +210,7 @@ int RunClient(int in, int out, double seconds) {
   options.tls.ca_pem = invitation["ca"];
   options.tls.certificate_pem = invitation["certificate"];
   options.tls.private_key_pem = invitation["key"];
-  options.tls.server_name = "tidewright.tidewright.svc";
+  options.tls.server_name = invitation["name"];
   std::unique_ptr<http::Client> client = *http::NewCurlClient(options);
   std::string server = "https://127.0.0.1:" + std::to_string(invitation["port"].get<int>());
   std::vector<Load> loads = Loads();
@@ -304,15 +229,23 @@ int RunClient(int in, int out, double seconds) {
   return 0;
 }
 
-int RunServer(int in, int out) {
-  Server server;
-  server.Start();
-  WriteLine(out, server.Invitation());
+int RunServer(int in, int out, const std::string& name) {
+  testing::MetricsStack stack;
+  stack.options().worker_threads = apiservice::ApiServiceOptions().worker_threads;
+  std::vector<Target> targets = Targets();
+  for (const Target& target : targets) stack.PutPod(target.ns, target.pod, target.app);
+  Store(stack, targets);
+  if (base::Status started = stack.Start(kRules); !started.ok()) {
+    std::fprintf(stderr, "%s\n", started.ToString().c_str());
+    std::abort();
+  }
+  WriteLine(out, Invitation(stack));
   std::vector<Load> loads = Loads();
   std::printf("%-30s %9s %9s %9s %12s %9s %10s\n", "load", "requests", "p50 ms", "p99 ms", "CPU ms/req", "cores",
               "bytes/req");
   int failures = 0;
   for (size_t i = 0; i < loads.size(); ++i) {
+    if (std::string_view(loads[i].name).find(name) == std::string_view::npos) continue;
     WriteLine(out, "w" + std::to_string(i));
     (void)ReadLine(in);
     double cpu = CpuSeconds();
@@ -328,10 +261,7 @@ int RunServer(int in, int out) {
     failures += figures["failures"].get<int>();
   }
   close(out);
-  server.service->Stop();
-  server.rules->Stop();
-  server.authenticator->Stop();
-  server.caches->Stop();
+  stack.Stop();
   if (failures > 0) std::printf("%d requests failed\n", failures);
   return failures > 0 ? 1 : 0;
 }
@@ -349,7 +279,7 @@ int Main(int argc, char** argv) {
   }
   close(to_client[0]);
   close(to_server[1]);
-  int result = RunServer(to_server[0], to_client[1]);
+  int result = RunServer(to_server[0], to_client[1], argc > 2 ? argv[2] : "");
   waitpid(client, nullptr, 0);
   return result;
 }

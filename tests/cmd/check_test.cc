@@ -97,6 +97,10 @@ INSTANTIATE_TEST_SUITE_P(
     AdapterRules, CheckFaultTest,
     testing::Values(
         FaultCase{"unknown_key", "rules:\n- seriesquery: up\n  metricsQuery: up\n", {"file.yaml:2", "seriesQuery"}},
+        FaultCase{"bad_metric_rule",
+                  "apiVersion: tidewright.dev/v1alpha1\nkind: MetricRule\nmetadata: {name: open, namespace: shop}\n"
+                  "spec: {promql: 'sum(', name: {as: open}}\n",
+                  {"MetricRule shop/open", "spec.promql"}},
         FaultCase{"bad_template",
                   "rules:\n- seriesQuery: up\n  resources: {template: '<<.Resource>>'}\n  metricsQuery: "
                   "'sum(<<.Series'\n",

@@ -14,7 +14,7 @@ extern "C" int LLVMFuzzerTestOneInput(const uint8_t* data, size_t size) {
   std::string_view text(reinterpret_cast<const char*>(data), size);
   size_t line = text.find('\n');
   std::string_view path = line == std::string_view::npos ? text : text.substr(line + 1);
-  (void)Negotiate(std::string(text.substr(0, line)), Form::kTable);
+  (void)Negotiate(std::string(text.substr(0, line)), {Form::kTable, Form::kProtobuf});
   (void)tidewright::kube::LabelSelector::Parse(std::string(text.substr(0, line)));
   (void)ParseExternalDelegate(std::string(text.substr(0, line)));
   (void)MatchesPattern(text.substr(0, line), path);

@@ -189,6 +189,7 @@ TEST_F(ServerTest, CompressesLongRepliesForThoseWhoAccept) {
     size_t size = request.path == "/long" ? kCompressFromBytes : kCompressFromBytes - 1;
     Headers headers;
     if (QueryValue(request.query, "encoded") == "1") headers.Add("Content-Encoding", "br");
+    if (QueryValue(request.query, "plain") == "1") headers.Add("Cache-Control", "no-cache, no-transform");
     responder->Reply({200, headers, std::string(size, 'z')});
   });
   struct Row {
@@ -196,9 +197,10 @@ TEST_F(ServerTest, CompressesLongRepliesForThoseWhoAccept) {
     const char* accept;
     bool compressed;
   };
-  for (const Row& row : {Row{"/long", "gzip", true}, Row{"/long", "deflate, gzip;q=0.5", true},
-                         Row{"/long", "gzip;q=0", false}, Row{"/long", "br", false}, Row{"/long", "", false},
-                         Row{"/short", "gzip", false}, Row{"/long?encoded=1", "gzip", false}}) {
+  for (const Row& row :
+       {Row{"/long", "gzip", true}, Row{"/long", "deflate, gzip;q=0.5", true}, Row{"/long", "gzip;q=0", false},
+        Row{"/long", "br", false}, Row{"/long", "", false}, Row{"/short", "gzip", false},
+        Row{"/long?encoded=1", "gzip", false}, Row{"/long?plain=1", "gzip", false}}) {
     std::string reply =
         Ask(std::string("GET ") + row.target + " HTTP/1.1", std::string("Accept-Encoding: ") + row.accept + "\r\n");
     bool compressed = reply.find("Content-Encoding: gzip") != std::string::npos;

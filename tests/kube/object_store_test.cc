@@ -52,6 +52,9 @@ TEST(ObjectStoreTest, ListMatching) {
        }) {
     EXPECT_EQ(Names(store.ListMatching(row.ns, *LabelSelector::Parse(row.selector))), row.want)
         << row.ns << " " << row.selector;
+    std::vector<std::string> names;
+    for (const std::string& key : row.want) names.push_back(key.substr(key.find('/') + 1));
+    EXPECT_EQ(store.NamesMatching(row.ns, *LabelSelector::Parse(row.selector)), names) << row.ns << " " << row.selector;
   }
 }
 

@@ -232,6 +232,38 @@ TEST_F(EngineTest, SampleLimitEndsAQuery) {
   EXPECT_EQ(engine->Range("replicas", 0, 100 * kMinute, 1).status().code(), base::Code::kResourceExhausted);
 }
 
+TEST_F(EngineTest, ValuesKnowTheNewestSampleBehindThem) {
+  storage_.Add(Metric("lag", {{"pod", "old"}}), kMinute, {1, 2, 3, 4});
+  storage_.Add(Metric("lag", {{"pod", "new"}}), kMinute, {1, 2, 3, 4, 5, 6});
+  struct Expected {
+    const char* expr;
+    int64_t minute;  // Of the newest sample.
+  };
+  for (const Expected& row : {Expected{"lag{pod='old'}", 3},
+                              {"sum(lag)", 5},
+                              {"sum by (pod) (lag{pod='old'})", 3},
+                              {"2 * lag{pod='old'}", 3},
+                              {"rate(lag{pod='old'}[5m])", 3},
+                              {"sum by (pod) (rate(lag{pod='new'}[5m]))", 5},
+                              {"lag{pod='old'} + on () lag{pod='new'}", 5},
+                              {"lag{pod='old'} or lag{pod='new'} > 99", 3},
+                              {"lag{pod='new'} offset 2m", 4},
+                              {"lag @ 60", 1},
+                              {"quantile(0.5, lag)", 5},
+                              {"topk(1, lag{pod='old'})", 3},
+                              {"count_values('v', lag{pod='old'})", 3},
+                              {"max_over_time(lag{pod='old'}[4m:1m])", 3},
+                              {"abs(label_replace(lag{pod='old'}, 'x', '$1', 'pod', '(.*)'))", 3},
+                              {"histogram_quantile(0.5, latency_bucket)", 5},
+                              {"vector(1)", 0}}) {
+    auto result = Ask(row.expr, 6);
+    ASSERT_TRUE(result.ok()) << row.expr << ": " << result.status().ToString();
+    const auto& vector = std::get<Vector>(result->value);
+    ASSERT_FALSE(vector.empty()) << row.expr;
+    for (const VectorSample& sample : vector) EXPECT_EQ(sample.sampled_ms, row.minute * kMinute) << row.expr;
+  }
+}
+
 TEST_F(EngineTest, TimeoutEndsAQuery) {
   options_.timeout_ms = 0;
   EXPECT_EQ(Ask("requests_total").status().code(), base::Code::kDeadlineExceeded);

@@ -32,29 +32,6 @@ adapterRules: |
       metricsQuery: 'max(<<.Series>>{<<.LabelMatchers>>}) by (queue)'
 `
 
-const exampleWorkload = `
-apiVersion: apps/v1
-kind: Deployment
-metadata: {name: web}
-spec:
-  replicas: %d
-  selector: {matchLabels: {app: web}}
-  template:
-    metadata:
-      labels: {app: web}
-      annotations: {prometheus.io/scrape: "true", prometheus.io/port: "8080"}
-    spec:
-      containers:
-        - {name: web, image: web, resources: {requests: {cpu: 1, memory: 1000Mi}}}
----
-apiVersion: v1
-kind: Service
-metadata: {name: web}
-spec:
-  selector: {app: web}
-  ports: [{port: 80, targetPort: 8080}]
-`
-
 const exampleHPA = `
 apiVersion: autoscaling/v2
 kind: HorizontalPodAutoscaler
@@ -178,7 +155,7 @@ func TestHPAExamplesHold(t *testing.T) {
 
 func (w *world) checkExample(t *testing.T, one example) {
 	namespace := w.namespace(t, "example")
-	w.apply(t, namespace, fmt.Sprintf(exampleWorkload, one.replicas))
+	w.apply(t, namespace, fmt.Sprintf(webWorkload, one.replicas))
 	pods := w.runningPods(t, namespace, one.replicas)
 	served := one.expose(w, namespace, pods)
 	eventually(t, soon, "the metrics to be served", func(ctx context.Context) error { return w.serves(ctx, served) })

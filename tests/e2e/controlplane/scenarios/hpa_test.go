@@ -40,28 +40,8 @@ adapterRules: |
       metricsQuery: 'max(<<.Series>>{<<.LabelMatchers>>}) by (queue)'
 `
 
-// scaled is a Deployment whose pods are scraped, the Service of its name and an HPA with the metric in the place of %s.
+// scaled is an HPA of webWorkload with the metric in the place of %s.
 const scaled = `
-apiVersion: apps/v1
-kind: Deployment
-metadata: {name: web}
-spec:
-  replicas: 1
-  selector: {matchLabels: {app: web}}
-  template:
-    metadata:
-      labels: {app: web}
-      annotations: {prometheus.io/scrape: "true", prometheus.io/port: "8080"}
-    spec:
-      containers:
-        - {name: web, image: web}
----
-apiVersion: v1
-kind: Service
-metadata: {name: web}
-spec:
-  selector: {app: web}
-  ports: [{port: 80, targetPort: 8080}]
 ---
 apiVersion: autoscaling/v2
 kind: HorizontalPodAutoscaler
@@ -136,7 +116,7 @@ func (w *world) checkHPA(t *testing.T, one driven) {
 	namespace := w.namespace(t, "hpa")
 	pods, metrics := node.Pods{Namespace: namespace}, w.node.Metrics()
 	one.load(metrics, pods, 1)
-	w.apply(t, namespace, fmt.Sprintf(scaled, one.metric))
+	w.apply(t, namespace, fmt.Sprintf(webWorkload, 1)+fmt.Sprintf(scaled, one.metric))
 	web := w.watchReplicas(t, deployments, namespace, "web")
 	eventually(t, soon, "the HPA to read its metric", func(ctx context.Context) error {
 		return w.hpaCondition(ctx, namespace, autoscalingv2.ScalingActive, corev1.ConditionTrue, "ValidMetricFound")

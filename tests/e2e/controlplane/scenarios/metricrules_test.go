@@ -49,7 +49,7 @@ func TestNamespacesBringTheirOwnMetricRules(t *testing.T) {
 	namespace, other := w.namespace(t, "rules"), w.namespace(t, "other")
 	for _, name := range []string{namespace, other} {
 		w.node.Metrics().SetGauge(node.Pods{Namespace: name}, "orders_open", 7)
-		w.apply(t, name, fmt.Sprintf(exampleWorkload, 1))
+		w.apply(t, name, fmt.Sprintf(webWorkload, 1))
 		w.runningPods(t, name, 1)
 	}
 	w.apply(t, namespace, ownRules)

@@ -1,0 +1,88 @@
+#include "adapter/query_cache.h"
+
+#include <iterator>
+#include <utility>
+
+#include "adapter/metric_query.h"
+
+namespace tidewright::adapter {
+namespace {
+
+// About what a plan takes for its text: the names in it are kept as values of a matcher and as labels of the result.
+constexpr size_t kPlanBytesPerLetter = 16;
+constexpr size_t kEntryBytes = 1024;
+
+size_t BytesOf(const std::string& key, const std::vector<std::string>& names, const std::string& text) {
+  size_t bytes = kEntryBytes + key.size() + text.size() * kPlanBytesPerLetter;
+  for (const std::string& name : names) bytes += sizeof(name) + name.size();
+  return bytes;
+}
+
+}  // namespace
+
+RenderedQuery::RenderedQuery(promql::QueryEngine& engine, std::string text)
+    : text_(std::move(text)), window_s_(WindowSeconds(text_)) {
+  auto prepared = engine.Prepare(text_);
+  unparsable_ = prepared.status();
+  if (prepared.ok()) prepared_ = *std::move(prepared);
+}
+
+base::Result<promql::Value> RenderedQuery::Ask(int64_t now_ms, const std::function<std::string()>& title) const {
+  base::Status failure = unparsable_;
+  if (prepared_ != nullptr) {
+    base::Result<promql::QueryResult> result = prepared_->Instant(now_ms);
+    if (result.ok()) return std::move(result->value);
+    failure = result.status();
+  }
+  return QueryFailure(title(), text_, failure);
+}
+
+base::Result<RenderedQueryPtr> QueryCache::Get(const std::string& key, const std::shared_ptr<const Rule>& rule,
+                                               const std::vector<std::string>& names,
+                                               const std::function<base::Result<std::string>()>& render) {
+  EntryPtr kept = Find(key);
+  if (kept != nullptr && kept->rule == rule && kept->names == names) return kept->query;
+  TW_ASSIGN_OR_RETURN(std::string text, render());
+  auto entry = std::make_shared<Entry>();
+  entry->key = key;
+  entry->rule = rule;
+  entry->names = names;
+  entry->bytes = BytesOf(key, names, text);
+  entry->query = std::make_shared<const RenderedQuery>(engine_, std::move(text));
+  RenderedQueryPtr query = entry->query;
+  Keep(std::move(entry));
+  return query;
+}
+
+QueryCache::EntryPtr QueryCache::Find(const std::string& key) {
+  base::MutexLock lock(mu_);
+  auto found = by_key_.find(key);
+  if (found == by_key_.end()) return nullptr;
+  entries_.splice(entries_.begin(), entries_, found->second);
+  return *found->second;
+}
+
+void QueryCache::Keep(EntryPtr entry) {
+  std::vector<EntryPtr> gone;  // Destroyed without the lock.
+  base::MutexLock lock(mu_);
+  if (auto old = by_key_.find(entry->key); old != by_key_.end()) gone.push_back(Remove(old->second));
+  bytes_ += entry->bytes;
+  entries_.push_front(std::move(entry));
+  by_key_.emplace(entries_.front()->key, entries_.begin());
+  while (bytes_ > most_bytes_ && entries_.size() > 1) gone.push_back(Remove(std::prev(entries_.end())));
+}
+
+QueryCache::EntryPtr QueryCache::Remove(std::list<EntryPtr>::iterator at) {
+  EntryPtr entry = *at;
+  by_key_.erase(entry->key);
+  bytes_ -= entry->bytes;
+  entries_.erase(at);
+  return entry;
+}
+
+size_t QueryCache::size() const {
+  base::MutexLock lock(mu_);
+  return entries_.size();
+}
+
+}  // namespace tidewright::adapter
