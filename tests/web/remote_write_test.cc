@@ -8,9 +8,9 @@
 #include <bit>
 #include <cstring>
 
+#include "remote/write_request.h"
 #include "tests/tsdb/store.h"
 #include "web/series_ref_cache.h"
-#include "remote/write_request.h"
 
 namespace tidewright::web {
 namespace {
