@@ -24,6 +24,7 @@
 #include "kube/shared_caches.h"
 #include "notify/config.h"
 #include "promql/engine.h"
+#include "remote/fanout.h"
 #include "remote/manager.h"
 #include "rule_files.h"
 #include "rules/manager.h"
@@ -172,6 +173,7 @@ class ControlPlane::Impl {
   // In the order in which Start() makes them.
   std::unique_ptr<tsdb::Db> db_;
   std::unique_ptr<remote::Manager> remote_;
+  std::unique_ptr<remote::Fanout> readable_;  // The store, and the servers of remote_read.
   std::unique_ptr<promql::QueryEngine> engine_;
   std::unique_ptr<promql::QueryEngine> remote_engine_;  // Of the metrics APIs, if they have another.
   std::unique_ptr<web::WebServer> web_;
@@ -245,7 +247,12 @@ base::Status ControlPlane::Impl::StartData() {
   remote_ = std::make_unique<remote::Manager>(std::move(sending), clock_, metrics_);
   promql::EngineOptions query = options_.query;
   query.clock = &calendar_;
-  engine_ = promql::NewEmbeddedEngine(*db_, query, &metrics_);
+  auto local_start = [this] {
+    const tsdb::DbStats stats = db_->Stats();
+    return stats.min_time == 0 && stats.max_time == 0 ? INT64_MAX : stats.min_time;
+  };
+  readable_ = std::make_unique<remote::Fanout>(*db_, local_start, clock_, metrics_);
+  engine_ = promql::NewEmbeddedEngine(*readable_, query, &metrics_);
   scrape_ = std::make_unique<scrape::Manager>(*db_, clock_, scrape_scheduler_, &metrics_, caches_.get());
   StartAlerting();
   if (client_ != nullptr) {
@@ -666,6 +673,7 @@ base::Status ControlPlane::Impl::ApplyScrapeConfig(scrape::Config config) {
     for (const auto& [name, value] : config_.global.external_labels) labels.Set(name, value);
     external_labels_ = labels.Build();
   }
+  readable_->Apply(config_.remote_read, ExternalLabels());
   base::Status sending = Note("remote write", remote_->Apply(config_.remote_write, ExternalLabels()));
   base::Status log = Note("query log", engine_->SetQueryLog(config_.global.query_log_file));
   rules_->SetDefaults(config_.global.evaluation_interval.ms, config_.global.rule_query_offset.ms);

@@ -26,8 +26,8 @@ struct ManagerOptions {
   std::string data_directory;                  // Of the store; "": samples are in memory only, and cannot be sent.
   std::function<MetadataByFamily()> metadata;  // Of the store; thread-safe.
   std::function<int64_t()> newest_ms;          // Time of the store's newest sample; thread-safe.
-  // Of the log, for endpoints that are behind; then the oldest goes. As long as Prometheus keeps its own at most, and no
-  // larger than fits beside the samples into the chart's volume.
+  // Of the log, for endpoints that are behind; then the oldest goes. As long as Prometheus keeps its own at most, and
+  // no larger than fits beside the samples into the chart's volume.
   uint64_t max_kept_bytes = 1ULL << 30;
   int64_t max_kept_ms = 3 * 3600 * 1000;
   int64_t flush_ms = 5'000;                    // How long Stop() lets endpoints send the rest.

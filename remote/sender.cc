@@ -167,6 +167,7 @@ void Sender::Post(size_t index, const Request& request, const std::shared_ptr<An
   post.body = request.body;
   post.total_timeout_ms = config_.timeout_ms;
   post.max_body_bytes = kMaxAnswerBytes;
+  post.max_redirects = config_.http.follow_redirects ? 10 : 0;
   const char* type =
       request.version2 ? "application/x-protobuf;proto=io.prometheus.write.v2.Request" : "application/x-protobuf";
   post.headers = {{"Content-Encoding", "snappy"},

@@ -253,8 +253,6 @@ void DecodeOtherSections(base::ObjectReader& root, DecodeContext& context, Confi
                [&](base::ObjectReader& r) { config->remote_write.push_back(DecodeRemoteWrite(r, context, &writers)); });
   root.Objects("remote_read",
                [&](base::ObjectReader& r) { config->remote_read.push_back(DecodeRemoteRead(r, context, &readers)); });
-  if (!config->remote_read.empty())
-    context.Warn(root, "remote_read", "not supported yet; queries read local samples only");
   root.Object("storage", [&](base::ObjectReader& r) { DecodeStorage(r, context, config); });
   if (root.Object("tracing", [&](base::ObjectReader& r) { DecodeTracing(r, quiet); })) {
     context.Warn(root, "tracing", "not supported yet; no traces are sent");

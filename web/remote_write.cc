@@ -9,9 +9,9 @@
 #include "base/log.h"
 #include "base/secret_hash.h"
 #include "base/strings.h"
+#include "remote/write_request.h"
 #include "web/reply.h"
 #include "web/write_batch.h"
-#include "web/write_request.h"
 #include "web/write_request2.h"
 
 namespace tidewright::web {
@@ -195,7 +195,7 @@ base::Status RemoteWriteReceiver::Decompress(const std::string& body, Scratch* s
 
 // The whole request is understood before any of it is written.
 base::Status RemoteWriteReceiver::Read1(std::string_view message, Scratch* scratch) {
-  WriteRequestReader reader(message);
+  remote::WriteRequestReader reader(message);
   while (reader.Next()) {
     if (reader.samples().empty() && reader.histograms().empty() && reader.exemplars().empty()) continue;
     std::string_view labels = reader.label_bytes();
@@ -243,11 +243,11 @@ void RemoteWriteReceiver::KeepRefs(const Scratch& scratch) {
 }
 
 WriteOutcome RemoteWriteReceiver::Write(Scratch* scratch) {
-  auto labels_of = [scratch](size_t series) { return DecodeLabels(scratch->labels[series]); };
+  auto labels_of = [scratch](size_t series) { return remote::DecodeLabels(scratch->labels[series]); };
   WriteBatch batch(appendable_, scratch->series, labels_of, clock_.NowMs() + kMaxFutureMs);
   batch.Write(&scratch->samples);
   for (const Scratch::Encoded& encoded : scratch->histograms) {
-    auto histogram = DecodeHistogram(encoded.bytes);
+    auto histogram = remote::DecodeHistogram(encoded.bytes);
     if (!histogram.ok()) {
       batch.Refuse(histogram.status());
     } else if (histogram->is_float) {
@@ -258,7 +258,7 @@ WriteOutcome RemoteWriteReceiver::Write(Scratch* scratch) {
   }
   for (const Scratch::Encoded& encoded : scratch->exemplars) {
     tsdb::Exemplar exemplar;
-    if (DecodeExemplar(encoded.bytes, &exemplar)) batch.Write(encoded.series, exemplar);
+    if (remote::DecodeExemplar(encoded.bytes, &exemplar)) batch.Write(encoded.series, exemplar);
   }
   for (const auto& [series, exemplar] : scratch->decoded_exemplars) batch.Write(series, exemplar);
   for (const auto& [family, metadata] : scratch->families) batch.Write(family, metadata);
@@ -266,7 +266,7 @@ WriteOutcome RemoteWriteReceiver::Write(Scratch* scratch) {
   for (std::string_view encoded : scratch->metadata) {
     std::string family;
     tsdb::Metadata metadata;
-    if (DecodeMetadata(encoded, &family, &metadata)) batch.Write(family, metadata);
+    if (remote::DecodeMetadata(encoded, &family, &metadata)) batch.Write(family, metadata);
   }
   return batch.Finish();
 }

@@ -4,8 +4,8 @@
 
 #include "base/document.h"
 #include "base/strings.h"
+#include "remote/write_request.h"
 #include "scrape/wire_reader.h"
-#include "web/write_request.h"
 
 namespace tidewright::web {
 
@@ -54,8 +54,8 @@ WriteRequest2Reader::WriteRequest2Reader(std::string_view request) : rest_(reque
 }
 
 bool WriteRequest2Reader::CountPart() {
-  if (++parts_ <= WriteRequestReader::kMaxParts) return true;
-  error_ = "the request has more than " + std::to_string(WriteRequestReader::kMaxParts) +
+  if (++parts_ <= remote::WriteRequestReader::kMaxParts) return true;
+  error_ = "the request has more than " + std::to_string(remote::WriteRequestReader::kMaxParts) +
            " symbols, series, samples, histograms and exemplars";
   return false;
 }

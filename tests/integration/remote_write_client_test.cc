@@ -4,6 +4,7 @@
 #include <signal.h>
 
 #include <cstdlib>
+#include <filesystem>
 #include <functional>
 #include <memory>
 
@@ -242,6 +243,27 @@ TEST_F(RemoteWriteToPrometheus, PassesOnHistogramsExemplarsAndStaleness) {
   };
   EXPECT_TRUE(Eventually([&] { return !exemplars_of(theirs_).empty(); }));
   EXPECT_EQ(exemplars_of(theirs_), exemplars_of(ours_));
+}
+
+// Another one of ours, which has nothing of its own, reads all of that by remote read.
+TEST_F(RemoteWriteToPrometheus, IsReadFrom) {
+  Configure("prometheus.WriteRequest");
+  StartOurs();
+  ASSERT_TRUE(Eventually([&] { return Samples(theirs_, Now() + 60) >= 8; })) << Log();
+  program_->Stop(30'000);
+  const int64_t end = Now();
+  ASSERT_TRUE(base::WriteFileAtomic(folder_.path() + "/prometheus.yml", R"(
+global: {external_labels: {cluster: c}}
+remote_read:
+- url: )" + theirs_ + R"(/api/v1/read
+  read_recent: true
+)")
+                  .ok());
+  std::filesystem::remove_all(folder_.path() + "/ours");
+  StartOurs();
+  ASSERT_TRUE(Eventually([&] { return Ask(ours_, "vector(1)", 0).is_array(); })) << Log();
+  SameAnswers("{job=\"itself\"}[60s]", end);
+  SameAnswers("sum by (slice) (rate(prometheus_engine_query_duration_histogram_seconds_count[30s]))", end);
 }
 
 // An older Prometheus takes a request of version 2.0 for an empty one of version 1.0, and says 204.

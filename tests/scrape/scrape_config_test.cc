@@ -61,6 +61,7 @@ scrape_configs:
 - job_name: b
   consul_sd_configs: [{server: "consul:8500"}]
 remote_read: [{url: "http://remote/read"}]
+remote_write: [{url: "http://remote/write", sigv4: {}}]
 )",
                             "prometheus.yml");
   ASSERT_TRUE(config.ok()) << config.status().ToString();
@@ -69,7 +70,7 @@ remote_read: [{url: "http://remote/read"}]
       ElementsAre(
           "scrape_configs[1].consul_sd_configs: not supported; its targets are not scraped. Supported are static, "
           "file, http, dns and kubernetes",
-          "remote_read: not supported yet; queries read local samples only"));
+          "remote_write[0].sigv4: not supported yet; requests are sent without it"));
 }
 
 TEST(Config, JobsInheritGlobalValues) {

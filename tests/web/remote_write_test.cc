@@ -8,9 +8,9 @@
 #include <bit>
 #include <cstring>
 
+#include "remote/write_request.h"
 #include "tests/tsdb/store.h"
 #include "web/series_ref_cache.h"
-#include "web/write_request.h"
 
 namespace tidewright::web {
 namespace {
@@ -200,10 +200,10 @@ TEST_F(RemoteWriteTest, RefusesWhatItCannotRead) {
   EXPECT_THAT(receiver_.Handle(plain).body, HasSubstr("decoded size exceeds the 33554432 bytes limit"));
   EXPECT_EQ(Post(good + "\x0b").status, 400) << "a group";
   EXPECT_EQ(Post(good.substr(0, good.size() - 1)).status, 400) << "cut off";
-  EXPECT_THAT(Post(good + Series(Up("a") + std::string(2 * WriteRequestReader::kMaxParts, '\x12'))).body,
+  EXPECT_THAT(Post(good + Series(Up("a") + std::string(2 * remote::WriteRequestReader::kMaxParts, '\x12'))).body,
               HasSubstr("time series"));
   std::string samples;
-  for (size_t i = 0; i <= WriteRequestReader::kMaxParts; ++i) samples += Bytes(2, "");
+  for (size_t i = 0; i <= remote::WriteRequestReader::kMaxParts; ++i) samples += Bytes(2, "");
   EXPECT_THAT(Post(Series(Up("a") + samples)).body, HasSubstr("more than 2000000 series, samples, histograms"));
   EXPECT_THAT(ReadAll(*db_), IsEmpty()) << "nothing of a request that cannot be read is stored";
   plain.method = "GET";

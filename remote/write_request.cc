@@ -1,4 +1,4 @@
-#include "web/write_request.h"
+#include "remote/write_request.h"
 
 #include <algorithm>
 
@@ -7,7 +7,7 @@
 #include "scrape/histogram_limits.h"
 #include "scrape/wire_reader.h"
 
-namespace tidewright::web {
+namespace tidewright::remote {
 
 namespace {
 
@@ -148,9 +148,9 @@ bool WriteRequestReader::Next() {
 }
 
 bool WriteRequestReader::CountPart() {
-  if (++parts_ <= kMaxParts) return true;
-  error_ =
-      "the request has more than " + std::to_string(kMaxParts) + " series, samples, histograms, exemplars and families";
+  if (++parts_ <= max_parts_) return true;
+  error_ = "the request has more than " + std::to_string(max_parts_) +
+           " series, samples, histograms, exemplars and families";
   return false;
 }
 
@@ -265,4 +265,4 @@ bool DecodeMetadata(std::string_view bytes, std::string* family, tsdb::Metadata*
          base::IsValidUtf8(metadata->unit);
 }
 
-}  // namespace tidewright::web
+}  // namespace tidewright::remote

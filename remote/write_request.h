@@ -1,5 +1,6 @@
-// Remote write 1.0 requests, read in place: prometheus.WriteRequest in the protocol buffers wire format.
-// Source: Prometheus' prompb/remote.proto and prompb/types.proto, as the Remote-Write 1.0 specification names them.
+// Remote write 1.0 requests, read in place: prometheus.WriteRequest in the protocol buffers wire format. The result of
+// a remote read, prometheus.QueryResult, has its time series alike. Source: Prometheus' prompb/remote.proto and
+// prompb/types.proto, as the Remote-Write 1.0 specification names them.
 //
 //   WriteRequestReader reader(bytes);
 //   while (reader.Next()) use(reader.label_bytes(), reader.samples());
@@ -19,7 +20,7 @@
 #include "tsdb/histogram.h"
 #include "tsdb/labels.h"
 
-namespace tidewright::web {
+namespace tidewright::remote {
 
 // Walks over the time series of one request. What it returns refers to the request's bytes; the lists are good until
 // the next Next(). Not thread-safe.
@@ -29,7 +30,8 @@ class WriteRequestReader {
   static constexpr size_t kMaxParts = 2'000'000;
 
   // Borrows the bytes.
-  explicit WriteRequestReader(std::string_view request) : rest_(request) {}
+  explicit WriteRequestReader(std::string_view request, size_t max_parts = kMaxParts)
+      : max_parts_(max_parts), rest_(request) {}
 
   // Moves to the next time series; false at the end and at damage.
   bool Next();
@@ -55,6 +57,7 @@ class WriteRequestReader {
   bool ReadField(uint32_t field, std::string_view value);
   bool CountPart();
 
+  const size_t max_parts_;
   std::string_view rest_;
   std::string error_;
   size_t parts_ = 0;
@@ -88,4 +91,4 @@ bool DecodeExemplar(std::string_view bytes, tsdb::Exemplar* exemplar);
 // A metric family and what is said of it; false when the bytes are damaged.
 bool DecodeMetadata(std::string_view bytes, std::string* family, tsdb::Metadata* metadata);
 
-}  // namespace tidewright::web
+}  // namespace tidewright::remote
