@@ -81,6 +81,15 @@ int32_t ScaleDownLimit(const DecisionInput& input) {
   return std::min(limit, current);
 }
 
+void AddRecommendation(int64_t now_ms, int32_t replicas, History& history) {
+  std::vector<Recommendation>& all = history.recommendations;
+  if (!all.empty() && all.back().replicas == replicas) {
+    all.back().t_ms = now_ms;
+  } else {
+    all.push_back({now_ms, replicas});
+  }
+}
+
 void Prune(const ScaleSpec& spec, int64_t now_ms, History& history) {
   int64_t window = SecondsToMs(std::max(spec.scale_up.stabilization_s, spec.scale_down.stabilization_s));
   int64_t period = 0;

@@ -21,6 +21,10 @@ int32_t ScaleUpLimit(const DecisionInput& input);
 // trunc(start * (1 - percent / 100)).
 int32_t ScaleDownLimit(const DecisionInput& input);
 
+// Adds a recommendation. Of a row of equal ones the newest stands for all: whatever window looks at an older one looks
+// at it, too. So a history is as long as its changes, however often decisions are made.
+void AddRecommendation(int64_t now_ms, int32_t replicas, History& history);
+
 // Drops recommendations and events that no window looks at any more.
 void Prune(const ScaleSpec& spec, int64_t now_ms, History& history);
 

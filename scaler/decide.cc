@@ -154,7 +154,7 @@ class Evaluation {
     int32_t replicas = std::min(wanted, spec_.max_replicas);
     out_.woke_up = true;
     out_.recommended = wanted;
-    out_.history.recommendations.push_back({now_, wanted});
+    AddRecommendation(now_, wanted, out_.history);
     if (!deciding_text_.empty()) Because(deciding_text_);
     if (spec_.force_activation) Because("activation is forced by annotation");
     std::string text = "waking up from " + FormatReplicas(current_) + " directly to " + FormatReplicas(wanted);
@@ -224,7 +224,7 @@ class Evaluation {
                                           out_.deciding_signal + ", asks for " + FormatReplicas(combined_));
     Because(deciding_text_);
     int32_t stabilized = Stabilize(in_, combined_);
-    out_.history.recommendations.push_back({now_, combined_});
+    AddRecommendation(now_, combined_, out_.history);
     if (stabilized != combined_) NoteStabilized(stabilized);
     Finish(spec_.no_behavior ? LimitWithoutBehavior(stabilized, floor) : LimitWithBehavior(stabilized, floor));
   }

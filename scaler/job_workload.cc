@@ -49,7 +49,7 @@ std::optional<int64_t> JobWorkload::Reconcile(const std::shared_ptr<const base::
     return std::nullopt;
   }
   Adopt(object);
-  if (!decoded_->ok()) return Refuse("ScaledJobCheckFailed", decoded_->status().message(), std::nullopt);
+  if (!decoded_->ok()) return Refuse("ScaledJobCheckFailed", decoded_->message(), std::nullopt);
   base::Status seen = jobs_.Refresh(*object_, spec_);
   // Nothing is wrong with the object: the caches are being filled, or somebody else leads by now.
   if (seen.code() == base::Code::kFailedPrecondition) return kLookAgainMs;
@@ -74,9 +74,10 @@ void JobWorkload::Adopt(const std::shared_ptr<const base::Json>& object) {
   std::string text = SpecText(*object);
   if (decoded_ && text == spec_text_) return;
   spec_text_ = std::move(text);
-  decoded_ = DecodeScaledJob(*object);
-  if (!decoded_->ok()) return;
-  spec_ = **decoded_;
+  auto decoded = DecodeScaledJob(*object);
+  decoded_ = decoded.status();
+  if (!decoded.ok()) return;
+  spec_ = *std::move(decoded);
   template_.object =
       std::make_shared<const base::Json>(base::Json{{"spec", {{"template", (*spec_.job_spec)["template"]}}}});
   reader_.Follow({spec_.ns, spec_.name, resource_.group, spec_.env_container}, spec_.triggers);

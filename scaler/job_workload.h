@@ -53,10 +53,10 @@ class JobWorkload {
 
   std::shared_ptr<const base::Json> object_;
   std::optional<std::string> uid_;
-  std::string spec_text_;  // What was decoded last, to notice changes.
-  std::optional<base::Result<ScaledJob>> decoded_;
-  ScaledJob spec_;   // The last good one; valid while decoded_ is.
-  Target template_;  // What the triggers' environment is looked up in.
+  std::string spec_text_;                // What was decoded last, to notice changes.
+  std::optional<base::Status> decoded_;  // How the last decoding went; none before the first.
+  ScaledJob spec_;                       // The last good one.
+  Target template_;                      // What the triggers' environment is looked up in.
   ObjectStatus status_;
   TriggerReader reader_;
   JobPool jobs_;

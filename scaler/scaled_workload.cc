@@ -49,7 +49,7 @@ std::optional<int64_t> ScaledWorkload::Reconcile(const std::shared_ptr<const bas
   if (kube::IsBeingDeleted(*object_)) return Finalize();
   if (!decoded_->ok()) {
     context_.targets->Release(Owner());
-    return Refuse("ScaledObjectCheckFailed", decoded_->status().message(), std::nullopt);
+    return Refuse("ScaledObjectCheckFailed", decoded_->message(), std::nullopt);
   }
   base::Status prepared = ClaimTarget();
   bool conflict = prepared.code() == base::Code::kAlreadyExists;
@@ -72,9 +72,10 @@ void ScaledWorkload::Adopt(const std::shared_ptr<const base::Json>& object) {
   std::string text = SpecText(*object);
   if (decoded_ && text == spec_text_) return;
   spec_text_ = std::move(text);
-  decoded_ = DecodeScaledObject(*object);
-  if (!decoded_->ok()) return;
-  spec_ = **decoded_;
+  auto decoded = DecodeScaledObject(*object);
+  decoded_ = decoded.status();
+  if (!decoded.ok()) return;
+  spec_ = *std::move(decoded);
   target_resource_.reset();
   reader_.Follow({spec_.ns, spec_.name, resource_.group, spec_.env_container}, spec_.triggers);
   in_fallback_ = 0;

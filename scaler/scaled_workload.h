@@ -89,9 +89,9 @@ class ScaledWorkload {
 
   std::shared_ptr<const base::Json> object_;
   std::optional<std::string> uid_;
-  std::string spec_text_;  // What was decoded last, to notice changes.
-  std::optional<base::Result<ScaledObject>> decoded_;
-  ScaledObject spec_;  // The last good one; valid while decoded_ is.
+  std::string spec_text_;                // What was decoded last, to notice changes.
+  std::optional<base::Status> decoded_;  // How the last decoding went; none before the first.
+  ScaledObject spec_;                    // The last good one.
   ObjectStatus status_;
 
   std::optional<kube::Resource> target_resource_;
