@@ -48,7 +48,9 @@ Connection::Connection(ConnectionOwner& owner, std::shared_ptr<IoLoop> loop, std
       buffer_(kInitialBuffer),
       timer_(loop_->context) {}
 
-Connection::~Connection() = default;
+Connection::~Connection() {
+  if (direct_ != nullptr) direct_->Revoke();
+}
 
 void Connection::Start() {
   loop_->connections.insert(shared_from_this());
@@ -73,6 +75,7 @@ void Connection::OnHandshake(error_code error) {
 void Connection::Close() {
   if (std::exchange(closed_, true)) return;
   NoteClientGone();
+  if (direct_ != nullptr) direct_->Revoke();  // Before the socket goes, whose number may be another's soon.
   auto self = shared_from_this();
   timer_.cancel();
   error_code ignored;
@@ -86,7 +89,7 @@ void Connection::Close() {
 void Connection::CloseWhenIdle() {
   close_after_reply_ = true;
   if (state_ == State::kStreaming) return stream_->End();
-  if (state_ == State::kHandshake || state_ == State::kReading) Close();
+  if (state_ == State::kHandshake || state_ == State::kReading || AnsweredDirectly()) Close();
 }
 
 void Connection::CloseUnlessWriting() {
@@ -96,12 +99,7 @@ void Connection::CloseUnlessWriting() {
 
 void Connection::NextRequest() {
   if (close_after_reply_) return Linger(false);
-  state_ = State::kReading;
-  parser_.emplace();
-  parser_->header_limit(static_cast<std::uint32_t>(owner_.options().max_header_bytes));
-  parser_->body_limit(owner_.options().max_body_bytes);
-  parser_->eager(false);  // Stop between head and body: the head is checked before any of the body is read.
-  head_done_ = false;
+  ExpectRequest();
   if (begin_ == end_) {
     // A client that never says anything is held to the shorter limit.
     SetDeadline(std::exchange(first_request_, false) ? owner_.options().request_timeout_ms
@@ -111,6 +109,19 @@ void Connection::NextRequest() {
   SetDeadline(owner_.options().request_timeout_ms);
   Parse();
 }
+
+void Connection::ExpectRequest() {
+  state_ = State::kReading;
+  direct_.reset();
+  parser_.emplace();
+  parser_->header_limit(static_cast<std::uint32_t>(owner_.options().max_header_bytes));
+  parser_->body_limit(owner_.options().max_body_bytes);
+  parser_->eager(false);  // Stop between head and body: the head is checked before any of the body is read.
+  head_done_ = false;
+}
+
+// Whether the request that is being handled was answered by its worker. If not, it is not going to be.
+bool Connection::AnsweredDirectly() { return state_ == State::kHandling && direct_ != nullptr && direct_->Revoke(); }
 
 void Connection::Read() {
   if (reading_ || closed_) return;
@@ -139,6 +150,7 @@ bool Connection::GrowBuffer() {
 void Connection::OnRead(error_code error, size_t bytes) {
   reading_ = false;
   if (closed_ || state_ == State::kLingering) return;
+  if (AnsweredDirectly()) ExpectRequest();
   if (error) {
     // A reply to a half-closed connection still arrives; a watcher that closed is gone.
     if (state_ == State::kHandling && error == asio::error::eof) return NoteClientGone();
@@ -212,7 +224,13 @@ bool Connection::SendContinue() {
 }
 
 void Connection::Dispatch() {
-  ClearDeadline();
+  const bool direct = transport_->ssl() == nullptr && context_.keep_alive && begin_ == end_;
+  if (direct) {
+    direct_ = std::make_shared<DirectReply>(transport_->socket().native_handle());
+    SetDeadline(owner_.options().idle_timeout_ms);  // The next request's; nobody tells when the reply is out.
+  } else {
+    ClearDeadline();
+  }
   state_ = State::kHandling;
   first_request_ = false;
   request_->body = std::move(parser_->get().body());
@@ -222,7 +240,7 @@ void Connection::Dispatch() {
   request_->client_gone = client_gone_;
   if (begin_ == end_) Read();  // Notices that the client goes; what comes first may be its next request.
   if (closed_) return;
-  auto responder = NewResponder({loop_, weak_from_this()}, context_, owner_.options().max_stream_queue_bytes);
+  auto responder = NewResponder({loop_, weak_from_this()}, context_, owner_.options().max_stream_queue_bytes, direct_);
   if (!owner_.Dispatch(std::move(request_), responder)) {
     responder->Reply({503, {{"Connection", "close"}}, "the server is stopping\n"});
   }
@@ -262,6 +280,7 @@ void Connection::OnReplyWritten(error_code error) {
 void Connection::SendStream(std::shared_ptr<StreamQueue> stream) {
   if (closed_ || state_ != State::kHandling) return stream->Close();
   state_ = State::kStreaming;
+  ClearDeadline();
   stream_ = std::move(stream);
   close_after_reply_ |= stream_->close_connection();
   Read();  // Notices that the client goes, even while there is nothing to send.
@@ -341,6 +360,12 @@ void Connection::ArmTimer() {
 }
 
 void Connection::OnTimeout() {
+  if (state_ == State::kHandling) {  // Answered or not, idle for less than that.
+    const int64_t now = base::MonotonicNanos();
+    const int64_t sent = direct_ == nullptr ? now : direct_->sent_nanos().value_or(now);
+    const int64_t left_ms = owner_.options().idle_timeout_ms - (now - sent) / 1'000'000;
+    return left_ms > 0 ? SetDeadline(left_ms) : Close();
+  }
   bool began = state_ == State::kReading && (head_done_ || parser_->got_some());
   if (!began || writing_) return Close();
   Refuse({408, "the request did not arrive in time"});

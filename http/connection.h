@@ -10,6 +10,7 @@
 #include <string>
 #include <vector>
 
+#include "http/direct_reply.h"
 #include "http/reply.h"
 #include "http/request_head.h"
 #include "http/responder.h"
@@ -52,7 +53,7 @@ class Connection : public std::enable_shared_from_this<Connection> {
   enum class State {
     kHandshake,
     kReading,    // A request's head or body, or waiting for its first byte.
-    kHandling,   // A worker has the request.
+    kHandling,   // A worker has the request, or has answered it directly (see DirectReply).
     kReplying,   // A reply is being written.
     kStreaming,  // A streamed reply is open.
     kLingering,  // Everything is said; waiting for the client to read it.
@@ -62,6 +63,8 @@ class Connection : public std::enable_shared_from_this<Connection> {
 
   void OnHandshake(boost::system::error_code error);
   void NextRequest();
+  void ExpectRequest();
+  bool AnsweredDirectly();
   void Read();
   void OnRead(boost::system::error_code error, size_t bytes);
   bool GrowBuffer();
@@ -105,6 +108,7 @@ class Connection : public std::enable_shared_from_this<Connection> {
   bool first_request_ = true;
   std::shared_ptr<ServerRequest> request_;
   std::shared_ptr<std::atomic<bool>> client_gone_;  // Of the request that is being handled.
+  std::shared_ptr<DirectReply> direct_;             // Of the same; null: the worker may not answer directly.
   ReplyContext context_;
 
   ReplyBytes reply_;

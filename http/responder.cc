@@ -33,8 +33,12 @@ class StreamHandle : public ResponseStream {
 
 class ConnectionResponder : public Responder {
  public:
-  ConnectionResponder(ConnectionRef connection, const ReplyContext& context, size_t max_stream_bytes)
-      : connection_(std::move(connection)), context_(context), max_stream_bytes_(max_stream_bytes) {}
+  ConnectionResponder(ConnectionRef connection, const ReplyContext& context, size_t max_stream_bytes,
+                      std::shared_ptr<DirectReply> direct)
+      : connection_(std::move(connection)),
+        context_(context),
+        max_stream_bytes_(max_stream_bytes),
+        direct_(std::move(direct)) {}
 
   ~ConnectionResponder() override {
     Reply({500, {{"Content-Type", "text/plain; charset=utf-8"}}, "the request was not answered\n"});
@@ -42,8 +46,10 @@ class ConnectionResponder : public Responder {
 
   void Reply(Response response) override {
     if (answered_.exchange(true)) return;
-    PostTo(connection_, [bytes = EncodeReply(std::move(response), context_, base::SystemClock::Get().NowMs())](
-                            Connection& connection) mutable { connection.SendReply(std::move(bytes)); });
+    ReplyBytes bytes = EncodeReply(std::move(response), context_, base::SystemClock::Get().NowMs());
+    if (direct_ != nullptr && !bytes.close && direct_->Send(&bytes)) return;
+    PostTo(connection_,
+           [bytes = std::move(bytes)](Connection& connection) mutable { connection.SendReply(std::move(bytes)); });
   }
 
   std::shared_ptr<ResponseStream> StartStream(int status, Headers headers) override {
@@ -71,6 +77,7 @@ class ConnectionResponder : public Responder {
   const ConnectionRef connection_;
   const ReplyContext context_;
   const size_t max_stream_bytes_;
+  const std::shared_ptr<DirectReply> direct_;
   std::atomic<bool> answered_{false};
 };
 
@@ -150,9 +157,9 @@ void StreamQueue::Close() {
   pending_.clear();
 }
 
-std::shared_ptr<Responder> NewResponder(ConnectionRef connection, const ReplyContext& context,
-                                        size_t max_stream_bytes) {
-  return std::make_shared<ConnectionResponder>(std::move(connection), context, max_stream_bytes);
+std::shared_ptr<Responder> NewResponder(ConnectionRef connection, const ReplyContext& context, size_t max_stream_bytes,
+                                        std::shared_ptr<DirectReply> direct) {
+  return std::make_shared<ConnectionResponder>(std::move(connection), context, max_stream_bytes, std::move(direct));
 }
 
 }  // namespace tidewright::http

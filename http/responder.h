@@ -10,6 +10,7 @@
 #include <unordered_set>
 
 #include "base/mutex.h"
+#include "http/direct_reply.h"
 #include "http/reply.h"
 #include "http/server.h"
 
@@ -65,6 +66,8 @@ class StreamQueue {
   bool closed_ GUARDED_BY(mu_) = false;
 };
 
-std::shared_ptr<Responder> NewResponder(ConnectionRef connection, const ReplyContext& context, size_t max_stream_bytes);
+// `direct` may be null: then every reply is sent by the connection.
+std::shared_ptr<Responder> NewResponder(ConnectionRef connection, const ReplyContext& context, size_t max_stream_bytes,
+                                        std::shared_ptr<DirectReply> direct);
 
 }  // namespace tidewright::http

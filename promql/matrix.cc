@@ -48,13 +48,15 @@ double QuantileOf(double q, std::vector<double>& values) {
   if (values.empty() || std::isnan(q)) return std::numeric_limits<double>::quiet_NaN();
   if (q < 0) return -std::numeric_limits<double>::infinity();
   if (q > 1) return std::numeric_limits<double>::infinity();
-  // NaN sorts first.
-  std::sort(values.begin(), values.end(), [](double a, double b) { return std::isnan(a) ? !std::isnan(b) : a < b; });
-  double rank = q * static_cast<double>(values.size() - 1);
-  auto lower = static_cast<size_t>(std::max(0.0, std::floor(rank)));
-  size_t upper = std::min(values.size() - 1, lower + 1);
-  double weight = rank - std::floor(rank);
-  return values[lower] * (1 - weight) + values[upper] * weight;
+  const double rank = q * static_cast<double>(values.size() - 1);
+  const double weight = rank - std::floor(rank);
+  const auto lower = values.begin() + static_cast<ptrdiff_t>(std::max(0.0, std::floor(rank)));
+  // The two values next to the rank are all that matters. NaN comes first.
+  const auto before = [](double a, double b) { return std::isnan(a) ? !std::isnan(b) : a < b; };
+  std::nth_element(values.begin(), lower, values.end(), before);
+  const auto behind = lower + 1;
+  const double upper = behind == values.end() ? *lower : *std::min_element(behind, values.end(), before);
+  return *lower * (1 - weight) + upper * weight;
 }
 
 LabelsView::LabelsView() {

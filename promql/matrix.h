@@ -159,7 +159,7 @@ class Variance {
   KahanSum squares_;
 };
 
-// The q-quantile by linear interpolation of `values`, which it sorts. NaN for no values.
+// The q-quantile by linear interpolation of `values`, whose order changes. NaN for no values.
 double QuantileOf(double q, std::vector<double>& values);
 
 // Joins series with equal labels into one. Values of both at one step are an error.

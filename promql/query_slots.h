@@ -35,11 +35,16 @@ class QuerySlots {
   // Waits for a slot until `deadline_nanos` on the monotonic clock (kDeadlineExceeded) or until `cancelled`, which may
   // be null, is set (kCancelled).
   base::Result<Held> Acquire(int64_t deadline_nanos, const std::atomic<bool>* cancelled);
+  // How many wait at the moment.
+  size_t waiting() const {
+    base::MutexLock lock(mu_);
+    return waiting_.size();
+  }
 
  private:
   void Release();
 
-  base::Mutex mu_;
+  mutable base::Mutex mu_;
   base::CondVar changed_;
   size_t free_ GUARDED_BY(mu_);
   uint64_t next_ticket_ GUARDED_BY(mu_) = 0;

@@ -37,6 +37,7 @@ Labels Signature::LabelsOf(const LabelsView& labels) const {
 std::vector<MatchGroup> GroupBySignature(const Signature& signature, const EvalMatrix& left, const EvalMatrix& right) {
   std::vector<MatchGroup> groups;
   std::unordered_map<std::string, size_t> index;
+  index.reserve(std::max(left.size(), right.size()));
   std::string key;
   auto add = [&](const EvalMatrix& side, std::vector<size_t> MatchGroup::*members) {
     for (size_t i = 0; i < side.size(); ++i) {

@@ -12,55 +12,69 @@
 namespace tidewright::promql {
 namespace {
 
-template <typename Number>
-void AppendDigits(Number number, std::string* out) {
-  std::array<char, 32> text;
-  char* end = std::to_chars(text.data(), text.data() + text.size(), number).ptr;
-  out->append(text.data(), end);
+// Text of numbers is written to memory with this much room, and appended at once.
+constexpr size_t kMostDigits = 400;  // 1e-308 has no exponent.
+using TextBuffer = std::array<char, 2 * kMostDigits>;
+
+char* Write(std::string_view text, char* at) {
+  std::memcpy(at, text.data(), text.size());
+  return at + text.size();
 }
 
-void AppendTime(int64_t t_ms, std::string* out) {
+template <typename Number>
+char* WriteDigits(Number number, char* at) {
+  return std::to_chars(at, at + kMostDigits, number).ptr;
+}
+
+// Seconds with up to three decimals.
+char* WriteTime(int64_t t_ms, char* at) {
   int64_t millis = ((t_ms % 1000) + 1000) % 1000;
   int64_t seconds = (t_ms - millis) / 1000;
   if (t_ms < 0 && millis != 0) {  // -0.5 s has no whole seconds to carry the sign.
-    *out += base::FormatDouble(static_cast<double>(t_ms) / 1000);
-    return;
+    return Write(base::FormatDouble(static_cast<double>(t_ms) / 1000), at);
   }
-  AppendDigits(seconds, out);
-  if (millis == 0) return;
+  at = WriteDigits(seconds, at);
+  if (millis == 0) return at;
   const char fraction[] = {'.', static_cast<char>('0' + millis / 100), static_cast<char>('0' + millis / 10 % 10),
                            static_cast<char>('0' + millis % 10)};
-  out->append(fraction, sizeof(fraction));
-  while (out->back() == '0') out->pop_back();
+  at = Write({fraction, sizeof fraction}, at);
+  while (at[-1] == '0') --at;
+  return at;
 }
 
-// As FormatDouble(), in place for the usual numbers.
-void AppendDouble(double value, std::string* out) {
+// As FormatDouble(), faster for the usual numbers.
+char* WriteDouble(double value, char* at) {
   constexpr double kExact = 1e15;  // Below, the shortest text in fixed notation is that of to_chars().
   double magnitude = std::fabs(value);
   if (!(magnitude < kExact) || magnitude < 1e-6) {
-    *out += value == 0 && !std::signbit(value) ? "0" : base::FormatDouble(value);
-    return;
+    return Write(value == 0 && !std::signbit(value) ? "0" : base::FormatDouble(value), at);
   }
   auto whole = static_cast<int64_t>(value);
-  if (static_cast<double>(whole) == value) return AppendDigits(whole, out);
-  std::array<char, 40> text;
-  char* end = std::to_chars(text.data(), text.data() + text.size(), value, std::chars_format::fixed).ptr;
-  out->append(text.data(), end);
+  if (static_cast<double>(whole) == value) return WriteDigits(whole, at);
+  return std::to_chars(at, at + kMostDigits, value, std::chars_format::fixed).ptr;
+}
+
+void AppendTime(int64_t t_ms, std::string* out) {
+  TextBuffer text;
+  out->append(text.data(), WriteTime(t_ms, text.data()));
 }
 
 void AppendNumber(double value, std::string* out) {
+  TextBuffer text;
   *out += '"';
-  AppendDouble(value, out);
+  out->append(text.data(), WriteDouble(value, text.data()));
   *out += '"';
 }
 
 void AppendPoint(const Point& point, std::string* out) {
-  *out += '[';
-  AppendTime(point.t, out);
-  *out += ',';
-  AppendNumber(point.v, out);
-  *out += ']';
+  TextBuffer text;
+  char* at = text.data();
+  *at++ = '[';
+  at = WriteTime(point.t, at);
+  at = Write(",\"", at);
+  at = WriteDouble(point.v, at);
+  at = Write("\"]", at);
+  out->append(text.data(), at);
 }
 
 void AppendPoint(const HistogramPoint& point, std::string* out) {

@@ -124,6 +124,7 @@ base::Result<EvalMatrix> VectorOperation::Run() {
 }
 
 base::Status VectorOperation::RunGroup(const MatchGroup& group) {
+  if (group.left.empty() && group.right.size() < 2 && !fill_many_) return base::Status::Ok();
   std::vector<size_t> partners(steps_, kNone);
   TW_RETURN_IF_ERROR(FindPartners(group.right, &partners));
   std::vector<uint8_t> taken(steps_);  // By a result.

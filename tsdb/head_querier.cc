@@ -154,7 +154,11 @@ class HeadQuerier : public Querier {
     return result;
   }
 
-  base::Result<SeriesSetPtr> Find(const SelectHints&, const Matchers& matchers) override { return SetOf(matchers); }
+  // Who wants labels only asks for those of the range; that set is good for nobody else.
+  base::Result<SeriesSetPtr> Find(const SelectHints& hints, const Matchers& matchers) override {
+    if (!hints.no_samples) return SetOf(matchers);
+    return SeriesSetPtr(std::make_shared<HeadSet>(head_, 0, matchers, InRange(matchers)));
+  }
   // What goes after the epoch was looked at stays readable, as this reader began before.
   bool Holds(const SeriesSet& set) const override {
     const auto* own = dynamic_cast<const HeadSet*>(&set);

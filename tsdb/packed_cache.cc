@@ -16,7 +16,8 @@ namespace {
 constexpr size_t kEntryBytes = 128;  // Of a table's entry and the allocations behind it.
 constexpr int64_t kKeepMs = 120'000;
 constexpr int64_t kTouchMs = 10'000;
-constexpr size_t kAsked = 1 << 16;
+constexpr size_t kAskedSets = 1 << 14;  // Of keys that fall together,
+constexpr size_t kAskedWays = 4;        // of which so many are known.
 constexpr size_t kTimesToSweep = 1024;
 
 const uint8_t* Bytes(const char* text) { return reinterpret_cast<const uint8_t*>(text); }
@@ -94,11 +95,15 @@ void PackedCache::Link(Entry* entry) {
 }
 
 bool PackedCache::AskedBefore(uint64_t key) {
-  if (asked_.empty()) asked_.resize(kAsked);
+  if (asked_.empty()) asked_.resize(kAskedSets * kAskedWays);
   const uint64_t hash = (key + 1) * 0x9e3779b97f4a7c15;
-  uint32_t& place = asked_[hash >> 48];
   const auto tag = static_cast<uint32_t>(hash) | 1;
-  return std::exchange(place, tag) == tag;
+  const auto begin = asked_.begin() + static_cast<ptrdiff_t>((hash >> 50) % kAskedSets * kAskedWays);
+  const auto end = begin + kAskedWays;
+  if (std::find(begin, end, tag) != end) return true;
+  std::move_backward(begin, end - 1, end);  // The one that was put there first is forgotten.
+  *begin = tag;
+  return false;
 }
 
 // Lets go of what was not used for long. False when that is not enough.

@@ -3,8 +3,10 @@
 
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
+#include <sys/socket.h>
 #include <zlib.h>
 
+#include <algorithm>
 #include <atomic>
 #include <thread>
 
@@ -91,6 +93,91 @@ TEST_F(ServerTest, PipelinedRequestsAreAnsweredInOrder) {
   for (int i = 0; i < 5; ++i) {
     std::string want = "/" + std::to_string(i) + ";" + std::to_string(i);
     EXPECT_THAT(socket.ReadUntil(want), HasSubstr(want));
+  }
+}
+
+// Workers write such replies themselves; the connection has to notice.
+TEST_F(ServerTest, RequestsInTurnOnAKeptConnection) {
+  ServeText();
+  RawSocket socket = RawSocket::Connect(port_);
+  for (int i = 0; i < 200; ++i) {
+    const std::string path = "/" + std::to_string(i);
+    ASSERT_TRUE(socket.Send("GET " + path + " HTTP/1.1\r\nHost: h\r\n\r\n"));
+    ASSERT_THAT(socket.ReadUntil(path + ";"), StartsWith("HTTP/1.1 200 OK\r\n"));
+  }
+}
+
+TEST_F(ServerTest, RequestThatComesWhileOneIsHandledIsAnsweredAfterIt) {
+  Serve([this](const ServerRequest& request, std::shared_ptr<Responder> responder) {
+    ++calls_;
+    if (request.path == "/slow") Eventually([this] { return release_.load(); });
+    responder->Reply({200, {}, request.path + ";"});
+  });
+  RawSocket socket = RawSocket::Connect(port_);
+  for (int i = 0; i < 3; ++i) {
+    release_ = false;
+    const int before = calls_;
+    socket.Send("GET /slow HTTP/1.1\r\nHost: h\r\n\r\n");
+    ASSERT_TRUE(Eventually([&] { return calls_ > before; }));
+    socket.Send("GET /next HTTP/1.1\r\nHost: h\r\n\r\n");
+    release_ = true;
+    EXPECT_THAT(socket.ReadUntil("/next;"), HasSubstr("/slow;HTTP/1.1 200 OK"));
+  }
+}
+
+TEST_F(ServerTest, IdleConnectionIsClosedAfterItsReply) {
+  ServerOptions options;
+  options.idle_timeout_ms = 100;
+  ServeText(options);
+  RawSocket socket = RawSocket::Connect(port_);
+  socket.Send("GET /x HTTP/1.1\r\nHost: h\r\n\r\n");
+  socket.ReadUntil("/x;");
+  EXPECT_TRUE(socket.WaitForClose());
+}
+
+TEST_F(ServerTest, HandlerMayTakeLongerThanAConnectionMayBeIdle) {
+  ServerOptions options;
+  options.idle_timeout_ms = 20;
+  Serve(
+      [](const ServerRequest& request, std::shared_ptr<Responder> responder) {
+        const int64_t end = base::MonotonicNanos() + 100'000'000;
+        Eventually([&] { return base::MonotonicNanos() > end; });
+        responder->Reply({200, {}, request.path + ";"});
+      },
+      options);
+  RawSocket socket = RawSocket::Connect(port_);
+  socket.Send("GET /x HTTP/1.1\r\nHost: h\r\n\r\n");
+  EXPECT_THAT(socket.ReadUntil("/x;"), HasSubstr("/x;"));
+}
+
+TEST_F(ServerTest, StopClosesConnectionsThatWereAnswered) {
+  ServeText();
+  RawSocket socket = RawSocket::Connect(port_);
+  socket.Send("GET /x HTTP/1.1\r\nHost: h\r\n\r\n");
+  socket.ReadUntil("/x;");
+  server_->Stop();
+  EXPECT_TRUE(socket.WaitForClose());
+}
+
+// More than the socket takes at once.
+TEST_F(ServerTest, LongReplyToSlowReader) {
+  constexpr size_t kBody = 24 << 20;
+  Serve([this](const ServerRequest&, std::shared_ptr<Responder> responder) {
+    responder->Reply({200, {}, std::string(kBody, 'x')});
+    ++calls_;
+  });
+  RawSocket socket = RawSocket::Connect(port_);
+  std::string piece(1 << 16, '\0');
+  for (const int round : {1, 2}) {
+    socket.Send("GET / HTTP/1.1\r\nHost: h\r\n\r\n");
+    ASSERT_TRUE(Eventually([&] { return calls_ == round; }));
+    EXPECT_THAT(socket.ReadUntil("\r\n\r\n"), StartsWith("HTTP/1.1 200 OK\r\n"));
+    for (size_t got = 0; got < kBody;) {
+      const ssize_t count = recv(socket.fd(), piece.data(), std::min(piece.size(), kBody - got), 0);
+      ASSERT_GT(count, 0) << "after " << got << " bytes";
+      ASSERT_EQ(std::count(piece.begin(), piece.begin() + count, 'x'), count) << "after " << got << " bytes";
+      got += static_cast<size_t>(count);
+    }
   }
 }
 

@@ -5,8 +5,10 @@
 #include <memory>
 #include <optional>
 #include <thread>
+#include <vector>
 
 #include "base/clock.h"
+#include "base/mutex.h"
 
 namespace tidewright::promql {
 namespace {
@@ -46,6 +48,29 @@ TEST(QuerySlots, AWaitingQueryGetsTheSlotThatIsReleased) {
   held.reset();
   waiting.join();
   EXPECT_TRUE(waited.ok()) << waited.message();
+}
+
+// Whoever came first runs first, however many slots are given back at once.
+TEST(QuerySlots, AreGivenInTheOrderOfArrival) {
+  constexpr size_t kWaiting = 8;
+  QuerySlots slots(1);
+  auto first = slots.Acquire(In(10'000), nullptr);
+  ASSERT_TRUE(first.ok());
+  std::optional<QuerySlots::Held> held(*std::move(first));
+  base::Mutex mu;
+  std::vector<size_t> order;
+  std::vector<std::thread> threads;
+  for (size_t i = 0; i < kWaiting; ++i) {
+    threads.emplace_back([&, i] {
+      auto slot = slots.Acquire(In(60'000), nullptr);
+      base::MutexLock lock(mu);
+      if (slot.ok()) order.push_back(i);
+    });
+    while (slots.waiting() < i + 1) std::this_thread::yield();
+  }
+  held.reset();
+  for (std::thread& thread : threads) thread.join();
+  EXPECT_EQ(order, (std::vector<size_t>{0, 1, 2, 3, 4, 5, 6, 7}));
 }
 
 }  // namespace
