@@ -140,6 +140,7 @@ Groups::Group Groups::NewGroup(const Route& route, const AlertNotice& alert, int
   // An alert that has waited elsewhere for long enough needs not wait here.
   group.next_look_ms = std::max(now_ms, std::min(now_ms, alert.starts_at_ms) + route.group_wait_ms);
   if (auto known = known_.find(group.key); known != known_.end()) group.told = known->second;
+  std::erase_if(group.told, [&](const auto& told) { return !HasIntegration(group, told.first); });
   return group;
 }
 
@@ -155,21 +156,15 @@ std::vector<Notification> Groups::TakeDue(int64_t now_ms) {
 
 void Groups::Look(Group& group, int64_t now_ms, std::vector<Notification>* due) {
   const bool look = group.next_look_ms <= now_ms;
-  if (look) {
-    group.next_look_ms = now_ms + group.route->group_interval_ms;
-  }
+  if (look) group.next_look_ms = now_ms + group.route->group_interval_ms;
   Notification now{.group = group.key};
   for (const auto& [labels, alert] : group.alerts) {
     (alert.ends_at_ms > now_ms ? now.firing : now.resolved).insert(Fingerprint(labels));
   }
-  bool sends = false;
   for (const Integration& integration : config_->receivers.at(group.route->receiver)) {
     Outlet& outlet = group.outlets[integration.name];
     const bool again = outlet.retry_at_ms != 0 && outlet.retry_at_ms <= now_ms;
-    if (outlet.sending || (!look && !again)) {
-      sends = sends || outlet.sending || outlet.retry_at_ms != 0;
-      continue;
-    }
+    if (outlet.sending || (!look && !again)) continue;
     outlet.retry_at_ms = 0;
     now.integration = integration.name;
     now.message.at_ms = now_ms;
@@ -179,10 +174,10 @@ void Groups::Look(Group& group, int64_t now_ms, std::vector<Notification>* due) 
       continue;
     }
     now.message = MessageOf(group, integration.send_resolved, now_ms);
-    outlet.sending = sends = true;
+    outlet.sending = true;
     due->push_back(now);
   }
-  if (look && !sends) Forget(group, now_ms);
+  if (look) Forget(group, now_ms);
 }
 
 // Whether the integration is to hear of the group as it is now.
@@ -222,16 +217,21 @@ void Groups::Done(const Notification& notification, bool sent, int64_t now_ms) {
   }
   outlet.failures = 0;
   group.told[notification.integration] = {notification.message.at_ms, notification.firing, notification.resolved};
-  const bool all = std::none_of(group.outlets.begin(), group.outlets.end(), [](const auto& other) {
-    return other.second.sending || other.second.retry_at_ms != 0;
-  });
-  if (all) Forget(group, notification.message.at_ms);
+  Forget(group, now_ms);
   if (group.alerts.empty()) groups_.erase(found);
 }
 
-// What had been resolved at a time, once everybody has been told.
+// Drops what has been resolved, unless somebody has heard, or is just hearing, that it fires.
 void Groups::Forget(Group& group, int64_t now_ms) {
-  std::erase_if(group.alerts, [now_ms](const auto& member) { return member.second.ends_at_ms <= now_ms; });
+  for (const auto& [name, outlet] : group.outlets) {
+    if (outlet.sending) return;
+  }
+  std::erase_if(group.alerts, [&](const auto& member) {
+    if (member.second.ends_at_ms > now_ms) return false;
+    const std::string fingerprint = Fingerprint(member.first);
+    return std::none_of(group.told.begin(), group.told.end(),
+                        [&](const auto& told) { return told.second.firing.contains(fingerprint); });
+  });
 }
 
 int64_t Groups::NextDueMs() const {

@@ -182,6 +182,22 @@ TEST_F(GroupsTest, AResolvedAlertIsNotForgottenBeforeItWasSaid) {
   EXPECT_EQ(groups_.size(), 0u);
 }
 
+TEST_F(GroupsTest, WhatEndsWhileItsMessageIsUnderWayIsSaidNext) {
+  Fire("A");
+  Fire("B");
+  During(kMinute, {"A", "B"});
+  now_ = groups_.NextDueMs();
+  Resolve("A");
+  now_ += 2;  // The rules give the time of their evaluation, which is a moment ago.
+  EXPECT_THAT(Due(), ElementsAre("web: +B -A"));
+  AlertNotice over = Alert("B", 0);
+  over.ends_at_ms = now_ - 2;
+  groups_.Add({over}, now_);
+  Answer(true);
+  EXPECT_THAT(During(10 * kMinute), ElementsAre(testing::EndsWith("web: -B")));
+  EXPECT_EQ(groups_.size(), 0u);
+}
+
 TEST_F(GroupsTest, EachIntegrationHasItsOwnRecord) {
   groups_.SetConfig(Parse("[{url: 'http://a'}, {url: 'http://b'}]"), now_);
   Fire("A");
