@@ -67,9 +67,10 @@ ReadClient::ReadClient(scrape::RemoteReadConfig config, tsdb::Labels external_la
 
 std::optional<ReadRange> ReadClient::Wanted(ReadRange range, int64_t local_start,
                                             const tsdb::Matchers& matchers) const {
-  for (const auto& [name, value] : config_.required_matchers) {
+  for (const auto& required : config_.required_matchers) {
     const bool there = std::any_of(matchers.begin(), matchers.end(), [&](const tsdb::Matcher& matcher) {
-      return matcher.type() == tsdb::Matcher::Type::kEqual && matcher.name() == name && matcher.value() == value;
+      return matcher.type() == tsdb::Matcher::Type::kEqual && matcher.name() == required.first &&
+             matcher.value() == required.second;
     });
     if (!there) return std::nullopt;
   }

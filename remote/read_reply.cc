@@ -20,7 +20,6 @@ using scrape::WireReader;
 constexpr uint32_t kResults = 1;               // Of ReadResponse.
 constexpr uint32_t kLabels = 1, kChunks = 2;   // Of ChunkedSeries.
 constexpr uint32_t kEncoding = 3, kBytes = 4;  // Of Chunk.
-constexpr size_t kFrameChecksumBytes = 4;
 
 base::Status Damaged(const std::string& what) { return base::DataLossError("the reply is damaged: " + what); }
 
