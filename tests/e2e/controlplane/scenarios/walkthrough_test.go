@@ -263,7 +263,7 @@ adapterRules: |
 func TestPrometheusAdaptersDefaultRulesWork(t *testing.T) {
 	w := sharedWorld(t)
 	w.install(t, defaultRulesValues)
-	w.waitAvailable(t)
+	w.waitCustomAvailable(t)
 	namespace := w.namespace(t, "defaults")
 	pods, metrics := node.Pods{Namespace: namespace}, w.node.Metrics()
 	metrics.SetRate(pods, "http_requests_total", 7)
@@ -332,7 +332,7 @@ adapterRules: |
 func TestPrometheusAdaptersConfigurationWalkthroughWorks(t *testing.T) {
 	w := sharedWorld(t)
 	w.install(t, ownLabelsValues)
-	w.waitAvailable(t)
+	w.waitCustomAvailable(t)
 	namespace := w.openShop(t)
 	w.waitListed(t, "v1beta1", map[string]bool{
 		"pods/http_requests_per_second": true, "namespaces/http_requests_per_second": false,
@@ -351,6 +351,14 @@ func TestPrometheusAdaptersConfigurationWalkthroughWorks(t *testing.T) {
 			err = fmt.Errorf("not about 14 requests per second: %s", body)
 		}
 		return err
+	})
+}
+
+// waitCustomAvailable is waitAvailable for rules without external ones, of which nobody serves the API.
+func (w *world) waitCustomAvailable(t *testing.T) {
+	t.Helper()
+	eventually(t, soon, "the custom metrics API to be Available", func(ctx context.Context) error {
+		return w.availability(ctx, []string{"v1beta1.custom.metrics.k8s.io", "v1beta2.custom.metrics.k8s.io"}, "True")
 	})
 }
 
