@@ -30,8 +30,8 @@ bool FindBool(const Json& value, std::initializer_list<std::string_view> path, b
 
 }  // namespace tidewright::base
 
-// The parts of nlohmann_json that most files use, compiled once, in json.cc, instead of in each file that includes this.
-// An update of the library that renames one of them fails to compile here.
+// The parts of nlohmann_json that most files use, compiled once, in json.cc, instead of in each file that includes
+// this. An update of the library that renames one of them fails to compile here.
 extern template class nlohmann::basic_json<>;
 extern template class std::vector<tidewright::base::Json>;
 extern template class std::map<std::string, tidewright::base::Json, std::less<>>;

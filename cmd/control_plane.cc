@@ -1,7 +1,5 @@
 #include "cmd/control_plane.h"
 
-#include <unistd.h>
-
 #include <atomic>
 #include <iterator>
 #include <map>
@@ -20,6 +18,7 @@
 #include "cmd/leader_duties.h"
 #include "cmd/registrar.h"
 #include "cmd/self_metrics.h"
+#include "cmd/start_options.h"
 #include "kube/object_reader.h"
 #include "kube/shared_caches.h"
 #include "notify/config.h"
@@ -52,24 +51,6 @@ constexpr int64_t kAuthenticationWaitMs = 10'000;
 constexpr const char* kReceiversState = "receivers.json";  // In the folder of the samples.
 constexpr const char* kScalingAlerts = "scaling-alerts";   // How their groups are shown.
 constexpr const char* kSelfJob = "tidewright";
-
-size_t MaxExemplars(const scrape::Config& config) {
-  return config.max_exemplars > 0 ? static_cast<size_t>(config.max_exemplars) : 0;
-}
-
-std::string HostName() {
-  char name[256] = "localhost";
-  if (gethostname(name, sizeof name - 1) != 0) base::LogWarn("cmd", "this host has no name", {});
-  return name;
-}
-
-// Without a slash at the end.
-std::string ExternalUrl(const ControlPlaneOptions& options) {
-  std::string url = options.external_url;
-  if (url.empty()) url = "http://" + HostName() + ":" + std::to_string(options.web_port);
-  while (url.ends_with("/")) url.pop_back();
-  return url;
-}
 
 }  // namespace
 
@@ -144,7 +125,6 @@ class ControlPlane::Impl {
   void ShowConfig();
   tsdb::Labels ExternalLabels() const;
   web::RuntimeStatus Runtime() const;
-  tsdb::DbOptions StoreOptions(const scrape::Config& config) const;
   void Maintain();
   void NoteLowestTime();
   kube::Client& WritingClient() { return guarded_ != nullptr ? *guarded_ : *client_; }
@@ -233,7 +213,7 @@ base::Status ControlPlane::Impl::StartAll() {
 base::Status ControlPlane::Impl::StartData() {
   scrape::Config config;
   bool readable = LoadScrapeConfig(&config).ok();
-  const tsdb::DbOptions store = StoreOptions(config);
+  const tsdb::DbOptions store = StoreOptions(options_, config);
   {
     base::MutexLock lock(problems_mu_);
     store_options_ = store;
@@ -614,19 +594,6 @@ std::string ControlPlane::Impl::ShownConfig() const {
 void ControlPlane::Impl::NoteReload(bool successful) {
   config_ok_.Set(successful ? 1 : 0);
   if (successful) config_time_.Set(static_cast<double>(clock_.NowMs()) / 1000);
-}
-
-// What the section `storage` says goes before the flags. It is read at the start only.
-tsdb::DbOptions ControlPlane::Impl::StoreOptions(const scrape::Config& config) const {
-  tsdb::DbOptions store;
-  store.retention_ms = config.retention.ms > 0 ? config.retention.ms : options_.retention_ms;
-  store.retention_bytes =
-      config.retention_bytes > 0 ? static_cast<uint64_t>(config.retention_bytes) : options_.retention_bytes;
-  store.max_exemplars = MaxExemplars(config);
-  store.out_of_order_window_ms = config.out_of_order_time_window.ms;
-  store.fsync_interval_ms = options_.fsync_interval_ms;
-  store.max_block_ms = options_.max_block_ms;
-  return store;
 }
 
 std::vector<std::string> ControlPlane::Impl::ConfigProblems() const {

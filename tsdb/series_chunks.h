@@ -132,7 +132,9 @@ class SeriesChunks {
   int64_t NextTime(const SeriesData& series, int64_t t) const;
 
   // Has the processor load where the next sample of the series will go.
-  void PrefetchEnd(const SeriesData& series) const { __builtin_prefetch(slab_.At(series.chunk) + series.used, /*rw=*/1); }
+  void PrefetchEnd(const SeriesData& series) const {
+    __builtin_prefetch(slab_.At(series.chunk) + series.used, /*rw=*/1);
+  }
   // Appends a sample that is newer than what is there, at cursor->t. False when memory is exhausted, or the series has
   // as many chunks as it may; it is unchanged then.
   bool Append(SeriesData* series, double value, CommitCursor* cursor);

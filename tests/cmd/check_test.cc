@@ -99,7 +99,7 @@ INSTANTIATE_TEST_SUITE_P(
         FaultCase{"unknown_key", "rules:\n- seriesquery: up\n  metricsQuery: up\n", {"file.yaml:2", "seriesQuery"}},
         FaultCase{"bad_metric_rule",
                   "apiVersion: tidewright.dev/v1alpha1\nkind: MetricRule\nmetadata: {name: open, namespace: shop}\n"
-                  "spec: {promql: 'sum(', name: {as: open}}\n",
+                  "spec: {promql: 'sum(', name: {as: open}, resources: {overrides: {pod: {resource: pod}}}}\n",
                   {"MetricRule shop/open", "spec.promql"}},
         FaultCase{"bad_template",
                   "rules:\n- seriesQuery: up\n  resources: {template: '<<.Resource>>'}\n  metricsQuery: "

@@ -141,7 +141,7 @@ TEST_F(LogTailTest, ForgetsSeriesThatTheStoreHasForgotten) {
   }
   Add("last", clock_.NowMs(), 1);
   EXPECT_THAT(ReadAll(tail), ElementsAre("last:" + std::to_string(clock_.NowMs()) + "=1"));
-  EXPECT_LT(tail.series(), 1500u);
+  EXPECT_LT(tail.series(), 2000u) << "of 3001; how soon depends on when the store writes a checkpoint";
 }
 
 TEST_F(LogTailTest, KeepsNoMoreThanItMay) {
