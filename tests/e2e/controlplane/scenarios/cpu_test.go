@@ -35,7 +35,7 @@ func TestScaledObjectsFollowWhatPodsUse(t *testing.T) {
 	namespace := w.namespace(t, "usage")
 	each := node.Pods{Namespace: namespace}
 	w.node.SetUsage(each, 0.5, 100*mebi)
-	w.apply(t, namespace, fmt.Sprintf(exampleWorkload, 2))
+	w.apply(t, namespace, fmt.Sprintf(webWorkload, 2))
 	web := w.watchReplicas(t, deployments, namespace, "web")
 	w.apply(t, namespace, podTriggers)
 	w.kubectl(t, "wait", "--for=condition=Ready", "--timeout=60s", "-n", namespace, "so/worker")

@@ -6,7 +6,7 @@ import { formatDuration, parseDuration, stepFor } from '../duration';
 import { selector, short } from '../format';
 import { usePoll } from '../hooks';
 import { type Line, Plot } from '../plot';
-import { alignedRange, type Columns, columnsOf, pointsOf, stacked } from '../plot_data';
+import { type Columns, columnsOf, pointsOf, stacked } from '../plot_data';
 import { SERIES_COLOURS } from '../theme';
 import type { MatrixSeries, QueryData } from '../types';
 import { Empty, Failure, Loading, SeriesName } from '../ui';
@@ -27,7 +27,9 @@ async function load(panel: BodyProps['panel'], signal: AbortSignal): Promise<Gra
   if (!panel.expr.trim()) return null;
   const began = performance.now();
   const step = panel.step ?? stepFor(panel.range, POINTS);
-  const { start, end } = alignedRange(panel.end ?? Date.now() / 1000, panel.range, step);
+  // Up to this moment, not to the last whole step before: what has just begun shows at once.
+  const end = panel.end ?? Date.now() / 1000;
+  const start = end - Math.floor(panel.range / step) * step;
   const answer = await ask<QueryData>('query_range', { query: panel.expr, start, end, step }, signal);
   const series = answer.data.resultType === 'matrix' ? answer.data.result : [];
   return { ...answer, data: series, ms: performance.now() - began, start, end, step };
