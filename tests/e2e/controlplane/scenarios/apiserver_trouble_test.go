@@ -91,7 +91,7 @@ func newTrouble(t *testing.T) *trouble {
 	x.hpa = w.namespace(t, "hpa")
 	pods := drivenByHPA["Pods"]
 	pods.load(w.node.Metrics(), node.Pods{Namespace: x.hpa}, 3)
-	w.apply(t, x.hpa, fmt.Sprintf(scaled, pods.metric))
+	w.apply(t, x.hpa, fmt.Sprintf(webWorkload, 1)+fmt.Sprintf(scaled, pods.metric))
 	web := w.watchReplicas(t, deployments, x.hpa, "web")
 
 	eventually(t, soon, "the queue's workers", x.worker.are(3))
