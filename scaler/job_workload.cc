@@ -6,7 +6,6 @@
 #include "base/duration.h"
 #include "base/json.h"
 #include "base/log.h"
-#include "base/strings.h"
 #include "kube/meta.h"
 
 namespace tidewright::scaler {
@@ -25,14 +24,6 @@ std::string SpecText(const base::Json& object) {
     relevant.push_back(found == nullptr ? base::Json() : *found);
   }
   return base::DumpJson(relevant);
-}
-
-std::string ErrorsOf(const std::vector<Signal>& signals) {
-  std::vector<std::string> errors;
-  for (const Signal& signal : signals) {
-    if (!signal.error.empty()) errors.push_back(signal.name + " cannot be read: " + signal.error);
-  }
-  return base::Join(errors, "; ");
 }
 
 }  // namespace

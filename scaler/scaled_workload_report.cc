@@ -5,7 +5,6 @@
 #include "base/duration.h"
 #include "base/json.h"
 #include "base/log.h"
-#include "base/strings.h"
 #include "kube/meta.h"
 #include "scaler/scaled_workload.h"
 
@@ -25,14 +24,6 @@ base::Json StepsJson(const std::vector<Step>& steps) {
     list.push_back(std::move(entry));
   }
   return list;
-}
-
-std::string ErrorsOf(const std::vector<Signal>& signals) {
-  std::vector<std::string> errors;
-  for (const Signal& signal : signals) {
-    if (!signal.error.empty()) errors.push_back(signal.name + " cannot be read: " + signal.error);
-  }
-  return base::Join(errors, "; ");
 }
 
 }  // namespace

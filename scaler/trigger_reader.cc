@@ -124,4 +124,12 @@ void TriggerReader::Report(const std::vector<Signal>& signals, int32_t most_fail
   status->Set("triggersActivity", std::move(activity));
 }
 
+std::string ErrorsOf(const std::vector<Signal>& signals) {
+  std::vector<std::string> errors;
+  for (const Signal& signal : signals) {
+    if (!signal.error.empty()) errors.push_back(signal.name + " cannot be read: " + signal.error);
+  }
+  return base::Join(errors, "; ");
+}
+
 }  // namespace tidewright::scaler

@@ -72,4 +72,7 @@ class TriggerReader {
 // A message that fits into a condition or an event.
 std::string CutText(const std::string& text);
 
+// What keeps signals from being read, in one line; empty if nothing does.
+std::string ErrorsOf(const std::vector<Signal>& signals);
+
 }  // namespace tidewright::scaler
