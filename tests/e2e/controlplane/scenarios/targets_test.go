@@ -14,9 +14,11 @@ import (
 	"time"
 
 	corev1 "k8s.io/api/core/v1"
+	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/types"
 	"k8s.io/apimachinery/pkg/watch"
+	typedcorev1 "k8s.io/client-go/kubernetes/typed/core/v1"
 )
 
 // scrapeTarget is what Prometheus' API says of one.
@@ -67,25 +69,48 @@ func (w *world) followPods(t *testing.T, namespace string) *history {
 	if err != nil {
 		t.Fatal(err)
 	}
-	watcher, err := pods.Watch(t.Context(), metav1.ListOptions{ResourceVersion: list.ResourceVersion})
-	if err != nil {
-		t.Fatal(err)
-	}
+	ctx, cancel := context.WithCancel(t.Context())
 	h := &history{pods: map[types.UID]*lifetime{}, names: map[types.UID]string{}}
-	done := make(chan struct{})
-	go func() {
-		defer close(done)
-		for event := range watcher.ResultChan() {
-			if pod, ok := event.Object.(*corev1.Pod); ok {
-				h.add(pod, event.Type == watch.Deleted)
-			}
-		}
-	}()
+	done := make(chan error, 1)
+	go func() { done <- h.follow(ctx, pods, list.ResourceVersion) }()
 	t.Cleanup(func() {
-		watcher.Stop()
-		<-done
+		cancel()
+		if err := <-done; err != nil {
+			t.Errorf("following the pods of %s: %v", namespace, err)
+		}
 	})
 	return h
+}
+
+// follow adds what happens to pods after a version until its context ends. An API server ends the watch of a client that
+// does not keep up, as this one may in a storm of changes; the next watch goes on where that one ended.
+func (h *history) follow(ctx context.Context, pods typedcorev1.PodInterface, version string) error {
+	for {
+		watcher, err := pods.Watch(ctx, metav1.ListOptions{ResourceVersion: version})
+		if err == nil {
+			version, err = h.read(watcher, version)
+			watcher.Stop()
+		}
+		if ctx.Err() != nil {
+			return nil
+		}
+		if err != nil {
+			return fmt.Errorf("watching from version %s: %w", version, err)
+		}
+	}
+}
+
+// read adds what a watch tells until it ends, and returns the last version that it told of.
+func (h *history) read(watcher watch.Interface, version string) (string, error) {
+	for event := range watcher.ResultChan() {
+		pod, ok := event.Object.(*corev1.Pod)
+		if !ok {
+			return version, apierrors.FromObject(event.Object)
+		}
+		h.add(pod, event.Type == watch.Deleted)
+		version = pod.ResourceVersion
+	}
+	return version, nil
 }
 
 func (h *history) add(pod *corev1.Pod, deleted bool) {
