@@ -15,6 +15,7 @@
 #include "http/message.h"
 #include "http/tls.h"
 #include "remote/write_message.h"
+#include "tests/eventually.h"
 
 namespace tidewright {
 namespace {
@@ -80,15 +81,6 @@ remote_write:
     }
     std::sort(answer.begin(), answer.end());
     return answer;
-  }
-  bool Eventually(const std::function<bool()>& holds) {
-    base::StopSignal never;
-    const int64_t deadline = clock_.NowMs() + 60'000;
-    while (!holds()) {
-      if (clock_.NowMs() > deadline) return false;
-      clock_.SleepFor(100, never);
-    }
-    return true;
   }
   // How many samples of `up` a server has, up to a time.
   int64_t Samples(const std::string& server, int64_t seconds) {
