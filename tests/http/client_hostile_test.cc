@@ -12,6 +12,7 @@
 #include "base/clock.h"
 #include "http/client.h"
 #include "http/reply.h"
+#include "tests/eventually.h"
 #include "tests/http/raw_socket.h"
 
 namespace tidewright::http {

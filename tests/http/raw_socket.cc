@@ -163,13 +163,4 @@ size_t OpenDescriptors() {
   return static_cast<size_t>(std::distance(begin(entries), end(entries)));
 }
 
-bool Eventually(const std::function<bool()>& condition) {
-  int64_t deadline = base::MonotonicNanos() + 10'000'000'000;
-  while (!condition()) {
-    if (base::MonotonicNanos() > deadline) return false;
-    poll(nullptr, 0, 5);
-  }
-  return true;
-}
-
 }  // namespace tidewright::http

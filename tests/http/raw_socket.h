@@ -72,7 +72,5 @@ class Blackhole {
 
 // Descriptors that this process has open.
 size_t OpenDescriptors();
-// Polls `condition` until it holds; false after ten seconds.
-bool Eventually(const std::function<bool()>& condition);
 
 }  // namespace tidewright::http

@@ -12,6 +12,7 @@
 #include "http/client.h"
 #include "http/server.h"
 #include "http/tls.h"
+#include "tests/eventually.h"
 #include "tests/http/raw_socket.h"
 
 namespace tidewright::http {

@@ -14,6 +14,7 @@
 #include "http/client.h"
 #include "http/reply.h"
 #include "http/tls.h"
+#include "tests/eventually.h"
 #include "tests/http/raw_socket.h"
 
 namespace tidewright::http {

@@ -17,6 +17,7 @@
 #include "base/mutex.h"
 #include "http/client.h"
 #include "http/server.h"
+#include "tests/eventually.h"
 
 namespace tidewright::cmd {
 namespace {
@@ -136,16 +137,6 @@ class AlertmanagerTest : public testing::Test {
   std::string Seen() {
     base::MutexLock lock(mu_);
     return Json(received_).dump(1).substr(0, 4000) + "\n" + *base::ReadFile(Path("log"));
-  }
-
-  bool Eventually(const std::function<bool()>& wanted) {
-    const int64_t deadline = clock_.NowMs() + 90'000;
-    base::StopSignal never;
-    while (!wanted()) {
-      if (clock_.NowMs() > deadline) return false;
-      clock_.SleepFor(100, never);
-    }
-    return true;
   }
 
   base::Clock& clock_ = base::SystemClock::Get();

@@ -13,6 +13,7 @@
 #include "base/strings.h"
 #include "cmd/control_plane.h"
 #include "sandbox/sandbox.h"
+#include "tests/eventually.h"
 #include "tests/integration/intercepted_client.h"
 
 namespace tidewright::cmd {
@@ -342,16 +343,6 @@ class PermissionsTest : public ::testing::Test {
       used_.insert(i);
     }
     if (!allowed) refused_.insert(verb + " " + resource + "." + group + " " + call.name);
-  }
-
-  bool Eventually(const std::function<bool()>& wanted) {
-    int64_t deadline = clock_.NowMs() + 120'000;
-    base::StopSignal never;
-    while (!wanted()) {
-      if (clock_.NowMs() > deadline) return false;
-      clock_.SleepFor(50, never);
-    }
-    return true;
   }
 
   std::set<std::string> Unused() {

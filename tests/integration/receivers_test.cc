@@ -19,6 +19,7 @@
 #include "http/mail.h"
 #include "http/server.h"
 #include "http/tls.h"
+#include "tests/eventually.h"
 
 namespace tidewright::cmd {
 namespace {
@@ -172,16 +173,6 @@ class ReceiversTest : public testing::Test {
   }
 
   std::string Log() { return *base::ReadFile(Path("log")); }
-  bool Eventually(const std::function<bool()>& wanted) {
-    const int64_t deadline = clock_.NowMs() + 90'000;
-    base::StopSignal never;
-    while (!wanted()) {
-      if (clock_.NowMs() > deadline) return false;
-      clock_.SleepFor(100, never);
-    }
-    return true;
-  }
-
   base::Clock& clock_ = base::SystemClock::Get();
   base::TempDir folder_ = *base::TempDir::Create("receivers-test");
   std::unique_ptr<http::Client> http_ = *http::NewCurlClient({});

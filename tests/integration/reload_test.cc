@@ -14,6 +14,7 @@
 #include "base/json.h"
 #include "http/client.h"
 #include "sandbox/sandbox.h"
+#include "tests/eventually.h"
 
 namespace tidewright::cmd {
 namespace {
@@ -51,16 +52,6 @@ class ReloadTest : public testing::Test {
   std::string Log() {
     auto text = base::ReadFile(folder_.path() + "/log");
     return text.ok() ? *text : "";
-  }
-
-  bool Eventually(const std::function<bool()>& wanted) {
-    const int64_t deadline = clock_.NowMs() + 60'000;
-    base::StopSignal never;
-    while (!wanted()) {
-      if (clock_.NowMs() > deadline) return false;
-      clock_.SleepFor(50, never);
-    }
-    return true;
   }
 
   http::Response Ask(const std::string& method, const std::string& path) {

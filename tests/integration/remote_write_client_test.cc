@@ -13,7 +13,9 @@
 #include "base/json.h"
 #include "http/client.h"
 #include "http/message.h"
+#include "http/tls.h"
 #include "remote/write_message.h"
+#include "tests/eventually.h"
 
 namespace tidewright {
 namespace {
@@ -22,7 +24,8 @@ using base::Json;
 
 class RemoteWriteClientTest : public testing::Test {
  protected:
-  void Configure(const std::string& message) {
+  // `more` are further fields of the endpoint, a line each.
+  void Configure(const std::string& message, const std::string& more = "") {
     const std::string config = R"(
 global: {scrape_interval: 200ms, scrape_timeout: 200ms, external_labels: {cluster: c}}
 scrape_configs:
@@ -38,8 +41,11 @@ remote_write:
   send_native_histograms: true
   queue_config: {batch_send_deadline: 300ms}
   metadata_config: {send_interval: 1s}
-)";
-    ASSERT_TRUE(base::WriteFileAtomic(folder_.path() + "/prometheus.yml", config).ok());
+)" + more;
+    Write("prometheus.yml", config);
+  }
+  void Write(const std::string& file, const std::string& content) {
+    ASSERT_TRUE(base::WriteFileAtomic(folder_.path() + "/" + file, content).ok());
   }
   void StartOurs() {
     auto program = base::Subprocess::Start(
@@ -50,12 +56,16 @@ remote_write:
     ASSERT_TRUE(program.ok()) << program.status().ToString();
     program_ = std::make_unique<base::Subprocess>(*std::move(program));
   }
-  std::string Log() { return base::ReadFile(folder_.path() + "/ours.log").value(); }
+  std::string Log() {
+    auto text = base::ReadFile(folder_.path() + "/ours.log");
+    return text.ok() ? *std::move(text) : text.status().ToString();
+  }
 
   // What the API answers; null when it does not.
   Json Get(const std::string& url) {
     http::ClientRequest request;
     request.url = url;
+    request.headers = headers_;
     auto response = http_->Send(request);
     if (!response.ok() || response->status != 200) return nullptr;
     return Json::parse(response->body)["data"];
@@ -71,15 +81,6 @@ remote_write:
     }
     std::sort(answer.begin(), answer.end());
     return answer;
-  }
-  bool Eventually(const std::function<bool()>& holds) {
-    base::StopSignal never;
-    const int64_t deadline = clock_.NowMs() + 60'000;
-    while (!holds()) {
-      if (clock_.NowMs() > deadline) return false;
-      clock_.SleepFor(100, never);
-    }
-    return true;
   }
   // How many samples of `up` a server has, up to a time.
   int64_t Samples(const std::string& server, int64_t seconds) {
@@ -140,7 +141,9 @@ remote_write:
   base::Clock& clock_ = base::SystemClock::Get();
   base::TempDir folder_ = *base::TempDir::Create("tidewright-remote");
   std::unique_ptr<http::Client> http_ = *http::NewCurlClient({});
-  const std::string theirs_ = "http://127.0.0.1:" + std::to_string(*base::FreePort());
+  http::Headers headers_;  // What every question has.
+  const std::string their_address_ = "127.0.0.1:" + std::to_string(*base::FreePort());
+  std::string theirs_ = "http://" + their_address_;
   const std::string ours_ = "http://127.0.0.1:" + std::to_string(*base::FreePort());
   std::unique_ptr<base::Subprocess> receiver_;
   std::unique_ptr<base::Subprocess> program_;
@@ -150,7 +153,7 @@ class RemoteWriteToPrometheus : public RemoteWriteClientTest {
  protected:
   void SetUp() override {
     if (!base::HaveProgram(program())) GTEST_SKIP() << program() << " is not installed: there is nobody to write to";
-    ASSERT_TRUE(base::WriteFileAtomic(folder_.path() + "/empty.yml", "global: {}\n").ok());
+    Write("empty.yml", "global: {}\n");
     StartReceiver();
     ASSERT_TRUE(Eventually([&] { return Ask(theirs_, "vector(1)", 0).is_array(); }));
   }
@@ -161,14 +164,53 @@ class RemoteWriteToPrometheus : public RemoteWriteClientTest {
   }
   void StartReceiver() override {
     auto server = base::Subprocess::Start(
-        {program(), "--config.file=" + folder_.path() + "/empty.yml", "--web.listen-address=" + theirs_.substr(7),
+        {program(), "--config.file=" + folder_.path() + "/empty.yml", "--web.listen-address=" + their_address_,
          "--web.enable-remote-write-receiver", "--enable-feature=native-histograms,exemplar-storage",
-         "--storage.tsdb.path=" + folder_.path() + "/theirs"},
+         "--storage.tsdb.path=" + folder_.path() + "/theirs", "--web.config.file=" + web_config_},
         folder_.path() + "/theirs.log");
     ASSERT_TRUE(server.ok()) << server.status().ToString();
     receiver_ = std::make_unique<base::Subprocess>(*std::move(server));
   }
   bool TakesVersion2() { return Get(theirs_ + "/api/v1/status/buildinfo")["version"] >= "3."; }
+
+  std::string web_config_;  // The file's path; none if empty.
+};
+
+// A Prometheus that wants a client certificate and a password.
+class RemoteWriteToGuardedPrometheus : public RemoteWriteToPrometheus {
+ protected:
+  void SetUp() override {
+    const int64_t now = clock_.NowMs();
+    const http::KeyPair ca = *http::GenerateCa("ca", now);
+    const http::KeyPair server = *http::IssueCertificate(ca, {.common_name = "p", .ip_addresses = {"127.0.0.1"}}, now);
+    const http::KeyPair client = *http::IssueCertificate(ca, {.common_name = "c", .client = true}, now);
+    Write("ca.pem", ca.certificate_pem);
+    Write("other-ca.pem", http::GenerateCa("other", now)->certificate_pem);
+    Write("server.pem", server.certificate_pem);
+    Write("server.key", server.private_key_pem);
+    Write("client.pem", client.certificate_pem);
+    Write("client.key", client.private_key_pem);
+    Write("web.yml", R"(
+tls_server_config: {cert_file: server.pem, key_file: server.key, client_ca_file: ca.pem,
+                    client_auth_type: RequireAndVerifyClientCert}
+basic_auth_users: {writer: $2a$05$CCCCCCCCCCCCCCCCCCCCC.E5YPO9kmyuRGyh0XouQYb4YMJKvyOeW}
+)");
+    web_config_ = folder_.path() + "/web.yml";
+    theirs_ = "https://" + their_address_;
+    http_ = *http::NewCurlClient({.tls = {.ca_pem = ca.certificate_pem,
+                                          .certificate_pem = client.certificate_pem,
+                                          .private_key_pem = client.private_key_pem}});
+    headers_ = {{"Authorization", "Basic d3JpdGVyOlUqVQ=="}};  // writer:U*U
+    RemoteWriteToPrometheus::SetUp();
+  }
+  void ConfigureGuarded(const std::string& ca) {
+    Configure("prometheus.WriteRequest", "  tls_config: {ca_file: " + ca +
+                                             ", cert_file: client.pem, key_file: client.key}\n"
+                                             "  basic_auth: {username: writer, password_file: password}\n");
+  }
+  bool Logged(const std::string& text) {
+    return Eventually([&] { return Log().find(text) != std::string::npos; });
+  }
 };
 
 class RemoteWriteToVictoriaMetrics : public RemoteWriteClientTest {
@@ -182,7 +224,7 @@ class RemoteWriteToVictoriaMetrics : public RemoteWriteClientTest {
   }
   void StartReceiver() override {
     auto server =
-        base::Subprocess::Start({"victoria-metrics", "-httpListenAddr=" + theirs_.substr(7),
+        base::Subprocess::Start({"victoria-metrics", "-httpListenAddr=" + their_address_,
                                  "-storageDataPath=" + folder_.path() + "/theirs", "-memory.allowedBytes=64MB"},
                                 folder_.path() + "/theirs.log");
     ASSERT_TRUE(server.ok()) << server.status().ToString();
@@ -193,6 +235,29 @@ class RemoteWriteToVictoriaMetrics : public RemoteWriteClientTest {
 TEST_F(RemoteWriteToPrometheus, LosesNothingWhenItIsKilled) {
   Configure("prometheus.WriteRequest");
   WriteThroughKills();
+}
+
+// What is wrong is said without the secret, and what is put right counts without a restart.
+TEST_F(RemoteWriteToGuardedPrometheus, TakesItFromWhoHasCertificateAndPassword) {
+  Write("password", "not-the-password");
+  ConfigureGuarded("ca.pem");
+  StartOurs();
+  ASSERT_TRUE(Logged("401")) << Log();
+  EXPECT_EQ(Samples(theirs_, Now() + 60), 0);
+  Write("password", "U*U\n");
+  Scrape(theirs_, 3);
+  EXPECT_EQ(Log().find("not-the-password"), std::string::npos) << Log();
+}
+
+TEST_F(RemoteWriteToGuardedPrometheus, IsNotTrustedWithAnotherAuthority) {
+  Write("password", "U*U");
+  ConfigureGuarded("other-ca.pem");
+  StartOurs();
+  ASSERT_TRUE(Logged("certificate")) << Log();
+  EXPECT_EQ(Samples(theirs_, Now() + 60), 0);
+  ConfigureGuarded("ca.pem");
+  program_->Signal(SIGHUP);
+  Scrape(theirs_, 3);
 }
 
 tsdb::Histogram SomeHistogram(uint64_t more) {
@@ -252,13 +317,12 @@ TEST_F(RemoteWriteToPrometheus, IsReadFrom) {
   ASSERT_TRUE(Eventually([&] { return Samples(theirs_, Now() + 60) >= 8; })) << Log();
   program_->Stop(30'000);
   const int64_t end = Now();
-  ASSERT_TRUE(base::WriteFileAtomic(folder_.path() + "/prometheus.yml", R"(
+  Write("prometheus.yml", R"(
 global: {external_labels: {cluster: c}}
 remote_read:
 - url: )" + theirs_ + R"(/api/v1/read
   read_recent: true
-)")
-                  .ok());
+)");
   std::filesystem::remove_all(folder_.path() + "/ours");
   StartOurs();
   ASSERT_TRUE(Eventually([&] { return Ask(ours_, "vector(1)", 0).is_array(); })) << Log();

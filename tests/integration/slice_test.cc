@@ -13,6 +13,7 @@
 #include "http/client.h"
 #include "kube/meta.h"
 #include "sandbox/sandbox.h"
+#include "tests/eventually.h"
 
 namespace tidewright::cmd {
 namespace {
@@ -78,17 +79,6 @@ class SliceTest : public testing::Test {
                                         port + "}]}]\n",
                                     "service")
                     .ok());
-  }
-
-  // Waits until `wanted` holds; false after two minutes (sanitizers are slow).
-  bool Eventually(const std::function<bool()>& wanted) {
-    int64_t deadline = clock_.NowMs() + 120'000;
-    base::StopSignal never;
-    while (!wanted()) {
-      if (clock_.NowMs() > deadline) return false;
-      clock_.SleepFor(50, never);
-    }
-    return true;
   }
 
   scaler::WorkloadStatus Workload(const std::string& name) {

@@ -12,6 +12,7 @@
 #include "kube/informer.h"
 #include "kube/meta.h"
 #include "sandbox/sandbox.h"
+#include "tests/eventually.h"
 #include "tests/integration/intercepted_client.h"
 
 namespace tidewright::cmd {
@@ -117,16 +118,6 @@ class TakeoverTest : public ::testing::Test {
         "  advanced: {horizontalPodAutoscalerConfig: {behavior: {scaleUp: {policies: "
         "[{type: Pods, value: 2, periodSeconds: 2}]}}}}\n"
         "  triggers: [{type: prometheus, metadata: {query: vector(40), threshold: '1'}}]\n");
-  }
-
-  bool Eventually(const std::function<bool()>& wanted) {
-    int64_t deadline = clock_.NowMs() + 120'000;
-    base::StopSignal never;
-    while (!wanted()) {
-      if (clock_.NowMs() > deadline) return false;
-      clock_.SleepFor(20, never);
-    }
-    return true;
   }
 
   std::vector<int64_t> Replicas() {

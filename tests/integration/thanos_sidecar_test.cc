@@ -12,6 +12,7 @@
 #include "base/json.h"
 #include "base/strings.h"
 #include "http/client.h"
+#include "tests/eventually.h"
 
 namespace tidewright {
 namespace {
@@ -55,16 +56,6 @@ scrape_configs:
     delete folder_;
   }
 
-  static bool Eventually(const std::function<bool()>& holds) {
-    base::Clock& clock = base::SystemClock::Get();
-    base::StopSignal never;
-    const int64_t deadline = clock.NowMs() + 60'000;
-    while (!holds()) {
-      if (clock.NowMs() > deadline) return false;
-      clock.SleepFor(50, never);
-    }
-    return true;
-  }
   static base::Result<http::Response> Send(http::ClientRequest request) {
     request.url = *ours_ + request.url;
     return http_->Send(request);

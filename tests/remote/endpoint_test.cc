@@ -9,6 +9,7 @@
 #include <thread>
 
 #include "remote/manager.h"
+#include "tests/eventually.h"
 #include "tests/tsdb/store.h"
 #include "web/remote_write.h"
 
@@ -112,14 +113,6 @@ class EndpointTest : public testing::Test {
     size_t samples = 0;
     for (const auto& [series, points] : tsdb::testing::ReadAll(db)) samples += points.size();
     return samples;
-  }
-  bool Eventually(const std::function<bool()>& holds) {
-    const int64_t deadline = clock_.NowMs() + 60'000;
-    while (!holds()) {
-      if (clock_.NowMs() > deadline) return false;
-      clock_.SleepFor(5, never_);
-    }
-    return true;
   }
   // The value of a metric of the endpoint.
   double Metric(const std::string& name) {

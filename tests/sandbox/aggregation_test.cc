@@ -12,20 +12,12 @@
 #include "http/server.h"
 #include "http/tls.h"
 #include "sandbox/api_server.h"
+#include "tests/eventually.h"
 
 namespace tidewright::sandbox {
 namespace {
 
 using base::Json;
-
-bool Eventually(const std::function<bool()>& condition) {
-  base::StopSignal never;
-  for (int i = 0; i < 200; ++i) {
-    if (condition()) return true;
-    (void)base::SystemClock::Get().SleepFor(50, never);
-  }
-  return false;
-}
 
 constexpr const char* kResources =
     R"({"kind":"APIResourceList","apiVersion":"v1","groupVersion":"metrics.k8s.io/v1beta1","resources":[

@@ -6,19 +6,10 @@
 #include <functional>
 
 #include "base/file.h"
+#include "tests/eventually.h"
 
 namespace tidewright::sandbox {
 namespace {
-
-// Waits in real time: another process is at work.
-bool Eventually(const std::function<bool()>& condition) {
-  base::StopSignal never;
-  for (int i = 0; i < 200; ++i) {
-    if (condition()) return true;
-    (void)base::SystemClock::Get().SleepFor(50, never);
-  }
-  return false;
-}
 
 TEST(RedisTest, KeepsItsQueueOverADeathAndRestartsAfterTheDelay) {
   if (!base::HaveProgram("redis-server")) GTEST_SKIP() << "redis-server is not installed";

@@ -1,19 +1,19 @@
 #include "tsdb/db.h"
 
 #include <gtest/gtest.h>
-#include <sys/resource.h>
 
-#include <csignal>
 #include <cstdio>
 #include <filesystem>
 #include <fstream>
 
+#include "tests/tsdb/file_size_limit.h"
 #include "tests/tsdb/store.h"
 
 namespace tidewright::tsdb {
 namespace {
 
 using testing::Contents;
+using testing::FileSizeLimit;
 using testing::kHourMs;
 using testing::ReadAll;
 using testing::Store;
@@ -335,22 +335,6 @@ TEST(Snapshot, HasOneBlockOfTheHead) {
   EXPECT_EQ((*db)->Stats().blocks, 1u);
   EXPECT_EQ(ReadAll(**db), ReadAll(store.db()));
 }
-
-// Limits the size of files that this process writes, which is what a full disk looks like from here.
-class FileSizeLimit {
- public:
-  explicit FileSizeLimit(rlim_t bytes) {
-    signal(SIGXFSZ, SIG_IGN);
-    getrlimit(RLIMIT_FSIZE, &before_);
-    rlimit limit = before_;
-    limit.rlim_cur = bytes;
-    setrlimit(RLIMIT_FSIZE, &limit);
-  }
-  ~FileSizeLimit() { setrlimit(RLIMIT_FSIZE, &before_); }
-
- private:
-  rlimit before_;
-};
 
 TEST(FullDisk, TheBatchIsVoidAndTheNextOneWorks) {
   Store store;

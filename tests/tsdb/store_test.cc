@@ -1,14 +1,13 @@
 // The store as a whole: blocks, deletion, snapshots, damage to the head's own files, a full disk, batches.
 #include <gtest/gtest.h>
-#include <sys/resource.h>
 
 #include <algorithm>
-#include <csignal>
 #include <filesystem>
 #include <set>
 
 #include "base/log.h"
 #include "base/strings.h"
+#include "tests/tsdb/file_size_limit.h"
 #include "tests/tsdb/store.h"
 
 namespace tidewright::tsdb {
@@ -16,6 +15,7 @@ namespace {
 
 namespace fs = std::filesystem;
 using testing::Contents;
+using testing::FileSizeLimit;
 using testing::kHourMs;
 using testing::ReadAll;
 using testing::Write;
@@ -210,21 +210,6 @@ TEST_F(Scraped, DamageToTheHeadsFilesCostsOnlyWhatItHits) {
   }
   printf("%d kinds of damage in %zu files\n", checked, files.size());
 }
-
-class FileSizeLimit {
- public:
-  explicit FileSizeLimit(rlim_t bytes) {
-    signal(SIGXFSZ, SIG_IGN);
-    getrlimit(RLIMIT_FSIZE, &before_);
-    rlimit limit = before_;
-    limit.rlim_cur = bytes;
-    setrlimit(RLIMIT_FSIZE, &limit);
-  }
-  ~FileSizeLimit() { setrlimit(RLIMIT_FSIZE, &before_); }
-
- private:
-  rlimit before_;
-};
 
 TEST_F(Scraped, AFullDiskLosesNothingThatIsStored) {
   Scrape(5 * 60, 1000);
