@@ -1,20 +1,16 @@
 #include "scaler/trigger/libpq.h"
 
-#include <dlfcn.h>
 #include <poll.h>
 
-#include <algorithm>
 #include <vector>
 
-#include "base/boot_clock.h"
-#include "base/strings.h"
+#include "scaler/trigger/client_library.h"
 
 namespace tidewright::scaler::trigger {
 
 namespace {
 
 // The part of libpq's ABI (libpq-fe.h, stable since PostgreSQL 9) that is used.
-constexpr char kLibrary[] = "libpq.so.5";
 constexpr int kConnectionBad = 1;
 constexpr int kPollingFailed = 0, kPollingReading = 1, kPollingWriting = 2, kPollingOk = 3;
 constexpr int kTuplesOk = 2;
@@ -41,53 +37,26 @@ struct Library {
   void (*clear)(void*);
 };
 
-template <typename Function>
-bool Load(void* handle, const char* name, Function* function) {
-  *function = reinterpret_cast<Function>(dlsym(handle, name));
-  return *function != nullptr;
-}
-
-bool LoadAll(void* handle, Library* pq) {
-  return Load(handle, "PQconnectStartParams", &pq->connect) && Load(handle, "PQconnectPoll", &pq->poll) &&
-         Load(handle, "PQstatus", &pq->status) && Load(handle, "PQsocket", &pq->socket) &&
-         Load(handle, "PQerrorMessage", &pq->error) && Load(handle, "PQfinish", &pq->finish) &&
-         Load(handle, "PQsendQuery", &pq->send) && Load(handle, "PQconsumeInput", &pq->consume) &&
-         Load(handle, "PQisBusy", &pq->busy) && Load(handle, "PQflush", &pq->flush) &&
-         Load(handle, "PQsetnonblocking", &pq->set_nonblocking) && Load(handle, "PQgetResult", &pq->result) &&
-         Load(handle, "PQresultStatus", &pq->result_status) &&
-         Load(handle, "PQresultErrorMessage", &pq->result_error) && Load(handle, "PQntuples", &pq->rows) &&
-         Load(handle, "PQnfields", &pq->columns) && Load(handle, "PQgetisnull", &pq->is_null) &&
-         Load(handle, "PQgetvalue", &pq->value) && Load(handle, "PQclear", &pq->clear);
-}
-
-// Null when it is not installed. Stays loaded: other libraries keep pointers into it.
+// Null when it is not installed.
 const Library* Pq() {
   static const Library* const library = []() -> const Library* {
-    static Library loaded;
-    void* handle = dlopen(kLibrary, RTLD_NOW | RTLD_LOCAL);
-    return handle != nullptr && LoadAll(handle, &loaded) ? &loaded : nullptr;
+    static Library pq;
+    ClientLibrary file("libpq.so.5");
+    file.Bind("PQconnectStartParams", &pq.connect).Bind("PQconnectPoll", &pq.poll).Bind("PQstatus", &pq.status);
+    file.Bind("PQsocket", &pq.socket).Bind("PQerrorMessage", &pq.error).Bind("PQfinish", &pq.finish);
+    file.Bind("PQsendQuery", &pq.send).Bind("PQconsumeInput", &pq.consume).Bind("PQisBusy", &pq.busy);
+    file.Bind("PQflush", &pq.flush).Bind("PQsetnonblocking", &pq.set_nonblocking).Bind("PQgetResult", &pq.result);
+    file.Bind("PQresultStatus", &pq.result_status).Bind("PQresultErrorMessage", &pq.result_error);
+    file.Bind("PQntuples", &pq.rows).Bind("PQnfields", &pq.columns).Bind("PQgetisnull", &pq.is_null);
+    file.Bind("PQgetvalue", &pq.value).Bind("PQclear", &pq.clear);
+    return file.usable() ? &pq : nullptr;
   }();
   return library;
 }
 
-// Waits for a socket are about a peer, not about the time of decisions.
-int64_t NowMs() { return base::BootClock::Get().NowMs(); }
-
-base::Status WaitFor(int socket, short events, int64_t deadline_ms) {
-  pollfd waiting{socket, events, 0};
-  int64_t left = std::max<int64_t>(0, deadline_ms - NowMs());
-  if (poll(&waiting, 1, static_cast<int>(left)) > 0) return base::Status::Ok();
-  return base::DeadlineExceededError("no answer within the timeout");
-}
-
-std::string FirstLine(const char* text) {
-  std::string line = text == nullptr ? "" : text;
-  return std::string(base::TrimSpace(line.substr(0, std::min<size_t>(line.find('\n'), 300))));
-}
-
 }  // namespace
 
-base::Result<std::unique_ptr<PostgresConnection>> PostgresConnection::Open(
+base::Result<std::unique_ptr<SqlConnection>> PostgresConnection::Open(
     const std::map<std::string, std::string>& parameters, int64_t timeout_ms) {
   const Library* pq = Pq();
   if (pq == nullptr) {
@@ -104,8 +73,8 @@ base::Result<std::unique_ptr<PostgresConnection>> PostgresConnection::Open(
   void* raw = pq->connect(keywords.data(), values.data(), 1);
   if (raw == nullptr) return base::ResourceExhaustedError("no memory for a connection");
   std::unique_ptr<PostgresConnection> connection(new PostgresConnection(raw));
-  TW_RETURN_IF_ERROR(connection->Connect(NowMs() + timeout_ms));
-  return connection;
+  TW_RETURN_IF_ERROR(connection->Connect(SocketNowMs() + timeout_ms));
+  return std::unique_ptr<SqlConnection>(std::move(connection));
 }
 
 PostgresConnection::~PostgresConnection() { Pq()->finish(connection_); }
@@ -119,7 +88,7 @@ base::Status PostgresConnection::Connect(int64_t deadline_ms) {
   int state = kPollingWriting;
   while (state != kPollingOk) {
     short events = state == kPollingReading ? POLLIN : POLLOUT;
-    TW_RETURN_IF_ERROR(WaitFor(Pq()->socket(connection_), events, deadline_ms).Annotate("connect"));
+    TW_RETURN_IF_ERROR(WaitForSocket(Pq()->socket(connection_), events, deadline_ms).status().Annotate("connect"));
     state = Pq()->poll(connection_);
     if (state == kPollingFailed) return Failure("connect");
   }
@@ -129,17 +98,17 @@ base::Status PostgresConnection::Connect(int64_t deadline_ms) {
 
 base::Result<std::string> PostgresConnection::FirstValue(const std::string& query, int64_t timeout_ms) {
   const Library& pq = *Pq();
-  const int64_t deadline_ms = NowMs() + timeout_ms;
+  const int64_t deadline_ms = SocketNowMs() + timeout_ms;
   if (pq.send(connection_, query.c_str()) == 0) return Failure("query");
   for (int unsent = pq.flush(connection_); unsent != 0; unsent = pq.flush(connection_)) {
     if (unsent < 0) return Failure("query");
-    TW_RETURN_IF_ERROR(WaitFor(pq.socket(connection_), POLLOUT, deadline_ms));
+    TW_RETURN_IF_ERROR(WaitForSocket(pq.socket(connection_), POLLOUT, deadline_ms).status());
   }
   std::string value;
   base::Status status = base::FailedPreconditionError("the query gives no row");
   while (true) {
     while (pq.busy(connection_) != 0) {
-      TW_RETURN_IF_ERROR(WaitFor(pq.socket(connection_), POLLIN, deadline_ms));
+      TW_RETURN_IF_ERROR(WaitForSocket(pq.socket(connection_), POLLIN, deadline_ms).status());
       if (pq.consume(connection_) == 0) return Failure("query");
     }
     std::unique_ptr<void, void (*)(void*)> result(pq.result(connection_), pq.clear);

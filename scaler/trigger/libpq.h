@@ -7,20 +7,20 @@
 #include <string>
 
 #include "base/status.h"
+#include "scaler/trigger/sql_trigger.h"
 
 namespace tidewright::scaler::trigger {
 
 // One connection. Not thread-safe. After an error it is unusable.
-class PostgresConnection {
+class PostgresConnection : public SqlConnection {
  public:
   // `parameters`: libpq's keywords (host, port, user, dbname, sslmode, password; dbname may be a whole connection
   // string). Errors never contain the password. kUnimplemented when libpq is not installed.
-  static base::Result<std::unique_ptr<PostgresConnection>> Open(const std::map<std::string, std::string>& parameters,
-                                                                int64_t timeout_ms);
-  ~PostgresConnection();
+  static base::Result<std::unique_ptr<SqlConnection>> Open(const std::map<std::string, std::string>& parameters,
+                                                           int64_t timeout_ms);
+  ~PostgresConnection() override;
 
-  // The first column of the first row of a query; kFailedPrecondition when there is none, or with the server's message.
-  base::Result<std::string> FirstValue(const std::string& query, int64_t timeout_ms);
+  base::Result<std::string> FirstValue(const std::string& query, int64_t timeout_ms) override;
 
  private:
   explicit PostgresConnection(void* connection) : connection_(connection) {}

@@ -116,6 +116,21 @@ base::Status ParseFlag(const std::string& value, bool* out) {
   return base::InvalidArgumentError(base::Quoted(value) + " is not a truth value; use \"true\" or \"false\"");
 }
 
+base::Status ParseHostPort(const std::string& value, uint16_t default_port, HostPort* out) {
+  const size_t bracket = value.rfind(']');
+  size_t colon = value.rfind(':');
+  if (bracket != std::string::npos && colon != std::string::npos && colon < bracket) colon = std::string::npos;
+  int64_t port = default_port;
+  bool valid = colon == std::string::npos || base::ParseInt64(value.substr(colon + 1), &port);
+  out->host = value.substr(0, colon);
+  if (out->host.size() > 2 && out->host.front() == '[' && out->host.back() == ']') {
+    out->host = out->host.substr(1, out->host.size() - 2);
+  }
+  out->port = static_cast<uint16_t>(port);
+  if (valid && !out->host.empty() && port > 0 && port <= 65535) return base::Status::Ok();
+  return base::InvalidArgumentError(base::Quoted(value) + " is not an address; use host:port");
+}
+
 base::Status ParseTimeoutMs(const std::string& value, int64_t* ms) {
   if (!base::ParseInt64(value, ms)) {
     auto parsed = base::ParseGoDuration(value);

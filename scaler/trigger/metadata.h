@@ -71,9 +71,9 @@ class MetadataReader {
   std::vector<FieldHelp>* described_ = nullptr;
 };
 
+// Reads the fields of a table into `config`: for types that share some of their fields with others.
 template <typename Config, size_t kCount>
-Config ReadMetadata(const Field<Config> (&table)[kCount], MetadataReader& reader) {
-  Config config;
+void ReadInto(const Field<Config> (&table)[kCount], MetadataReader& reader, Config& config) {
   for (const Field<Config>& field : table) {
     if (reader.described() != nullptr) {
       reader.described()->push_back({field.key, field.need, field.from, field.help, field.parse != nullptr});
@@ -88,6 +88,12 @@ Config ReadMetadata(const Field<Config> (&table)[kCount], MetadataReader& reader
     base::Status status = field.parse(*value, config);
     if (!status.ok()) reader.Error(field.key, status.message());
   }
+}
+
+template <typename Config, size_t kCount>
+Config ReadMetadata(const Field<Config> (&table)[kCount], MetadataReader& reader) {
+  Config config;
+  ReadInto(table, reader, config);
   return config;
 }
 
@@ -102,6 +108,12 @@ base::Status ParseMilli(const std::string& value, int64_t* milli);
 base::Status ParsePositiveMilli(const std::string& value, int64_t* milli);
 base::Status ParseWhole(const std::string& value, int64_t min, int64_t max, int64_t* out);
 base::Status ParseFlag(const std::string& value, bool* out);
+struct HostPort {
+  std::string host;
+  uint16_t port = 0;
+};
+// "host:port", "[::1]:port"; a port that is not given is `default_port`, or an error when that is 0.
+base::Status ParseHostPort(const std::string& value, uint16_t default_port, HostPort* out);
 // Go's duration syntax, or a bare number of milliseconds, as KEDA reads them; 1 ms to 5 min.
 base::Status ParseTimeoutMs(const std::string& value, int64_t* ms);
 

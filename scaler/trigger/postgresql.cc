@@ -4,15 +4,12 @@
 
 #include "base/document.h"
 #include "base/strings.h"
-#include "scaler/trigger/http_source.h"
 #include "scaler/trigger/libpq.h"
 #include "scaler/trigger/types.h"
 
 namespace tidewright::scaler::trigger {
 
 namespace {
-
-constexpr int64_t kTimeoutMs = 3000;
 
 struct PostgresConfig {
   std::string query;
@@ -72,41 +69,6 @@ constexpr Field<PostgresConfig> kFields[] = {
     {"sslmode", Need::kOptional, From::kAny, &ParseSslMode, "As libpq has it. Default prefer."},
 };
 
-class PostgresTrigger : public Trigger {
- public:
-  PostgresTrigger(TriggerInfo info, PostgresConfig config) : Trigger(std::move(info)), config_(std::move(config)) {}
-
-  base::Result<Reading> Read() override {
-    bool reused = connection_ != nullptr;
-    auto reading = Attempt();
-    // A kept connection may have died unnoticed since the last reading: one fresh attempt tells.
-    if (!reading.ok() && reused) reading = Attempt();
-    if (!reading.ok()) return reading.status().Annotate("postgresql");
-    return reading;
-  }
-
- private:
-  base::Result<Reading> Attempt() {
-    if (connection_ == nullptr) {
-      TW_ASSIGN_OR_RETURN(connection_, PostgresConnection::Open(config_.parameters, kTimeoutMs));
-    }
-    auto text = connection_->FirstValue(config_.query, kTimeoutMs);
-    if (!text.ok()) {
-      connection_ = nullptr;
-      return text.status();
-    }
-    double value = 0;
-    if (!base::ParseDouble(base::TrimSpace(*text), &value)) {
-      return base::FailedPreconditionError("the query gives " + base::Quoted(*text) + ", which is not a number");
-    }
-    TW_ASSIGN_OR_RETURN(int64_t milli, ToMilli(value));
-    return Reading{milli, "query = " + FormatMilli(milli)};
-  }
-
-  const PostgresConfig config_;
-  std::unique_ptr<PostgresConnection> connection_;
-};
-
 }  // namespace
 
 std::unique_ptr<Trigger> MakePostgresql(const TriggerSpec& spec, MetadataReader& reader,
@@ -123,7 +85,9 @@ std::unique_ptr<Trigger> MakePostgresql(const TriggerSpec& spec, MetadataReader&
   TriggerInfo info = InfoOf(spec, config.query.substr(0, 60), "postgresql");
   info.target_milli = config.target_milli;
   info.activation_milli = config.activation_milli;
-  return std::make_unique<PostgresTrigger>(std::move(info), std::move(config));
+  return NewSqlTrigger(std::move(info), config.query, [parameters = std::move(config.parameters)](int64_t timeout_ms) {
+    return PostgresConnection::Open(parameters, timeout_ms);
+  });
 }
 
 }  // namespace tidewright::scaler::trigger

@@ -47,16 +47,10 @@ constexpr Field<RedisEndpoint> kFields[] = {
 };
 
 base::Status ParseAddress(const std::string& text, RedisAddress* address) {
-  size_t colon = text.rfind(':');
-  int64_t port = 0;
-  bool valid = colon != std::string::npos && colon > 0 && base::ParseInt64(text.substr(colon + 1), &port) && port > 0 &&
-               port <= 65535;
-  if (!valid) return base::InvalidArgumentError(base::Quoted(text) + " is not an address; use host:port");
-  address->host = text.substr(0, colon);
-  address->port = static_cast<uint16_t>(port);
-  if (address->host.size() > 2 && address->host.front() == '[' && address->host.back() == ']') {
-    address->host = address->host.substr(1, address->host.size() - 2);
-  }
+  HostPort where;
+  TW_RETURN_IF_ERROR(ParseHostPort(text, 0, &where));
+  address->host = where.host;
+  address->port = where.port;
   return base::Status::Ok();
 }
 

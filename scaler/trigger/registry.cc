@@ -35,6 +35,10 @@ constexpr Type kTypes[] = {
      "What the target's pods use of their memory, by the arithmetic of HorizontalPodAutoscalers. Read from "
      "metrics.k8s.io."},
     {"metrics-api", &MakeMetricsApi, "A number in the JSON or YAML that any HTTP API answers with."},
+    {"mysql", &MakeMysql,
+     "The number that a query to MySQL or MariaDB gives. Needs MariaDB's client library (package libmariadb3), which "
+     "is "
+     "loaded on first use."},
     {"nats-jetstream", &MakeNatsJetstream,
      "What a consumer of a JetStream stream has pending or not acknowledged, by the monitoring endpoint of NATS."},
     {"postgresql", &MakePostgresql,
@@ -93,7 +97,6 @@ constexpr const char* kKedaTypes[] = {"activemq",
                                       "loki",
                                       "mongodb",
                                       "mssql",
-                                      "mysql",
                                       "new-relic",
                                       "nsq",
                                       "opensearch",

@@ -23,6 +23,7 @@ std::unique_ptr<Trigger> MakeHttp(const TriggerSpec& spec, MetadataReader& reade
 std::unique_ptr<Trigger> MakeKubernetesWorkload(const TriggerSpec& spec, MetadataReader& reader,
                                                 const TriggerContext* context);
 std::unique_ptr<Trigger> MakeMetricsApi(const TriggerSpec& spec, MetadataReader& reader, const TriggerContext* context);
+std::unique_ptr<Trigger> MakeMysql(const TriggerSpec& spec, MetadataReader& reader, const TriggerContext* context);
 std::unique_ptr<Trigger> MakeNatsJetstream(const TriggerSpec& spec, MetadataReader& reader,
                                            const TriggerContext* context);
 std::unique_ptr<Trigger> MakePostgresql(const TriggerSpec& spec, MetadataReader& reader, const TriggerContext* context);

@@ -200,8 +200,8 @@ const ErrorRow kErrors[] = {
      "scaleUp.policies[0].type: \"Pod\" is not a policy type; use Pods or Percent"},
     {"unknown_trigger", "{" TARGET "triggers: [{type: reddis, metadata: {}}]}",
      "spec.triggers[0].type: \"reddis\" is not a trigger type; did you mean redis?"},
-    {"keda_trigger", "{" TARGET "triggers: [{type: kafka, metadata: {}}]}",
-     "spec.triggers[0].type: \"kafka\" is a trigger of KEDA that this version does not read; use one of cpu, cron, "
+    {"keda_trigger", "{" TARGET "triggers: [{type: pulsar, metadata: {}}]}",
+     "spec.triggers[0].type: \"pulsar\" is a trigger of KEDA that this version does not read; use one of cpu, cron, "
      "etcd, graphite, http"},
     {"duplicate_name",
      "{" TARGET "triggers: [{type: redis, name: q, metadata: {address: 'r:1', listName: l}}, {type: redis, "
