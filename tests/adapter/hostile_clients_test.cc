@@ -11,6 +11,7 @@
 #include "base/file.h"
 #include "base/json.h"
 #include "tests/adapter/metrics_stack.h"
+#include "tests/eventually.h"
 #include "tests/http/raw_socket.h"
 
 namespace tidewright {
@@ -193,7 +194,7 @@ TEST_F(HostileClientsTest, TenThousandConnectionsTakeBoundedMemory) {
     EXPECT_LT(ResidentKib(), before + kMostKib);
   }
   std::unique_ptr<http::Client> newcomer = NewProxy();
-  EXPECT_TRUE(http::Eventually([&] {
+  EXPECT_TRUE(Eventually([&] {
     auto reply = Send(*newcomer, "GET", kPods);
     return reply.ok() && reply->status == 200;
   })) << "nobody can connect after the others have gone";

@@ -15,6 +15,7 @@
 #include "http/server.h"
 #include "http/tls.h"
 #include "scrape/manager.h"
+#include "tests/eventually.h"
 #include "tests/http/raw_socket.h"
 #include "tsdb/db.h"
 
@@ -239,7 +240,7 @@ TEST_F(HostileTest, EachEndsInARefusal) {
   Scrape(jobs);
   for (const HostileRow& row : rows) {
     SCOPED_TRACE(row.name);
-    ASSERT_TRUE(http::Eventually([&] { return Up(row.name).size() >= 3; }));
+    ASSERT_TRUE(Eventually([&] { return Up(row.name).size() >= 3; }));
     const ScrapeState state = State(row.name);
     EXPECT_EQ(state.health, row.counted.empty() ? Health::kDown : Health::kUp) << state.last_error;
     EXPECT_THAT(state.last_error, HasSubstr(row.error));
@@ -277,7 +278,7 @@ TEST_F(HostileTest, TlsErrorsSayWhatIsWrong) {
   auto expect = [&](const std::string& tls_config, const std::string& error) {
     Scrape(Job("hostile", *port, "scheme: https\n  tls_config: {" + tls_config + "}"));
     const size_t before = Up("hostile").size();
-    ASSERT_TRUE(http::Eventually([&] { return Up("hostile").size() >= before + 3; }));
+    ASSERT_TRUE(Eventually([&] { return Up("hostile").size() >= before + 3; }));
     EXPECT_THAT(State("hostile").last_error, HasSubstr(error)) << tls_config;
     EXPECT_EQ(Up("hostile").back(), error.empty() ? 1 : 0) << tls_config;
   };
