@@ -103,6 +103,8 @@ void MetricRegistry::Remove(const std::string& name, const MetricLabels& labels)
   MutexLock lock(mu_);
   auto family = families_.find(name);
   if (family == families_.end()) return;
+  const std::string exact = RenderLabels(labels);  // As nearly always, and then nothing else has these labels.
+  if (family->second.gauges.erase(exact) + family->second.counters.erase(exact) > 0) return;
   std::vector<std::string> parts;
   for (const auto& label : labels) parts.push_back(RenderLabels({label}));
   auto matches = [&](const auto& entry) { return IncludesAll(entry.first, parts); };

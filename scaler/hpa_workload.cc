@@ -9,6 +9,7 @@
 #include "base/strings.h"
 #include "kube/meta.h"
 #include "scaler/hpa_keeper.h"
+#include "scaler/manifest.h"
 
 namespace tidewright::scaler {
 
@@ -66,7 +67,7 @@ std::optional<int64_t> HpaWorkload::Reconcile(const std::shared_ptr<const base::
 }
 
 void HpaWorkload::Adopt(const std::shared_ptr<const base::Json>& object) {
-  object_ = object;
+  const std::shared_ptr<const base::Json> before = std::exchange(object_, object);
   if (uid_ != kube::UidOf(*object)) {
     uid_ = kube::UidOf(*object);
     status_.Reset(*object);
@@ -74,10 +75,7 @@ void HpaWorkload::Adopt(const std::shared_ptr<const base::Json>& object) {
     seeded_ = false;
     decoded_.reset();
   }
-  const base::Json* spec = base::Find(*object, {"spec"});
-  std::string text = spec == nullptr ? "" : base::DumpJson(*spec);
-  if (decoded_ && text == spec_text_) return;
-  spec_text_ = std::move(text);
+  if (decoded_ && before != nullptr && SameMember(*before, *object, {"spec"})) return;
   decoded_ = DecodeHpa(*object, context_.defaults);
   if (decoded_->ok()) spec_ = **decoded_;
   resource_.reset();
@@ -168,10 +166,8 @@ void HpaWorkload::Stop(const char* condition, const std::string& reason, const s
 // workload off. Out of zero only a metric leads that does not come from the workload's own pods.
 bool HpaWorkload::IsDisabled() const {
   if (scale_.spec_replicas > 0) return false;
-  bool own = false;
-  for (const ConditionStatus& condition : ConditionsOf(status_.object())) {
-    own = own || (condition.type == "ScaledToZero" && condition.status == "True");
-  }
+  const ConditionStatus* zero = status_.FindCondition("ScaledToZero");
+  const bool own = zero != nullptr && zero->status == "True";
   bool measurable = std::any_of(spec_.metrics.begin(), spec_.metrics.end(), [](const HpaMetric& metric) {
     return metric.source == HpaMetric::Source::kObject || metric.source == HpaMetric::Source::kExternal;
   });
@@ -184,11 +180,7 @@ void HpaWorkload::ReportZero(int32_t replicas) {
     Condition("ScaledToZero", true, "ScaledToZero", "the HPA controller scaled the target to zero replicas");
     return;
   }
-  bool known = false;
-  for (const ConditionStatus& condition : ConditionsOf(status_.object())) {
-    known = known || condition.type == "ScaledToZero";
-  }
-  if (!known && spec_.scale.min_replicas != 0) return;
+  if (status_.FindCondition("ScaledToZero") == nullptr && spec_.scale.min_replicas != 0) return;
   Condition("ScaledToZero", false, "NotScaledToZero", "the target has replicas");
 }
 

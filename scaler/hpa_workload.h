@@ -90,7 +90,6 @@ class HpaWorkload {
   const HpaContext context_;
   std::shared_ptr<const base::Json> object_;
   std::optional<std::string> uid_;
-  std::string spec_text_;
   std::optional<base::Result<Hpa>> decoded_;
   Hpa spec_;
   ObjectStatus status_;

@@ -86,7 +86,7 @@ void HpaWorkload::Show(const std::vector<Signal>& signals, const Decision& decis
   std::vector<std::string> types;
   for (const HpaMetric& metric : spec_.metrics) types.emplace_back(metric.SourceName());
   shown.signals = SignalStatuses(signals, types, decision);
-  shown.conditions = ConditionsOf(status_.object());
+  shown.conditions = status_.conditions();
   shown.interval_ms = context_.sync_period_ms;
   shown.decided_ms = Now();
   shown.decided_from = scaled_ ? scaled_->from : scale_.spec_replicas;

@@ -7,6 +7,7 @@
 #include "base/json.h"
 #include "base/log.h"
 #include "kube/meta.h"
+#include "scaler/manifest.h"
 
 namespace tidewright::scaler {
 
@@ -16,21 +17,16 @@ constexpr int64_t kLookAgainMs = 500;
 // As for ScaledObjects: status.lastActiveTime moves at most this often while the object stays active.
 constexpr int64_t kActiveTimeStepMs = 300'000;
 
-std::string SpecText(const base::Json& object) {
-  base::Json relevant = base::Json::array();
-  for (auto path :
-       {std::initializer_list<std::string_view>{"spec"}, {"metadata", "annotations"}, {"metadata", "labels"}}) {
-    const base::Json* found = base::Find(object, path);
-    relevant.push_back(found == nullptr ? base::Json() : *found);
-  }
-  return base::DumpJson(relevant);
+bool SameSpec(const base::Json& before, const base::Json& now) {
+  return SameMember(before, now, {"spec"}) && SameMember(before, now, {"metadata", "annotations"}) &&
+         SameMember(before, now, {"metadata", "labels"});
 }
 
 }  // namespace
 
-JobWorkload::JobWorkload(WorkloadContext context, kube::Resource resource)
-    : context_(std::move(context)),
-      resource_(std::move(resource)),
+JobWorkload::JobWorkload(const WorkloadContext& context, const kube::Resource& resource)
+    : context_(context),
+      resource_(resource),
       reader_(context_.cluster, context_.triggers, *context_.board),
       jobs_(context_.cluster) {}
 
@@ -52,7 +48,7 @@ std::optional<int64_t> JobWorkload::Reconcile(const std::shared_ptr<const base::
 
 void JobWorkload::Adopt(const std::shared_ptr<const base::Json>& object) {
   if (object == object_ && decoded_) return;
-  object_ = object;
+  const std::shared_ptr<const base::Json> before = std::exchange(object_, object);
   if (uid_ != kube::UidOf(*object)) {
     uid_ = kube::UidOf(*object);
     status_.Reset(*object);
@@ -62,9 +58,7 @@ void JobWorkload::Adopt(const std::shared_ptr<const base::Json>& object) {
     auto active = base::ParseTime(base::FindString(*object, {"status", "lastActiveTime"}));
     written_active_ms_ = active.ok() ? std::optional(*active) : std::nullopt;
   }
-  std::string text = SpecText(*object);
-  if (decoded_ && text == spec_text_) return;
-  spec_text_ = std::move(text);
+  if (decoded_ && before != nullptr && SameSpec(*before, *object)) return;
   auto decoded = DecodeScaledJob(*object);
   decoded_ = decoded.status();
   if (!decoded.ok()) return;
@@ -165,18 +159,9 @@ void JobWorkload::ReportConditions(const std::vector<Signal>& signals, const Job
 
 // The last decision that started something, or the begin or end of a hold.
 void JobWorkload::ReportDecision(const JobDecision& decision) {
-  const base::Json* before = status_.Find("decision");
-  const bool held = before != nullptr && base::FindString(*before, {"why"}).starts_with("held: ");
-  if (before != nullptr && decision.create == 0 && held == decision.held) return;
-  base::Json steps = base::Json::array();
-  for (const Step& step : decision.steps) {
-    steps.push_back({{"stage", step.stage}, {"replicas", step.replicas}, {"text", step.text}});
-    if (!step.signal.empty()) steps.back()["signal"] = step.signal;
-  }
-  status_.Set("decision", {{"replicas", decision.create},
-                           {"why", decision.why},
-                           {"time", base::FormatTime(Now())},
-                           {"steps", std::move(steps)}});
+  const auto& shown = status_.decision();
+  if (shown && decision.create == 0 && shown->held == decision.held) return;
+  status_.SetDecision({decision.create, decision.held}, decision.why, decision.steps, Now());
 }
 
 WorkloadStatus JobWorkload::BaseStatus() const {
@@ -190,7 +175,7 @@ WorkloadStatus JobWorkload::BaseStatus() const {
   shown.ready = jobs_.counts().running - jobs_.counts().pending;
   shown.min = spec_.scaling.min_jobs;
   shown.max = spec_.scaling.max_jobs;
-  shown.conditions = ConditionsOf(status_.object());
+  shown.conditions = status_.conditions();
   shown.decided_ms = Now();
   return shown;
 }

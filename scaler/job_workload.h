@@ -21,8 +21,8 @@ namespace tidewright::scaler {
 // object's conditions, in an event and on the board, and no Job is started or ended.
 class JobWorkload {
  public:
-  // `resource` is the group of the object: tidewright.dev or keda.sh.
-  JobWorkload(WorkloadContext context, kube::Resource resource);
+  // `resource` is the group of the object: tidewright.dev or keda.sh. Borrows both.
+  JobWorkload(const WorkloadContext& context, const kube::Resource& resource);
 
   // One pass over the object as last seen; null once it is gone. Returns in how many ms the next pass is due; none when
   // only a change of the object can change anything.
@@ -48,12 +48,11 @@ class JobWorkload {
   bool Condition(const char* type, const char* status, const std::string& reason, const std::string& message);
   void Event(const char* type, const std::string& reason, const std::string& message);
 
-  const WorkloadContext context_;
-  const kube::Resource resource_;
+  const WorkloadContext& context_;
+  const kube::Resource& resource_;
 
   std::shared_ptr<const base::Json> object_;
   std::optional<std::string> uid_;
-  std::string spec_text_;                // What was decoded last, to notice changes.
   std::optional<base::Status> decoded_;  // How the last decoding went; none before the first.
   ScaledJob spec_;                       // The last good one.
   Target template_;                      // What the triggers' environment is looked up in.

@@ -111,6 +111,13 @@ bool ScalingAnnotations::Flag(const std::string& name) const {
   return true;
 }
 
+bool SameMember(const base::Json& a, const base::Json& b, std::initializer_list<std::string_view> path) {
+  const base::Json* of_a = base::Find(a, path);
+  const base::Json* of_b = base::Find(b, path);
+  if (of_a == nullptr || of_b == nullptr) return of_a == of_b;
+  return *of_a == *of_b;
+}
+
 bool ReadCount(base::ObjectReader& reader, const char* key, int32_t min, int32_t* out) {
   int32_t value = 0;
   if (!reader.Optional(key, &value)) return false;

@@ -2,8 +2,10 @@
 #pragma once
 
 #include <cstdint>
+#include <initializer_list>
 #include <map>
 #include <string>
+#include <string_view>
 #include <vector>
 
 #include "base/document.h"
@@ -26,6 +28,9 @@ class ScalingAnnotations {
  private:
   std::map<std::string, std::string> annotations_;
 };
+
+// Whether two documents say the same at a path, or both nothing.
+bool SameMember(const base::Json& a, const base::Json& b, std::initializer_list<std::string_view> path);
 
 // Reads a number from `min` on, if it is present; returns whether it is, and valid. Errors go to the reader's list.
 bool ReadCount(base::ObjectReader& reader, const char* key, int32_t min, int32_t* out);

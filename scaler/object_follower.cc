@@ -4,6 +4,7 @@
 
 #include "base/json.h"
 #include "kube/meta.h"
+#include "scaler/manifest.h"
 
 namespace tidewright::scaler {
 
@@ -11,16 +12,12 @@ namespace {
 
 constexpr int64_t kStartSpreadMs = 2'000;
 
-// What of an object matters to a pass: everything but its status and bookkeeping.
-std::string Relevant(const base::Json& object) {
-  base::Json relevant = base::Json::array();
+// Whether nothing changed that matters to a pass, which is everything but the status and bookkeeping.
+bool SameForPass(const base::Json& before, const base::Json& now) {
   for (const char* member : {"annotations", "deletionTimestamp", "uid"}) {
-    const base::Json* found = base::Find(object, {"metadata", member});
-    relevant.push_back(found == nullptr ? base::Json() : *found);
+    if (!SameMember(before, now, {"metadata", member})) return false;
   }
-  const base::Json* spec = base::Find(object, {"spec"});
-  relevant.push_back(spec == nullptr ? base::Json() : *spec);
-  return base::DumpJson(relevant);
+  return SameMember(before, now, {"spec"});
 }
 
 // How long until the next turn of a key whose turns are an interval apart, at a time within it that is its own:
@@ -66,6 +63,12 @@ void ObjectFollower::Stop() {
     if (watched->informer != nullptr) watched->informer->RemoveHandler(watched->handler);
   }
   queue_->Stop();
+  std::map<std::string, Entry> entries;
+  {
+    base::MutexLock lock(mu_);
+    entries.swap(entries_);
+  }
+  for (auto& [key, entry] : entries) (void)(*entry.pass)(nullptr);
 }
 
 bool ObjectFollower::HasSynced() const {
@@ -75,24 +78,23 @@ bool ObjectFollower::HasSynced() const {
   return !watched_.empty();
 }
 
-void ObjectFollower::OnEvent(const Watched& watched, kube::EventType type,
-                             const std::shared_ptr<const base::Json>& object) {
+void ObjectFollower::OnEvent(Watched& watched, kube::EventType type, const std::shared_ptr<const base::Json>& object) {
   const std::string name = kube::KeyOf(*object);
   const std::string key = watched.resource.plural + "." + watched.resource.group + " " + name;
-  bool first = false;
+  const bool gone = type == kube::EventType::kDeleted || (follows_ && !follows_(*object));
+  bool first = false, present = false;
   {
     base::MutexLock lock(mu_);
+    if (gone && entries_.count(key) == 0) return;
     Entry& entry = entries_[key];
     first = entry.pass == nullptr;
     if (first) entry.pass = std::make_shared<Pass>(watched.new_pass());
-    bool gone = type == kube::EventType::kDeleted;
-    std::string relevant = gone ? "" : Relevant(*object);
-    bool same = !gone && entry.object != nullptr && entry.relevant == relevant;
+    bool same = !gone && entry.object != nullptr && SameForPass(*entry.object, *object);
     entry.object = gone ? nullptr : object;
-    entry.relevant = std::move(relevant);
     if (same) return;  // Our own status writes come back as changes.
+    present = watched.present.erase(name) > 0;
   }
-  bool at_start = first && (!watched.informer->HasSynced() || watched.present.count(name) > 0);
+  bool at_start = first && (present || !watched.informer->HasSynced());
   queue_->Add(key, at_start ? SpreadOf(key, kStartSpreadMs) : 0);
 }
 

@@ -36,10 +36,12 @@ class ObjectFollower {
   ObjectFollower(kube::SharedCaches& caches, base::Scheduler& scheduler, base::MetricRegistry& metrics);
   ~ObjectFollower();  // Stop().
 
+  // Before Start(). Only these objects count; one of which that is no longer so is as good as gone.
+  void Restrict(std::function<bool(const base::Json& object)> follows) { follows_ = std::move(follows); }
   // Before Start(). `new_pass` is called once per object, under a lock: it must be quick.
   void Watch(const kube::Resource& resource, const std::string& ns, NewPass new_pass);
   void Start();
-  // Waits for the passes under way. Idempotent.
+  // Waits for the passes under way, then tells each object's pass that it is gone. Idempotent.
   void Stop();
   // Whether every resource has been listed once.
   bool HasSynced() const;
@@ -47,7 +49,6 @@ class ObjectFollower {
  private:
   struct Entry {
     std::shared_ptr<const base::Json> object;
-    std::string relevant;
     std::shared_ptr<Pass> pass;
   };
   struct Watched {
@@ -55,14 +56,15 @@ class ObjectFollower {
     std::string ns;
     NewPass new_pass;
     std::shared_ptr<kube::Informer> informer;  // Set by Start().
-    std::set<std::string> present;             // What was in the cache already, by "namespace/name".
+    std::set<std::string> present;             // Was in the cache already and is not followed yet, by "namespace/name".
     kube::Informer::HandlerId handler = 0;
   };
-  void OnEvent(const Watched& watched, kube::EventType type, const std::shared_ptr<const base::Json>& object);
+  void OnEvent(Watched& watched, kube::EventType type, const std::shared_ptr<const base::Json>& object);
   std::optional<int64_t> Run(const std::string& key);
 
   kube::SharedCaches& caches_;
   base::Scheduler& scheduler_;
+  std::function<bool(const base::Json& object)> follows_;  // Empty: all. Written before Start() only.
   base::Mutex mu_;
   std::map<std::string, Entry> entries_ GUARDED_BY(mu_);  // By "plural.group namespace/name".
   std::vector<std::unique_ptr<Watched>> watched_;         // Written by Watch() and Start() only.

@@ -1,5 +1,6 @@
 #include "scaler/scaled_object_controller.h"
 
+#include <deque>
 #include <string_view>
 #include <utility>
 
@@ -33,6 +34,7 @@ class ScaledObjectController::Impl {
       TW_ASSIGN_OR_RETURN(own_http_, http::NewCurlClient({}));
       context_.triggers.http = own_http_.get();
     }
+    follower_.Restrict(options_.follows);
     Watch<ScaledWorkload>(kube::resources::kScaledObjects);
     Watch<JobWorkload>(kScaledJobs);
     follower_.Start();
@@ -49,8 +51,9 @@ class ScaledObjectController::Impl {
     for (const char* group : {"tidewright.dev", "keda.sh"}) {
       if (!options_.watch_keda && std::string_view(group) == "keda.sh") continue;
       resource.group = group;
-      follower_.Watch(resource, options_.ns, [this, resource]() -> ObjectFollower::Pass {
-        auto workload = std::make_shared<Workload>(context_, resource);
+      const kube::Resource& watched = resources_.emplace_back(resource);
+      follower_.Watch(resource, options_.ns, [this, &watched]() -> ObjectFollower::Pass {
+        auto workload = std::make_shared<Workload>(context_, watched);
         return [workload](const std::shared_ptr<const base::Json>& object) { return workload->Reconcile(object); };
       });
     }
@@ -61,7 +64,8 @@ class ScaledObjectController::Impl {
   TargetRegistry own_targets_;
   std::unique_ptr<http::Client> own_http_;
   WorkloadContext context_;
-  ObjectFollower follower_;  // Last: its passes use everything above.
+  std::deque<kube::Resource> resources_;  // What is followed; the workloads refer to them.
+  ObjectFollower follower_;               // Last: its passes use everything above.
 };
 
 ScaledObjectController::ScaledObjectController(const Cluster& cluster, promql::QueryEngine& engine,

@@ -8,6 +8,7 @@
 
 #include "apiservice/provider.h"
 #include "base/clock.h"
+#include "base/json_fwd.h"
 #include "base/metrics.h"
 #include "base/thread_pool.h"
 #include "http/client.h"
@@ -32,6 +33,8 @@ struct ScaledObjectControllerOptions {
   // controller's own when null.
   StatusBoard* board = nullptr;
   TargetRegistry* targets = nullptr;
+  // Which objects are followed; empty: all. See ShardOf().
+  std::function<bool(const base::Json& object)> follows;
   SignalValues* values = nullptr;  // Receives what the HPAs of scalingMode hpa are to see; may be null.
 };
 
@@ -53,7 +56,7 @@ class ScaledObjectController {
   ~ScaledObjectController();  // Stop().
 
   base::Status Start();
-  // Waits for the evaluations under way. Idempotent; the controller cannot be started again.
+  // Waits for the evaluations under way, and takes the objects off the board. Idempotent; the controller cannot be started again.
   void Stop();
 
   // Whether the objects have been listed once.

@@ -9,6 +9,7 @@
 #include "base/log.h"
 #include "base/strings.h"
 #include "kube/meta.h"
+#include "scaler/manifest.h"
 #include "scaler/proposal.h"
 
 namespace tidewright::scaler {
@@ -20,20 +21,16 @@ constexpr int64_t kRetryMs = 10'000;
 constexpr int64_t kLookAgainMs = 500;
 
 // What a change of the object must touch to matter here: not the status, which is our own.
-std::string SpecText(const base::Json& object) {
-  base::Json relevant = base::Json::object();
-  for (const char* member : {"spec", "apiVersion"}) {
-    if (const base::Json* found = base::Find(object, {member})) relevant[member] = *found;
-  }
-  if (const base::Json* found = base::Find(object, {"metadata", "annotations"})) relevant["annotations"] = *found;
-  return base::DumpJson(relevant);
+bool SameSpec(const base::Json& before, const base::Json& now) {
+  return SameMember(before, now, {"spec"}) && SameMember(before, now, {"apiVersion"}) &&
+         SameMember(before, now, {"metadata", "annotations"});
 }
 
 }  // namespace
 
-ScaledWorkload::ScaledWorkload(WorkloadContext context, kube::Resource resource)
-    : context_(std::move(context)),
-      resource_(std::move(resource)),
+ScaledWorkload::ScaledWorkload(const WorkloadContext& context, const kube::Resource& resource)
+    : context_(context),
+      resource_(resource),
       reader_(context_.cluster, context_.triggers, *context_.board),
       hpa_(context_.cluster) {}
 ScaledWorkload::~ScaledWorkload() = default;
@@ -63,15 +60,13 @@ std::optional<int64_t> ScaledWorkload::Reconcile(const std::shared_ptr<const bas
 
 void ScaledWorkload::Adopt(const std::shared_ptr<const base::Json>& object) {
   if (object == object_ && decoded_) return;
-  object_ = object;
+  const std::shared_ptr<const base::Json> before = std::exchange(object_, object);
   if (uid_ != kube::UidOf(*object)) {
     uid_ = kube::UidOf(*object);
     status_.Reset(*object);
     StartOver();
   }
-  std::string text = SpecText(*object);
-  if (decoded_ && text == spec_text_) return;
-  spec_text_ = std::move(text);
+  if (decoded_ && before != nullptr && SameSpec(*before, *object)) return;
   auto decoded = DecodeScaledObject(*object);
   decoded_ = decoded.status();
   if (!decoded.ok()) return;
@@ -168,7 +163,7 @@ base::Status ScaledWorkload::Prepare() {
   auto target = ReadTarget(context_.cluster, *target_resource_, spec_.ns, spec_.target_name);
   if (!target.ok()) return target.status().Annotate("read " + what);
   target_ = std::move(*target);
-  if (status_.Find("originalReplicaCount") == nullptr) {
+  if (!status_.Has("originalReplicaCount")) {
     status_.Set("originalReplicaCount", target_.replicas.spec_replicas);
   }
   if (spec_.restore_on_delete) return PatchFinalizers(true);
@@ -200,12 +195,12 @@ base::Status ScaledWorkload::PatchFinalizers(bool present) {
 
 ScaledWorkload::Delay ScaledWorkload::Finalize() {
   context_.targets->Release(Owner());
-  const base::Json* original = status_.Find("originalReplicaCount");
-  bool restore = decoded_->ok() && spec_.restore_on_delete && spec_.mode != ScalingMode::kDryRun &&
-                 original != nullptr && original->is_number_integer();
+  const std::optional<int64_t> original = status_.FindInt("originalReplicaCount");
+  bool restore =
+      decoded_->ok() && spec_.restore_on_delete && spec_.mode != ScalingMode::kDryRun && original.has_value();
   base::Status done;
   if (restore && spec_.mode == ScalingMode::kHpa) done = hpa_.Remove(*object_);  // It would scale on.
-  if (restore && done.ok()) done = Restore(original->get<int32_t>());
+  if (restore && done.ok()) done = Restore(static_cast<int32_t>(*original));
   if (done.ok()) done = PatchFinalizers(false);
   if (done.ok()) return std::nullopt;
   base::LogWarn("scaler", "cannot finish a deleted ScaledObject, trying again",
@@ -232,8 +227,7 @@ ScaledWorkload::Delay ScaledWorkload::KeepPaused() {
   if (!removed.ok()) return Refuse("ErrorRemovingHPA", removed.message(), spec_.polling_interval_ms);
   std::string why = "paused by annotation";
   if (spec_.paused_replicas) {
-    const base::Json* done = status_.Find("pausedReplicaCount");
-    bool reached = done != nullptr && *done == *spec_.paused_replicas;
+    bool reached = status_.Is("pausedReplicaCount", *spec_.paused_replicas);
     why += " at " + FormatReplicas(*spec_.paused_replicas);
     if (!reached && spec_.mode != ScalingMode::kDryRun &&
         ScaleTo(*spec_.paused_replicas, why, "ScaledObjectPaused").ok()) {
@@ -252,7 +246,7 @@ ScaledWorkload::Delay ScaledWorkload::KeepPaused() {
 }
 
 ScaledWorkload::Delay ScaledWorkload::Follow() {
-  if (status_.Find("pausedReplicaCount") != nullptr) status_.Set("pausedReplicaCount", nullptr);
+  if (status_.Has("pausedReplicaCount")) status_.Set("pausedReplicaCount", nullptr);
   DecisionInput input = InputFor(ReadTriggers());
   if (spec_.mode == ScalingMode::kHpa) {
     base::Status kept = KeepHpa();
@@ -278,8 +272,7 @@ base::Status ScaledWorkload::KeepHpa() {
     triggers.push_back(reader_.info(i));
   }
   TW_RETURN_IF_ERROR(hpa_.Keep(*object_, spec_, triggers));
-  const base::Json* before = status_.Find("hpaName");
-  if (before != nullptr && *before == spec_.hpa_name) return base::Status::Ok();
+  if (status_.Is("hpaName", spec_.hpa_name)) return base::Status::Ok();
   status_.Set("hpaName", spec_.hpa_name);
   return hpa_.Remove(*object_, spec_.hpa_name);
 }

@@ -36,8 +36,8 @@ struct WorkloadContext {
 // object's conditions, in an event and on the board, and the target keeps its replicas.
 class ScaledWorkload {
  public:
-  // `resource` is the group of the object: tidewright.dev or keda.sh.
-  ScaledWorkload(WorkloadContext context, kube::Resource resource);
+  // `resource` is the group of the object: tidewright.dev or keda.sh. Borrows both.
+  ScaledWorkload(const WorkloadContext& context, const kube::Resource& resource);
   ~ScaledWorkload();
 
   // One pass over the object as last seen; null once it is gone. Returns in how many ms the next pass is due; none when
@@ -84,12 +84,11 @@ class ScaledWorkload {
   bool Condition(const char* type, const char* status, const std::string& reason, const std::string& message);
   void Event(EventType type, const std::string& reason, const std::string& message);
 
-  const WorkloadContext context_;
-  const kube::Resource resource_;
+  const WorkloadContext& context_;
+  const kube::Resource& resource_;
 
   std::shared_ptr<const base::Json> object_;
   std::optional<std::string> uid_;
-  std::string spec_text_;                // What was decoded last, to notice changes.
   std::optional<base::Status> decoded_;  // How the last decoding went; none before the first.
   ScaledObject spec_;                    // The last good one.
   ObjectStatus status_;

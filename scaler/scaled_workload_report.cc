@@ -16,16 +16,6 @@ namespace {
 // throttles peers at a few hundred objects, and after a restart the cooldown starts anew anyway.
 constexpr int64_t kActiveTimeStepMs = 300'000;
 
-base::Json StepsJson(const std::vector<Step>& steps) {
-  base::Json list = base::Json::array();
-  for (const Step& step : steps) {
-    base::Json entry = {{"stage", step.stage}, {"replicas", step.replicas}, {"text", step.text}};
-    if (!step.signal.empty()) entry["signal"] = step.signal;
-    list.push_back(std::move(entry));
-  }
-  return list;
-}
-
 }  // namespace
 
 void ScaledWorkload::Report(const DecisionInput& input, const Decision& decision) {
@@ -107,15 +97,9 @@ void ScaledWorkload::ReportPause() {
 
 // The last decision that changed something: a new number, or the begin or end of a hold.
 void ScaledWorkload::ReportDecision(const Decision& decision) {
-  const base::Json* before = status_.Find("decision");
-  bool same = before != nullptr && before->is_object() &&
-              base::FindInt(*before, {"replicas"}, -1) == decision.replicas &&
-              base::FindString(*before, {"why"}).starts_with("held: ") == decision.hold;
-  if (same) return;
-  status_.Set("decision", {{"replicas", decision.replicas},
-                           {"why", decision.why},
-                           {"time", base::FormatTime(Now())},
-                           {"steps", StepsJson(decision.steps)}});
+  const auto& shown = status_.decision();
+  if (shown && shown->replicas == decision.replicas && shown->held == decision.hold) return;
+  status_.SetDecision({decision.replicas, decision.hold}, decision.why, decision.steps, Now());
 }
 
 void ScaledWorkload::WriteStatus() {
@@ -142,7 +126,7 @@ WorkloadStatus ScaledWorkload::BaseStatus() const {
 }
 
 void ScaledWorkload::ShowOnBoard(WorkloadStatus status) {
-  status.conditions = ConditionsOf(status_.object());
+  status.conditions = status_.conditions();
   if (status.decided_ms == 0) status.decided_ms = Now();
   context_.board->Update(std::move(status));
   if (scaled_) context_.board->RecordScale("ScaledObject", spec_.ns, spec_.name, *scaled_);

@@ -1,6 +1,7 @@
 #include "scaler/status_board.h"
 
 #include <algorithm>
+#include <array>
 #include <utility>
 
 #include "base/json.h"
@@ -10,13 +11,16 @@ namespace tidewright::scaler {
 namespace {
 
 constexpr size_t kMaxScales = 20;
-constexpr char kReplicas[] = "tidewright_workload_replicas";
-constexpr char kDesired[] = "tidewright_workload_desired_replicas";
-constexpr char kReady[] = "tidewright_workload_ready_replicas";
-constexpr char kMin[] = "tidewright_workload_min_replicas";
-constexpr char kMax[] = "tidewright_workload_max_replicas";
-constexpr char kDecided[] = "tidewright_workload_last_decision_timestamp_seconds";
-constexpr char kInterval[] = "tidewright_workload_decision_interval_seconds";
+// One series for each workload, in the order in which StatusBoard::SetMetrics() sets them.
+constexpr std::array<std::pair<const char*, const char*>, 7> kFamilies = {{
+    {"tidewright_workload_replicas", "Replicas that the workload is set to."},
+    {"tidewright_workload_desired_replicas", "Replicas that the last decision asked for."},
+    {"tidewright_workload_ready_replicas", "Replicas that are ready."},
+    {"tidewright_workload_min_replicas", "The fewest replicas that the autoscaler may set."},
+    {"tidewright_workload_max_replicas", "The most replicas that the autoscaler may set."},
+    {"tidewright_workload_last_decision_timestamp_seconds", "When the number of replicas was last decided on."},
+    {"tidewright_workload_decision_interval_seconds", "The longest time between two decisions, if all is well."},
+}};
 constexpr char kValue[] = "tidewright_trigger_value";
 constexpr char kTarget[] = "tidewright_trigger_target";
 constexpr char kErrors[] = "tidewright_trigger_errors_total";
@@ -41,20 +45,27 @@ bool SameSignals(const WorkloadStatus& a, const WorkloadStatus& b) {
 
 void StatusBoard::Update(WorkloadStatus status) {
   base::MutexLock lock(mu_);
-  WorkloadStatus& slot = workloads_[{status.ns, status.name, status.controller}];
-  if (!SameSignals(slot, status)) DropSignalMetrics(slot);
-  Remember(slot, status);
-  DropMissingValues(slot, status);
-  status.scales = std::move(slot.scales);
-  slot = std::move(status);
+  Workload& slot = workloads_[{status.ns, status.name, status.controller}];
+  const bool moved = !slot.status.name.empty() && slot.status.target_name != status.target_name;
+  if (moved) DropMetrics(slot.status);
+  if (!moved && !SameSignals(slot.status, status)) DropSignalMetrics(slot.status);
+  Remember(slot.status, status);
+  DropMissingValues(slot.status, status);
+  status.scales = std::move(slot.status.scales);
+  slot.status = std::move(status);
   SetMetrics(slot);
+}
+
+void StatusBoard::RemoveMetric(const std::string& family, const base::MetricLabels& labels) {
+  ++removals_;
+  metrics_.Remove(family, labels);
 }
 
 // Only where there was a value: to remove a metric is to look at all of its family.
 void StatusBoard::DropMissingValues(const WorkloadStatus& before, const WorkloadStatus& now) {
   for (size_t i = 0; i < now.signals.size() && i < before.signals.size(); ++i) {
     if (now.signals[i].value_milli || !before.signals[i].value_milli) continue;
-    metrics_.Remove(kValue, SignalLabels(now.ns, now.name, now.signals[i]));
+    RemoveMetric(kValue, SignalLabels(now.ns, now.name, now.signals[i]));
   }
 }
 
@@ -76,32 +87,49 @@ std::vector<DecisionRecord> StatusBoard::Decisions(const std::string& ns, const 
   return found;
 }
 
-void StatusBoard::SetMetrics(const WorkloadStatus& status) {
-  base::MetricLabels labels = WorkloadLabels(status);
-  metrics_.GetGauge(kReplicas, "Replicas that the workload is set to.", labels).Set(status.current);
-  metrics_.GetGauge(kDesired, "Replicas that the last decision asked for.", labels).Set(status.desired);
-  metrics_.GetGauge(kReady, "Replicas that are ready.", labels).Set(status.ready);
-  metrics_.GetGauge(kMin, "The fewest replicas that the autoscaler may set.", labels).Set(status.min);
-  metrics_.GetGauge(kMax, "The most replicas that the autoscaler may set.", labels).Set(status.max);
-  metrics_.GetGauge(kDecided, "When the number of replicas was last decided on.", labels)
-      .Set(static_cast<double>(status.decided_ms) / 1000);
-  metrics_.GetGauge(kInterval, "The longest time between two decisions, if all is well.", labels)
-      .Set(static_cast<double>(status.interval_ms) / 1000);
+void StatusBoard::FindMetrics(Workload& workload) {
+  const WorkloadStatus& status = workload.status;
+  std::vector<base::Gauge*>& gauges = workload.gauges;
+  gauges.clear();
+  gauges.reserve(kFamilies.size() + 2 * status.signals.size());
+  const base::MetricLabels labels = WorkloadLabels(status);
+  for (const auto& [family, help] : kFamilies) gauges.push_back(&metrics_.GetGauge(family, help, labels));
   for (const SignalStatus& signal : status.signals) {
-    base::MetricLabels of_signal = SignalLabels(status.ns, status.name, signal);
-    metrics_.GetGauge(kTarget, "Target of a trigger or metric.", of_signal)
-        .Set(static_cast<double>(signal.target_milli) / 1000);
-    if (signal.value_milli) {
-      metrics_.GetGauge(kValue, "Last value of a trigger or metric; absent while it cannot be read.", of_signal)
-          .Set(static_cast<double>(*signal.value_milli) / 1000);
+    gauges.push_back(
+        &metrics_.GetGauge(kTarget, "Target of a trigger or metric.", SignalLabels(status.ns, status.name, signal)));
+    gauges.push_back(nullptr);
+  }
+  workload.removals = removals_;
+}
+
+void StatusBoard::SetMetrics(Workload& workload) {
+  const WorkloadStatus& status = workload.status;
+  const bool known =
+      workload.removals == removals_ && workload.gauges.size() == kFamilies.size() + 2 * status.signals.size();
+  if (!known) FindMetrics(workload);
+  auto gauge = workload.gauges.begin();
+  for (double value :
+       {static_cast<double>(status.current), static_cast<double>(status.desired), static_cast<double>(status.ready),
+        static_cast<double>(status.min), static_cast<double>(status.max), static_cast<double>(status.decided_ms) / 1000,
+        static_cast<double>(status.interval_ms) / 1000}) {
+    (*gauge++)->Set(value);
+  }
+  for (const SignalStatus& signal : status.signals) {
+    (*gauge++)->Set(static_cast<double>(signal.target_milli) / 1000);
+    base::Gauge*& value = *gauge++;
+    if (!signal.value_milli) continue;
+    if (value == nullptr) {
+      value = &metrics_.GetGauge(kValue, "Last value of a trigger or metric; absent while it cannot be read.",
+                                 SignalLabels(status.ns, status.name, signal));
     }
+    value->Set(static_cast<double>(*signal.value_milli) / 1000);
   }
 }
 
 void StatusBoard::DropSignalMetrics(const WorkloadStatus& status) {
   for (const SignalStatus& signal : status.signals) {
     for (const char* family : {kValue, kTarget, kErrors}) {
-      metrics_.Remove(family, SignalLabels(status.ns, status.name, signal));
+      RemoveMetric(family, SignalLabels(status.ns, status.name, signal));
     }
   }
 }
@@ -111,13 +139,13 @@ void StatusBoard::RecordScale(const std::string& controller, const std::string& 
   base::MutexLock lock(mu_);
   auto it = workloads_.find({ns, name, controller});
   if (it == workloads_.end()) return;
-  std::vector<ScaleRecord>& scales = it->second.scales;
+  std::vector<ScaleRecord>& scales = it->second.status.scales;
   scales.push_back(record);
   if (scales.size() > kMaxScales) scales.erase(scales.begin());
   const char* direction = record.to > record.from ? "up" : "down";
   metrics_
       .GetCounter("tidewright_scale_total", "Changes of replica counts.",
-                  {{"namespace", ns}, {"workload", it->second.target_name}, {"direction", direction}})
+                  {{"namespace", ns}, {"workload", it->second.status.target_name}, {"direction", direction}})
       .Add();
 }
 
@@ -130,27 +158,26 @@ void StatusBoard::Remove(const std::string& controller, const std::string& ns, c
   base::MutexLock lock(mu_);
   auto it = workloads_.find({ns, name, controller});
   if (it == workloads_.end()) return;
-  DropMetrics(it->second);
+  DropMetrics(it->second.status);
   workloads_.erase(it);
 }
 
 void StatusBoard::Clear() {
   base::MutexLock lock(mu_);
-  for (const auto& [key, status] : workloads_) DropMetrics(status);
+  for (const auto& [key, workload] : workloads_) DropMetrics(workload.status);
   workloads_.clear();
 }
 
 void StatusBoard::DropMetrics(const WorkloadStatus& status) {
   DropSignalMetrics(status);
-  for (const char* family : {kReplicas, kDesired, kReady, kMin, kMax, kDecided, kInterval})
-    metrics_.Remove(family, WorkloadLabels(status));
+  for (const auto& [family, help] : kFamilies) RemoveMetric(family, WorkloadLabels(status));
 }
 
 std::vector<WorkloadStatus> StatusBoard::Snapshot() const {
   base::MutexLock lock(mu_);
   std::vector<WorkloadStatus> all;
   all.reserve(workloads_.size());
-  for (const auto& [key, status] : workloads_) all.push_back(status);
+  for (const auto& [key, workload] : workloads_) all.push_back(workload.status);
   return all;
 }
 
@@ -158,7 +185,7 @@ std::optional<WorkloadStatus> StatusBoard::Get(const std::string& controller, co
                                                const std::string& name) const {
   base::MutexLock lock(mu_);
   auto it = workloads_.find({ns, name, controller});
-  return it == workloads_.end() ? std::nullopt : std::optional(it->second);
+  return it == workloads_.end() ? std::nullopt : std::optional(it->second.status);
 }
 
 std::vector<SignalStatus> SignalStatuses(const std::vector<Signal>& signals, const std::vector<std::string>& types,
@@ -193,7 +220,8 @@ std::vector<ConditionStatus> ConditionsOf(const base::Json& object) {
   for (const base::Json& condition : *list) {
     conditions.push_back({base::FindString(condition, {"type"}), base::FindString(condition, {"status"}),
                           base::FindString(condition, {"reason"}), base::FindString(condition, {"message"}),
-                          base::FindString(condition, {"lastTransitionTime"})});
+                          base::FindString(condition, {"lastTransitionTime"}),
+                          base::FindInt(condition, {"observedGeneration"})});
   }
   return conditions;
 }

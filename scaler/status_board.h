@@ -5,6 +5,7 @@
 #include <cstdint>
 #include <deque>
 #include <map>
+#include <memory>
 #include <optional>
 #include <string>
 #include <tuple>
@@ -31,8 +32,13 @@ struct SignalStatus {
 
 struct ConditionStatus {
   std::string type, status, reason, message;
-  std::string since;  // RFC 3339, as in the object.
+  std::string since;       // RFC 3339, as in the object.
+  int64_t generation = 0;  // Of the object that it was observed of; 0: not said.
+
+  bool operator==(const ConditionStatus&) const = default;
 };
+// Of one object; null for none. Shared, because each object's are kept by whoever follows it and by the board.
+using ConditionList = std::shared_ptr<const std::vector<ConditionStatus>>;
 
 // One change of the replica count.
 struct ScaleRecord {
@@ -54,7 +60,7 @@ struct WorkloadStatus {
   std::string why;
   std::vector<Step> steps;
   std::vector<SignalStatus> signals;
-  std::vector<ConditionStatus> conditions;
+  ConditionList conditions;
   std::vector<ScaleRecord> scales;  // Oldest first, the last 20; kept by the board.
   int64_t decided_ms = 0;           // 0: no decision yet.
   int64_t interval_ms = 0;          // Between two decisions, unless something happens before.
@@ -103,16 +109,27 @@ class StatusBoard {
                                     const std::string& name) const;
 
  private:
-  void Remember(const WorkloadStatus& before, const WorkloadStatus& now) REQUIRES_LOCK(mu_);
   using Key = std::tuple<std::string, std::string, std::string>;  // Namespace, name, controller.
-  void SetMetrics(const WorkloadStatus& status) REQUIRES_LOCK(mu_);
+  struct Workload {
+    WorkloadStatus status;
+    // Its metrics in the registry, found once: to look up all of them is dearer than a decision. In the order of the
+    // families, then the target and the value of each signal, null while it has none. Out of date, because others may
+    // share a signal's series, when anything was removed since.
+    std::vector<base::Gauge*> gauges;
+    uint64_t removals = 0;
+  };
+  void Remember(const WorkloadStatus& before, const WorkloadStatus& now) REQUIRES_LOCK(mu_);
+  void FindMetrics(Workload& workload) REQUIRES_LOCK(mu_);
+  void SetMetrics(Workload& workload) REQUIRES_LOCK(mu_);
+  void RemoveMetric(const std::string& family, const base::MetricLabels& labels) REQUIRES_LOCK(mu_);
   void DropMissingValues(const WorkloadStatus& before, const WorkloadStatus& now) REQUIRES_LOCK(mu_);
   void DropSignalMetrics(const WorkloadStatus& status) REQUIRES_LOCK(mu_);
   void DropMetrics(const WorkloadStatus& status) REQUIRES_LOCK(mu_);
 
   base::MetricRegistry& metrics_;
   mutable base::Mutex mu_;
-  std::map<Key, WorkloadStatus> workloads_ GUARDED_BY(mu_);
+  std::map<Key, Workload> workloads_ GUARDED_BY(mu_);
+  uint64_t removals_ GUARDED_BY(mu_) = 1;                 // How often a metric was removed, and 1.
   std::deque<DecisionRecord> decisions_ GUARDED_BY(mu_);  // Oldest first.
 };
 

@@ -12,6 +12,11 @@ using scaler::WorkloadStatus;
 
 double FromMilli(int64_t milli) { return static_cast<double>(milli) / 1000; }
 
+const std::vector<scaler::ConditionStatus>& ConditionsOf(const WorkloadStatus& workload) {
+  static const std::vector<scaler::ConditionStatus> kNone;
+  return workload.conditions == nullptr ? kNone : *workload.conditions;
+}
+
 Json SignalJson(const scaler::SignalStatus& signal) {
   Json json = {{"name", signal.name},   {"type", signal.type},
                {"value", nullptr},      {"target", FromMilli(signal.target_milli)},
@@ -48,7 +53,7 @@ Json WorkloadJson(const WorkloadStatus& workload) {
                {"conditions", Json::array()},
                {"events", Json::array()}};
   for (const auto& signal : workload.signals) json["signals"].push_back(SignalJson(signal));
-  for (const auto& condition : workload.conditions) {
+  for (const auto& condition : ConditionsOf(workload)) {
     json["conditions"].push_back({{"type", condition.type},
                                   {"status", condition.status},
                                   {"reason", condition.reason},
@@ -100,7 +105,7 @@ Json DecisionsJson(const std::vector<scaler::DecisionRecord>& decisions) {
 std::vector<std::string> Problems(const std::vector<WorkloadStatus>& workloads) {
   std::vector<std::string> problems;
   for (const WorkloadStatus& workload : workloads) {
-    for (const auto& condition : workload.conditions) {
+    for (const auto& condition : ConditionsOf(workload)) {
       if (!Matters(condition)) continue;
       problems.push_back(workload.controller + " " + workload.ns + "/" + workload.name + ": " + condition.message);
       break;

@@ -2,6 +2,7 @@
 // server.
 #include <algorithm>
 #include <cmath>
+#include <memory>
 #include <optional>
 #include <utility>
 
@@ -31,6 +32,10 @@ struct PrometheusConfig {
   http::Headers headers;
   bool ignore_null = true;
   int64_t null_window_ms = EmptyResult::kDefaultWindowMs;
+};
+
+// What is not needed once the trigger is made.
+struct PrometheusMetadata : PrometheusConfig {
   HttpAccess from_server;  // User name and password that stand in the address.
 };
 
@@ -59,40 +64,42 @@ base::Status ParsePairs(const std::string& value, const Add& add) {
   return base::Status::Ok();
 }
 
-constexpr Field<PrometheusConfig> kFields[] = {
+constexpr Field<PrometheusMetadata> kFields[] = {
     {"serverAddress", Need::kOptional, From::kAny,
-     [](const std::string& value, PrometheusConfig& config) {
+     [](const std::string& value, PrometheusMetadata& config) {
        return ParseHttpAddress(value, &config.server, &config.from_server);
      },
      "A Prometheus-compatible server. Without it the embedded store is asked."},
     {"query", Need::kRequired, From::kMetadata,
-     [](const std::string& value, PrometheusConfig& config) { return Keep(value, &config.query); },
+     [](const std::string& value, PrometheusMetadata& config) { return Keep(value, &config.query); },
      "PromQL with one number as its result."},
     {"threshold", Need::kRequired, From::kMetadata,
-     [](const std::string& value, PrometheusConfig& config) { return ParsePositiveMilli(value, &config.target_milli); },
+     [](const std::string& value, PrometheusMetadata& config) {
+       return ParsePositiveMilli(value, &config.target_milli);
+     },
      "The value per replica."},
     {"activationThreshold", Need::kOptional, From::kMetadata,
-     [](const std::string& value, PrometheusConfig& config) { return ParseMilli(value, &config.activation_milli); },
+     [](const std::string& value, PrometheusMetadata& config) { return ParseMilli(value, &config.activation_milli); },
      "Active above this value. Default 0."},
     {"ignoreNullValues", Need::kOptional, From::kMetadata,
-     [](const std::string& value, PrometheusConfig& config) { return ParseFlag(value, &config.ignore_null); },
+     [](const std::string& value, PrometheusMetadata& config) { return ParseFlag(value, &config.ignore_null); },
      "An empty result is 0 (default true) or a failure."},
     {"nullValueWindow", Need::kOptional, From::kMetadata,
-     [](const std::string& value, PrometheusConfig& config) { return ParseWindow(value, &config.null_window_ms); },
+     [](const std::string& value, PrometheusMetadata& config) { return ParseWindow(value, &config.null_window_ms); },
      "How long an empty result has to last until it is 0; before, the value is missing, and nothing is scaled down. "
      "Default 5m; 0s: at once."},
     {"namespace", Need::kOptional, From::kMetadata,
-     [](const std::string& value, PrometheusConfig& config) { return Keep(value, &config.ns); },
+     [](const std::string& value, PrometheusMetadata& config) { return Keep(value, &config.ns); },
      "Sent as the parameter namespace, for gateways that need it."},
     {"queryParameters", Need::kOptional, From::kMetadata,
-     [](const std::string& value, PrometheusConfig& config) {
+     [](const std::string& value, PrometheusMetadata& config) {
        return ParsePairs(value, [&](std::string name, std::string text) {
          config.parameters.emplace_back(std::move(name), std::move(text));
        });
      },
      "More parameters: `a=1,b=2`."},
     {"customHeaders", Need::kOptional, From::kAny,
-     [](const std::string& value, PrometheusConfig& config) {
+     [](const std::string& value, PrometheusMetadata& config) {
        return ParsePairs(
            value, [&](std::string name, std::string text) { config.headers.Add(std::move(name), std::move(text)); });
      },
@@ -159,7 +166,7 @@ class PrometheusTrigger : public Trigger {
         config_(std::move(config)),
         context_(context),
         embedded_(config_.query, context),
-        source_(std::move(access), context),
+        source_(config_.server.empty() ? nullptr : std::make_unique<HttpSource>(std::move(access), context)),
         empty_(config_.null_window_ms) {}
 
   base::Result<Reading> Read() override {
@@ -198,7 +205,7 @@ class PrometheusTrigger : public Trigger {
       request.url += "&" + http::PercentEncode(name) + "=" + http::PercentEncode(value);
     }
     request.headers = config_.headers;
-    return source_.Send(std::move(request));
+    return source_->Send(std::move(request));
   }
 
   base::Result<std::optional<double>> Remote() {
@@ -230,7 +237,7 @@ class PrometheusTrigger : public Trigger {
   const PrometheusConfig config_;
   const TriggerContext& context_;
   EmbeddedQuery embedded_;
-  HttpSource source_;
+  const std::unique_ptr<HttpSource> source_;  // Of the server; null for the embedded store.
   EmptyResult empty_;
 };
 
@@ -238,7 +245,7 @@ class PrometheusTrigger : public Trigger {
 
 std::unique_ptr<Trigger> MakePrometheus(const TriggerSpec& spec, MetadataReader& reader,
                                         const TriggerContext* context) {
-  PrometheusConfig config = ReadMetadata(kFields, reader);
+  PrometheusMetadata config = ReadMetadata(kFields, reader);
   HttpAccess access = ReadHttpAccess(reader);
   if (access.username.empty()) {
     access.username = config.from_server.username;

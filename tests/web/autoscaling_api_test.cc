@@ -42,7 +42,8 @@ TEST(AutoscalingReportTest, SaysEverythingThatTheBoardKnows) {
 TEST(ProblemsTest, NamesWorkloadsThatAreNotScaledAsAsked) {
   auto with = [](const char* type, const char* status, const char* reason) {
     scaler::WorkloadStatus workload = Worker();
-    workload.conditions.push_back({type, status, reason, "the message", ""});
+    workload.conditions = std::make_shared<const std::vector<scaler::ConditionStatus>>(
+        std::vector<scaler::ConditionStatus>{{type, status, reason, "the message", ""}});
     return workload;
   };
   EXPECT_THAT(Problems({with("Ready", "False", "TriggerError")}),
