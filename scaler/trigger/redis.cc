@@ -1,5 +1,5 @@
-// The redis trigger: the length of a list, hash, set or sorted set. A key that does not exist has length 0; a key of
-// any other type is an error.
+// The redis triggers (a server, a cluster, sentinels): the length of a list, hash, set or sorted set. A key that does
+// not exist has length 0; a key of any other type is an error.
 #include <utility>
 
 #include "base/document.h"
@@ -29,8 +29,8 @@ constexpr Field<RedisConfig> kFields[] = {
 
 class RedisTrigger : public Trigger {
  public:
-  RedisTrigger(TriggerInfo info, std::string list, RedisAddress address)
-      : Trigger(std::move(info)), list_(std::move(list)), source_(std::move(address)) {}
+  RedisTrigger(TriggerInfo info, std::string list, RedisEndpoint endpoint, const TriggerContext& context)
+      : Trigger(std::move(info)), list_(std::move(list)), source_(std::move(endpoint), context) {}
 
   base::Result<Reading> Read() override {
     return source_.Run([this](RedisConnection& connection) { return ReadLength(connection); });
@@ -61,16 +61,31 @@ class RedisTrigger : public Trigger {
   RedisSource source_;
 };
 
-}  // namespace
-
-std::unique_ptr<Trigger> MakeRedis(const TriggerSpec& spec, MetadataReader& reader, const TriggerContext* context) {
+std::unique_ptr<Trigger> MakeFor(RedisTopology topology, const TriggerSpec& spec, MetadataReader& reader,
+                                 const TriggerContext* context) {
   RedisConfig config = ReadMetadata(kFields, reader);
-  RedisEndpoint endpoint = ReadRedisEndpoint(spec, reader, context);
+  RedisEndpoint endpoint = ReadRedisEndpoint(spec, topology, reader, context);
   if (context == nullptr) return nullptr;
   TriggerInfo info = InfoOf(spec, config.list, "redis-" + config.list);
   info.target_milli = config.target_milli;
   info.activation_milli = config.activation_milli;
-  return std::make_unique<RedisTrigger>(std::move(info), config.list, std::move(endpoint.connection));
+  return std::make_unique<RedisTrigger>(std::move(info), config.list, std::move(endpoint), *context);
+}
+
+}  // namespace
+
+std::unique_ptr<Trigger> MakeRedis(const TriggerSpec& spec, MetadataReader& reader, const TriggerContext* context) {
+  return MakeFor(RedisTopology::kServer, spec, reader, context);
+}
+
+std::unique_ptr<Trigger> MakeRedisCluster(const TriggerSpec& spec, MetadataReader& reader,
+                                          const TriggerContext* context) {
+  return MakeFor(RedisTopology::kCluster, spec, reader, context);
+}
+
+std::unique_ptr<Trigger> MakeRedisSentinel(const TriggerSpec& spec, MetadataReader& reader,
+                                           const TriggerContext* context) {
+  return MakeFor(RedisTopology::kSentinel, spec, reader, context);
 }
 
 }  // namespace tidewright::scaler::trigger

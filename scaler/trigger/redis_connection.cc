@@ -26,6 +26,14 @@ base::Result<RedisReply> Convert(const redisReply& reply) {
       return result;
     case REDIS_REPLY_STATUS:
     case REDIS_REPLY_STRING: result.text.assign(reply.str, reply.len); return result;
+    case REDIS_REPLY_ARRAY:
+      for (size_t i = 0; i < reply.elements; ++i) {
+        const redisReply& element = *reply.element[i];
+        bool text = element.type == REDIS_REPLY_STRING || element.type == REDIS_REPLY_STATUS;
+        result.items.push_back(text ? std::string(element.str, element.len) : "");
+      }
+      return result;
+    case REDIS_REPLY_NIL: return result;
     case REDIS_REPLY_ERROR: return base::FailedPreconditionError(std::string(reply.str, reply.len).substr(0, 200));
     default: return base::UnavailableError("the server sent a reply of an unexpected type");
   }
@@ -78,6 +86,11 @@ base::Status RedisConnection::Flush() {
 }
 
 base::Result<RedisReply> RedisConnection::Command(const std::vector<std::string>& words) {
+  if (asking_) TW_RETURN_IF_ERROR(Exchange({"ASKING"}).status());
+  return Exchange(words);
+}
+
+base::Result<RedisReply> RedisConnection::Exchange(const std::vector<std::string>& words) {
   std::vector<const char*> argv;
   std::vector<size_t> lengths;
   for (const std::string& word : words) {

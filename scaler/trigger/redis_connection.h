@@ -21,11 +21,12 @@ struct RedisAddress {
   int64_t timeout_ms = 3000;  // To connect, and for each wait for bytes.
 };
 
-// A reply: a status or string as text, or an integer.
+// A reply: a status or string as text, an integer, or a list, of which texts are kept. None of them: nil.
 struct RedisReply {
   bool is_integer = false;
   int64_t integer = 0;
   std::string text;
+  std::vector<std::string> items;  // Of a list; "" for what is no text.
 };
 
 // Not thread-safe. After an error the connection is unusable.
@@ -40,6 +41,10 @@ class RedisConnection {
   // bytes.
   base::Result<RedisReply> Command(const std::vector<std::string>& words);
 
+  // While set, every command is preceded by ASKING: the key is just being moved to this server of a cluster.
+  void set_asking(bool asking) { asking_ = asking; }
+  bool asking() const { return asking_; }
+
   // False once the server has hung up (or sent something unasked) while the connection was idle.
   bool Idle() const;
 
@@ -47,8 +52,10 @@ class RedisConnection {
   explicit RedisConnection(redisContext* context) : context_(context) {}
   base::Status Failure() const;
   base::Status Flush();
+  base::Result<RedisReply> Exchange(const std::vector<std::string>& words);
 
   redisContext* context_;  // Owned.
+  bool asking_ = false;
 };
 
 }  // namespace tidewright::scaler::trigger

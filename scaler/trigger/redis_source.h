@@ -1,11 +1,12 @@
-// What the redis triggers have in common: where the server is, and a connection that is kept. Private to
-// scaler/trigger.
+// What the redis triggers have in common: where the servers are, which of them has the key, and a connection that is
+// kept. Private to scaler/trigger.
 #pragma once
 
 #include <cstdint>
 #include <functional>
 #include <memory>
 #include <string>
+#include <vector>
 
 #include "base/status.h"
 #include "scaler/trigger.h"
@@ -14,32 +15,55 @@
 
 namespace tidewright::scaler::trigger {
 
-// The settings of a connection as written.
-struct RedisEndpoint {
-  std::string address;
-  std::string host;
-  int64_t port = 0;
-  RedisAddress connection;
+enum class RedisTopology {
+  kServer,
+  kCluster,   // Keys are spread over masters; any of them says which one has a key (redis.io/docs, cluster-spec).
+  kSentinel,  // One master, which the sentinels know by a name (redis.io/docs, sentinel-clients).
 };
 
-// Reads the fields of RedisEndpoint. With `context` the address is complete afterwards, or an error is reported.
-RedisEndpoint ReadRedisEndpoint(const TriggerSpec& spec, MetadataReader& reader, const TriggerContext* context);
+// The settings of a connection as written.
+struct RedisEndpoint {
+  std::string address, addresses;  // One, and a list of them.
+  std::string host, hosts;
+  std::string port, ports;
+  RedisTopology topology = RedisTopology::kServer;
+  std::vector<HostPort> servers;  // The server, members of the cluster, or the sentinels: complete once it is read.
+  std::string master;             // Its name for the sentinels.
+  std::string sentinel_username, sentinel_password;
+  RedisAddress login;  // Everything but host and port.
+};
+
+// Reads the fields of RedisEndpoint. With `context` it is complete afterwards, or an error is reported.
+RedisEndpoint ReadRedisEndpoint(const TriggerSpec& spec, RedisTopology topology, MetadataReader& reader,
+                                const TriggerContext* context);
 
 // Not thread-safe.
 class RedisSource {
  public:
-  explicit RedisSource(RedisAddress address) : address_(std::move(address)) {}
+  using Read = std::function<base::Result<Reading>(RedisConnection&)>;
 
-  // Runs `read` on the connection, opened on first use and after a failure. A kept connection may have died unnoticed
-  // since the last reading: then one fresh attempt tells. Errors name the server and never the password.
-  base::Result<Reading> Run(const std::function<base::Result<Reading>(RedisConnection&)>& read);
+  // Borrows the context, for the names of servers that other servers name.
+  RedisSource(RedisEndpoint endpoint, const TriggerContext& context)
+      : endpoint_(std::move(endpoint)), context_(context) {}
+
+  // Runs `read` on the server that has the key, on a connection that is opened on first use and after a failure. A kept
+  // connection may have died unnoticed since the last reading, or its server lost the key or the role of a master: then
+  // one fresh attempt tells. Errors name the server and never a password.
+  base::Result<Reading> Run(const Read& read);
 
  private:
-  base::Result<Reading> Attempt(const std::function<base::Result<Reading>(RedisConnection&)>& read);
+  base::Result<Reading> Afresh(const Read& read);
+  base::Result<Reading> By(const HostPort& server, const Read& read);
+  base::Result<Reading> FollowRedirects(const Read& read);
+  base::Status Connect(const HostPort& server);
+  base::Result<HostPort> AskSentinel(const HostPort& sentinel);
+  base::Status ExpectMaster();
+  RedisAddress Login(const HostPort& server) const;
 
-  const RedisAddress address_;
+  const RedisEndpoint endpoint_;
+  const TriggerContext& context_;
   std::unique_ptr<RedisConnection> connection_;
-  bool reused_ = false;
+  HostPort at_;  // Its other end.
 };
 
 }  // namespace tidewright::scaler::trigger

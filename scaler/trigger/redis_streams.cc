@@ -1,4 +1,5 @@
-// The redis-streams trigger: the length of a stream, or what a consumer group has pending or lags behind.
+// The redis-streams triggers (a server, a cluster, sentinels): the length of a stream, or what a consumer group has
+// pending or lags behind.
 #include <optional>
 #include <utility>
 #include <vector>
@@ -60,8 +61,8 @@ constexpr char kLag[] =
 
 class StreamTrigger : public Trigger {
  public:
-  StreamTrigger(TriggerInfo info, StreamConfig config, RedisAddress address)
-      : Trigger(std::move(info)), config_(std::move(config)), source_(std::move(address)) {}
+  StreamTrigger(TriggerInfo info, StreamConfig config, RedisEndpoint endpoint, const TriggerContext& context)
+      : Trigger(std::move(info)), config_(std::move(config)), source_(std::move(endpoint), context) {}
 
   base::Result<Reading> Read() override {
     return source_.Run([this](RedisConnection& connection) { return Count(connection); });
@@ -84,12 +85,10 @@ class StreamTrigger : public Trigger {
   RedisSource source_;
 };
 
-}  // namespace
-
-std::unique_ptr<Trigger> MakeRedisStreams(const TriggerSpec& spec, MetadataReader& reader,
-                                          const TriggerContext* context) {
+std::unique_ptr<Trigger> MakeFor(RedisTopology topology, const TriggerSpec& spec, MetadataReader& reader,
+                                 const TriggerContext* context) {
   StreamConfig config = ReadMetadata(kFields, reader);
-  RedisEndpoint endpoint = ReadRedisEndpoint(spec, reader, context);
+  RedisEndpoint endpoint = ReadRedisEndpoint(spec, topology, reader, context);
   if (config.lag_milli && config.group.empty()) {
     reader.Error("lagCount", "needs a consumerGroup; name it, or use streamLength");
   }
@@ -97,7 +96,24 @@ std::unique_ptr<Trigger> MakeRedisStreams(const TriggerSpec& spec, MetadataReade
   TriggerInfo info = InfoOf(spec, config.stream, "redis-streams-" + config.stream);
   info.target_milli = config.group.empty() ? config.length_milli : config.lag_milli.value_or(config.pending_milli);
   info.activation_milli = config.activation_milli;
-  return std::make_unique<StreamTrigger>(std::move(info), std::move(config), std::move(endpoint.connection));
+  return std::make_unique<StreamTrigger>(std::move(info), std::move(config), std::move(endpoint), *context);
+}
+
+}  // namespace
+
+std::unique_ptr<Trigger> MakeRedisStreams(const TriggerSpec& spec, MetadataReader& reader,
+                                          const TriggerContext* context) {
+  return MakeFor(RedisTopology::kServer, spec, reader, context);
+}
+
+std::unique_ptr<Trigger> MakeRedisClusterStreams(const TriggerSpec& spec, MetadataReader& reader,
+                                                 const TriggerContext* context) {
+  return MakeFor(RedisTopology::kCluster, spec, reader, context);
+}
+
+std::unique_ptr<Trigger> MakeRedisSentinelStreams(const TriggerSpec& spec, MetadataReader& reader,
+                                                  const TriggerContext* context) {
+  return MakeFor(RedisTopology::kSentinel, spec, reader, context);
 }
 
 }  // namespace tidewright::scaler::trigger

@@ -48,6 +48,18 @@ constexpr Type kTypes[] = {
      "The length of a queue of RabbitMQ, or the rate of its messages, by the management API."},
     {"redis", &MakeRedis,
      "The length of a list, hash, set or sorted set of Redis. A key that does not exist has length 0."},
+    {"redis-cluster", &MakeRedisCluster,
+     "The length of a list, hash, set or sorted set in a Redis cluster, of whichever server has it. A key that does "
+     "not "
+     "exist has length 0."},
+    {"redis-cluster-streams", &MakeRedisClusterStreams,
+     "The length of a stream in a Redis cluster, or what a consumer group has pending or has not been delivered yet."},
+    {"redis-sentinel", &MakeRedisSentinel,
+     "The length of a list, hash, set or sorted set of the Redis server that sentinels name as the master. A key that "
+     "does not exist has length 0."},
+    {"redis-sentinel-streams", &MakeRedisSentinelStreams,
+     "The length of a stream of the Redis server that sentinels name as the master, or what a consumer group has "
+     "pending or has not been delivered yet."},
     {"redis-streams", &MakeRedisStreams,
      "The length of a Redis stream, or what a consumer group has pending or has not been delivered yet."},
 };
@@ -104,10 +116,6 @@ constexpr const char* kKedaTypes[] = {"activemq",
                                       "openstack-swift",
                                       "predictkube",
                                       "pulsar",
-                                      "redis-cluster",
-                                      "redis-cluster-streams",
-                                      "redis-sentinel",
-                                      "redis-sentinel-streams",
                                       "selenium-grid",
                                       "solace-direct-messaging",
                                       "solace-event-queue",

@@ -31,6 +31,14 @@ std::unique_ptr<Trigger> MakeRabbitmq(const TriggerSpec& spec, MetadataReader& r
 std::unique_ptr<Trigger> MakeRedisStreams(const TriggerSpec& spec, MetadataReader& reader,
                                           const TriggerContext* context);
 std::unique_ptr<Trigger> MakeRedis(const TriggerSpec& spec, MetadataReader& reader, const TriggerContext* context);
+std::unique_ptr<Trigger> MakeRedisCluster(const TriggerSpec& spec, MetadataReader& reader,
+                                          const TriggerContext* context);
+std::unique_ptr<Trigger> MakeRedisClusterStreams(const TriggerSpec& spec, MetadataReader& reader,
+                                                 const TriggerContext* context);
+std::unique_ptr<Trigger> MakeRedisSentinel(const TriggerSpec& spec, MetadataReader& reader,
+                                           const TriggerContext* context);
+std::unique_ptr<Trigger> MakeRedisSentinelStreams(const TriggerSpec& spec, MetadataReader& reader,
+                                                  const TriggerContext* context);
 std::unique_ptr<Trigger> MakePrometheus(const TriggerSpec& spec, MetadataReader& reader, const TriggerContext* context);
 
 // The members of TriggerInfo that every type fills in the same way.
