@@ -87,7 +87,7 @@ class Client {
   virtual base::Status Stream(const ClientRequest& request, const StreamHandler& handler,
                               CancelToken* cancel = nullptr) = 0;
 
-  // Sends without waiting; `done` runs exactly once, on a thread of the client, and must not block.
+  // Sends without waiting; `done` runs once, on a thread of the client, whose other exchanges wait until it returns.
   virtual void SendAsync(ClientRequest request, std::function<void(base::Result<Response>)> done) = 0;
 
   // Gives back the body of a reply that is not needed any more, so that its memory serves for another.

@@ -195,6 +195,9 @@ class PlainClient : public Client {
   base::Status Write(Connection* connection);
   void Wake();
   std::string SpareBody();
+  // What deadlines are told by. It stands still while a callback holds the client's thread, so that no exchange fails
+  // because another one's reply took long to be dealt with.
+  int64_t NowNs() const { return base::MonotonicNanos() - held_ns_.load(std::memory_order_relaxed); }
 
   // The client's thread.
   void Run();
@@ -233,7 +236,8 @@ class PlainClient : public Client {
   base::Mutex spare_mu_;
   std::vector<std::string> spare_bodies_ GUARDED_BY(spare_mu_);
 
-  std::vector<char> input_;  // The client's thread's.
+  std::vector<char> input_;           // The client's thread's.
+  std::atomic<int64_t> held_ns_ = 0;  // Written by the client's thread.
   std::thread thread_;
 };
 
@@ -283,7 +287,7 @@ void PlainClient::SendAsync(ClientRequest request, Done done) {
   if (*plan == nullptr) return SendComplete(std::move(request), std::move(done));
   auto exchange = std::make_unique<Exchange>();
   exchange->plan = *std::move(plan);
-  exchange->deadline_ns = base::MonotonicNanos() + request.total_timeout_ms * kNanosPerMs;
+  exchange->deadline_ns = NowNs() + request.total_timeout_ms * kNanosPerMs;
   exchange->request = std::move(request);
   exchange->done = std::move(done);
   Start(std::move(exchange));
@@ -457,7 +461,7 @@ void PlainClient::Run() {
 int PlainClient::WaitMs() {
   base::MutexLock lock(mu_);
   if (stopping_) return -1;
-  const int64_t now = base::MonotonicNanos();
+  const int64_t now = NowNs();
   sleeps_until_ns_ = deadlines_.empty() ? kNever : deadlines_.top().first;
   if (connections_.size() > busy_.size()) sleeps_until_ns_ = std::min(sleeps_until_ns_, idle_checked_ns_ + kMaxIdleNs);
   constexpr int64_t kLongest = 3'600'000;
@@ -469,7 +473,7 @@ void PlainClient::EndOverdue() {
   std::vector<std::unique_ptr<Exchange>> overdue;
   {
     base::MutexLock lock(mu_);
-    const int64_t now = base::MonotonicNanos();
+    const int64_t now = NowNs();
     for (; !deadlines_.empty() && deadlines_.top().first <= now; deadlines_.pop()) {
       auto busy = busy_.find(deadlines_.top().second);
       if (busy == busy_.end()) continue;
@@ -557,7 +561,7 @@ void PlainClient::Keep(Connection* connection) {
     return;
   }
   connection->reused = true;
-  connection->idle_since_ns = base::MonotonicNanos();
+  connection->idle_since_ns = NowNs();
   idle_[connection->server].push_back(connection);
 }
 
@@ -586,7 +590,9 @@ void PlainClient::End(std::unique_ptr<Exchange> exchange, const base::Status& st
   Response response = exchange->reader->TakeResponse();
   const bool redirected = response.status / 100 == 3 && response.headers.Has("Location");
   if (redirected && exchange->request.max_redirects > 0) return HandOver(std::move(exchange));
+  const int64_t began_ns = base::MonotonicNanos();
   exchange->done(std::move(response));
+  held_ns_.fetch_add(base::MonotonicNanos() - began_ns, std::memory_order_relaxed);
 }
 
 // Lets libcurl ask again, in the time that is left, and from now on.
@@ -597,7 +603,7 @@ void PlainClient::HandOver(std::unique_ptr<Exchange> exchange) {
     unusual_.insert(exchange->plan->server);
     plans_.erase(exchange->request.url);
   }
-  const int64_t left_ms = (exchange->deadline_ns - base::MonotonicNanos()) / kNanosPerMs;
+  const int64_t left_ms = (exchange->deadline_ns - NowNs()) / kNanosPerMs;
   exchange->request.total_timeout_ms = exchange->request.connect_timeout_ms = std::max<int64_t>(left_ms, 1);
   SendComplete(std::move(exchange->request), std::move(exchange->done));
 }

@@ -200,6 +200,7 @@ base::Result<std::shared_ptr<http::Client>> HttpTransport::Client(int64_t now_ms
     TW_ASSIGN_OR_RETURN(http::Url parsed, http::Url::Parse(url));
     use_proxy = !BypassesProxy(config_.proxy.no_proxy, parsed.host, parsed.port);
   }
+  std::shared_ptr<http::Client> replaced;  // Goes once the lock is free: its thread may be about to recycle a body.
   base::MutexLock lock(mu_);
   Made& made = use_proxy ? proxied_ : direct_;
   if (made.client != nullptr && now_ms - made.checked_ms < kCertificateCheckMs) return made.client;
@@ -212,7 +213,7 @@ base::Result<std::shared_ptr<http::Client>> HttpTransport::Client(int64_t now_ms
   options.proxy_from_environment = config_.proxy.from_environment;
   if (use_proxy) options.proxy_url = config_.proxy.url;
   TW_ASSIGN_OR_RETURN(std::unique_ptr<http::Client> client, factory_(options));
-  made.client = std::move(client);
+  replaced = std::exchange(made.client, std::move(client));
   made.fingerprint = std::move(fingerprint);
   return made.client;
 }

@@ -16,6 +16,8 @@ constexpr std::string_view kReportNames[] = {"up", "scrape_duration_seconds", "s
                                              // Only with extra_scrape_metrics:
                                              "scrape_timeout_seconds", "scrape_sample_limit", "scrape_body_size_bytes"};
 constexpr size_t kPlainReports = 5;
+// Samples of known series go to the store in portions that stay in the processor's nearest cache.
+constexpr size_t kPortion = 256;
 
 const tsdb::Labels& NoLabels() {
   static const tsdb::Labels labels;
@@ -206,9 +208,13 @@ base::Status Ingester::AppendBody(std::string_view body, std::string_view conten
   auto format = ChooseFormat(content_type, ProtocolMediaType(config_->fallback_protocol));
   TW_RETURN_IF_ERROR(format.status());
   std::unique_ptr<ExpositionParser> parser = NewExpositionParser(body, *format, ParserOptions());
-  sink.known.Reserve(cache_.size());
+  sink.known.Reserve(std::min(cache_.size(), kPortion));
   for (;;) {
     TakePlainLines(*parser, sink, outcome);
+    if (sink.known.refs.size() >= kPortion) {
+      TW_RETURN_IF_ERROR(FlushKnown(*parser, sink, outcome));
+      continue;
+    }
     std::string_view guess = parser->GuessSeries();
     uint32_t predicted = guess.empty() ? SeriesCache::kNone : cache_.Predicted(cache_.Hash(guess));
     if (predicted != SeriesCache::kNone && parser->NextIfSeries(guess)) {
@@ -233,8 +239,9 @@ base::Status Ingester::AppendBody(std::string_view body, std::string_view conten
 void Ingester::TakePlainLines(ExpositionParser& parser, ScrapeSink& sink, ScrapeOutcome* outcome) {
   if (config_->features.start_timestamp_zero_samples || sink.t_ms > latest_ms_) return;
   bool begun = false;
-  for (const SeriesCache::Entry* entry = cache_.Expected(); entry != nullptr; entry = cache_.Expected()) {
-    if (entry->ref == 0 || entry->seen != 0 || Over(outcome->post_relabel + 1)) return;
+  while (sink.known.refs.size() < kPortion) {
+    const SeriesCache::Entry* entry = cache_.Expected();
+    if (entry == nullptr || entry->ref == 0 || entry->seen != 0 || Over(outcome->post_relabel + 1)) return;
     if (!parser.NextIfPlain(entry->hash, entry->size)) return;
     if (!std::exchange(begun, true)) sink.known.BeginFamily(parser.series_line());
     const uint32_t index = cache_.expected_index();

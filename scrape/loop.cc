@@ -9,6 +9,8 @@ namespace {
 
 // Replies of targets without a body_size_limit are bounded all the same.
 constexpr size_t kMaxBodyBytes = 256u << 20;
+// Pages up to this are stored by the thread that received them, which takes them a few milliseconds at most.
+constexpr size_t kShortPageBytes = 512u << 10;
 
 base::Status StatusOf(const http::Response& response) {
   if (response.status == 200) return base::Status::Ok();
@@ -124,29 +126,24 @@ void ScrapeLoop::ScheduleNext() {
   ScheduleRequest(planned_ms_);
 }
 
+// Without step_mu_, which a reply that is quick wants while this thread has not left here yet. So what Stop() must wait
+// for is done under mu_.
 void ScrapeLoop::Request() {
-  base::MutexLock step(step_mu_);
+  std::shared_ptr<HttpTransport> transport;
+  base::Status forced_error;
+  int64_t now_ms = 0;
   {
     base::MutexLock lock(mu_);
     if (stopped_) return;
-    start_ms_ = context_.clock.NowMs();
+    start_ms_ = now_ms = context_.clock.NowMs();
     start_nanos_ = base::MonotonicNanos();
-  }
-  if (auto status = Send(); !status.ok()) OnReply(status);
-}
-
-base::Status ScrapeLoop::Send() {
-  std::shared_ptr<HttpTransport> transport;
-  {
-    base::MutexLock lock(mu_);
-    if (stopped_) return base::CancelledError("the target is not scraped any more");
-    if (!forced_error_.ok()) return forced_error_;
+    forced_error = forced_error_;
     transport = transport_;
   }
-  transport->Authorize(context_.clock.NowMs(), [self = shared_from_this()](base::Result<http::Headers> authorization) {
+  if (!forced_error.ok()) return OnReply(forced_error);
+  transport->Authorize(now_ms, [self = shared_from_this()](base::Result<http::Headers> authorization) {
     self->SendAuthorized(authorization);
   });
-  return base::Status::Ok();
 }
 
 // On the scheduler's thread, or on one of the client that fetched a token.
@@ -181,13 +178,19 @@ const http::ClientRequest& ScrapeLoop::RequestOfTarget() {
   return *request_;
 }
 
-// On a thread of the HTTP client, which must not be held up: the samples are taken on the pool.
+// On a thread of the HTTP client. Waking a thread of the pool, which finds the page in no cache of its own, costs half
+// as much as storing an ordinary page. So only long ones are left to the pool, because the other targets of the client
+// would wait for them, and failures, which may come from within Request().
 void ScrapeLoop::OnReply(base::Result<http::Response> reply) {
-  base::MutexLock lock(mu_);
-  if (stopped_) return;
-  duration_seconds_ = static_cast<double>(base::MonotonicNanos() - start_nanos_) / 1e9;
-  reply_ = std::move(reply);
-  Schedule(0, &ScrapeLoop::Ingest);
+  {
+    base::MutexLock lock(mu_);
+    if (stopped_) return;
+    duration_seconds_ = static_cast<double>(base::MonotonicNanos() - start_nanos_) / 1e9;
+    reply_ = std::move(reply);
+    const bool here = reply_->ok() && (*reply_)->body.size() <= kShortPageBytes;
+    if (!here) return Schedule(0, &ScrapeLoop::Ingest);
+  }
+  Ingest();
 }
 
 void ScrapeLoop::Ingest() {

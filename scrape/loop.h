@@ -92,7 +92,6 @@ class ScrapeLoop : public std::enable_shared_from_this<ScrapeLoop> {
   void Request();
   void Ingest();
   void WriteEnd();
-  base::Status Send();
   void SendAuthorized(const base::Result<http::Headers>& authorization);
   void OnReply(base::Result<http::Response> reply);
   const http::ClientRequest& RequestOfTarget() REQUIRES_LOCK(mu_);

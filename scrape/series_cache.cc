@@ -13,7 +13,6 @@ constexpr size_t kMaxFailedEntries = 1000;
 }  // namespace
 
 void SeriesCache::Begin() {
-  for (Entry& entry : entries_) entry.seen = entry.tracked = 0;
   base_size_ = entries_.size();
   seen_ = 0;
   EndScrape();
@@ -81,12 +80,15 @@ void SeriesCache::Visit(uint32_t index) {
 
 void SeriesCache::Commit(std::vector<tsdb::SeriesRef>* vanished) {
   std::unordered_set<tsdb::SeriesRef> gone;
-  for (const Entry& entry : entries_) {
-    if (entry.live && !entry.tracked) gone.insert(entry.ref);
-  }
   for (Entry& entry : entries_) {
-    if (!gone.empty() && entry.tracked) gone.erase(entry.ref);
+    if (entry.live && !entry.tracked) gone.insert(entry.ref);
     entry.live = entry.tracked;
+    entry.seen = entry.tracked = 0;
+  }
+  if (!gone.empty()) {
+    for (const Entry& entry : entries_) {
+      if (entry.live) gone.erase(entry.ref);
+    }
   }
   vanished->assign(gone.begin(), gone.end());
   Reorder();
@@ -109,7 +111,7 @@ void SeriesCache::Rollback(std::vector<tsdb::SeriesRef>* vanished) {
   vanished->clear();
   for (Entry& entry : entries_) {
     if (entry.live) vanished->push_back(entry.ref);
-    entry.live = 0;
+    entry.live = entry.seen = entry.tracked = 0;
   }
   if (entries_.size() > good_size_ * 2 + kMaxFailedEntries) entries_.resize(good_size_);
   EndScrape();

@@ -3,6 +3,7 @@
 #include <gtest/gtest.h>
 
 #include <atomic>
+#include <chrono>
 #include <future>
 #include <memory>
 #include <string>
@@ -85,6 +86,33 @@ TEST_F(PollingClientTest, ReadsLongBodiesOfKnownLengthOneAfterTheOther) {
     client_->Recycle(std::move(response->body));
   }
   EXPECT_EQ(server.accepted(), 1);
+  client_ = nullptr;
+}
+
+// The second reply comes only once its time would have been over, had the first one not held the client's thread.
+TEST_F(PollingClientTest, CallbackThatTakesLongLetsNoOtherExchangeFail) {
+  constexpr int64_t kTimeoutMs = 2'000;
+  std::promise<void> held;
+  RawServer slow([left = held.get_future().share()](RawSocket& socket) {
+    left.wait();
+    AnswerAll(socket, "HTTP/1.1 200 OK\r\nContent-Length: 4\r\n\r\nlate");
+  });
+  RawServer quick([](RawSocket& socket) { AnswerAll(socket, "HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok"); });
+  ClientRequest second;
+  second.url = UrlOf(slow, "/");
+  second.total_timeout_ms = kTimeoutMs;
+  auto late = Begin(std::move(second));
+  ClientRequest first;
+  first.url = UrlOf(quick, "/");
+  first.connect_timeout_ms = first.total_timeout_ms = kTimeoutMs;
+  client_->SendAsync(std::move(first), [&held](const base::Result<Response>&) {
+    std::promise<void> never;
+    never.get_future().wait_for(std::chrono::milliseconds(kTimeoutMs + 200));
+    held.set_value();
+  });
+  auto response = late.get();
+  ASSERT_TRUE(response.ok()) << response.status().ToString();
+  EXPECT_EQ(response->body, "late");
   client_ = nullptr;
 }
 

@@ -160,6 +160,22 @@ TEST_F(ManagerTest, ScrapesOnAFixedRhythm) {
   EXPECT_EQ(snapshot.active[0].state.health, Health::kUp);
 }
 
+// Short pages are stored by the thread that brings them, long ones by the pool.
+TEST_F(ManagerTest, StoresPagesOfAnyLength) {
+  Apply(Job());
+  manager_->Start();
+  ScrapeOnce();
+  std::string page = "a 2\n";
+  while (page.size() < 600'000)
+    page += "n" + std::to_string(page.size()) + "{text=\"" + std::string(500, 'x') + "\"} 1\n";
+  peer_.Answer(200, page);
+  ScrapeOnce();
+  peer_.Answer(200, "a 3\n");
+  ScrapeOnce();
+  EXPECT_THAT(Samples("a"), ::testing::ElementsAre("1", "2", "3"));
+  EXPECT_THAT(Samples("n4"), ::testing::ElementsAre("1", "stale"));
+}
+
 TEST_F(ManagerTest, FailureMarksSeriesStaleAndSaysWhy) {
   Apply(Job());
   manager_->Start();
