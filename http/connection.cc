@@ -120,7 +120,7 @@ void Connection::ExpectRequest() {
   head_done_ = false;
 }
 
-// Whether the request that is being handled was answered by its worker. If not, it is not going to be.
+// Whether the request that is being handled was answered directly. If not, it is not going to be.
 bool Connection::AnsweredDirectly() { return state_ == State::kHandling && direct_ != nullptr && direct_->Revoke(); }
 
 void Connection::Read() {
@@ -241,7 +241,7 @@ void Connection::Dispatch() {
   if (begin_ == end_) Read();  // Notices that the client goes; what comes first may be its next request.
   if (closed_) return;
   auto responder = NewResponder({loop_, weak_from_this()}, context_, owner_.options().max_stream_queue_bytes, direct_);
-  if (!owner_.Dispatch(std::move(request_), responder)) {
+  if (!owner_.Dispatch(*loop_, std::move(request_), responder)) {
     responder->Reply({503, {{"Connection", "close"}}, "the server is stopping\n"});
   }
 }

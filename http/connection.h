@@ -1,4 +1,4 @@
-// One accepted connection: reads requests, hands them to the server's workers one at a time, writes the replies.
+// One accepted connection: reads requests, has them handled one at a time, writes the replies.
 #pragma once
 
 #include <boost/asio/steady_timer.hpp>
@@ -24,12 +24,13 @@ class ConnectionOwner {
  public:
   virtual ~ConnectionOwner() = default;
   virtual const ServerOptions& options() const = 0;
-  // Runs the handler on a worker. False once the server stops.
-  virtual bool Dispatch(std::shared_ptr<ServerRequest> request, std::shared_ptr<Responder> responder) = 0;
+  // Has the handler run, by the loop's thread when that has done what is due or by a worker. False once the server
+  // stops.
+  virtual bool Dispatch(IoLoop& loop, std::shared_ptr<ServerRequest> request, std::shared_ptr<Responder> responder) = 0;
   virtual void OnClosed() = 0;
 };
 
-// Confined to its loop's thread.
+// Confined to what its loop runs.
 class Connection : public std::enable_shared_from_this<Connection> {
  public:
   Connection(ConnectionOwner& owner, std::shared_ptr<IoLoop> loop, std::unique_ptr<Transport> transport,
@@ -53,7 +54,7 @@ class Connection : public std::enable_shared_from_this<Connection> {
   enum class State {
     kHandshake,
     kReading,    // A request's head or body, or waiting for its first byte.
-    kHandling,   // A worker has the request, or has answered it directly (see DirectReply).
+    kHandling,   // The handler has the request, or has answered it directly (see DirectReply).
     kReplying,   // A reply is being written.
     kStreaming,  // A streamed reply is open.
     kLingering,  // Everything is said; waiting for the client to read it.
@@ -108,7 +109,7 @@ class Connection : public std::enable_shared_from_this<Connection> {
   bool first_request_ = true;
   std::shared_ptr<ServerRequest> request_;
   std::shared_ptr<std::atomic<bool>> client_gone_;  // Of the request that is being handled.
-  std::shared_ptr<DirectReply> direct_;             // Of the same; null: the worker may not answer directly.
+  std::shared_ptr<DirectReply> direct_;             // Of the same; null: it may not be answered directly.
   ReplyContext context_;
 
   ReplyBytes reply_;

@@ -1,7 +1,8 @@
-// DirectReply: how a worker writes a reply to the socket itself.
+// DirectReply: how the thread that made a reply writes it to the socket itself.
 //
 // Waking the connection's thread for every reply costs more than most replies do: that thread is asleep, waiting for
-// the next request of the same client. So the worker writes, and the connection finds out when that request comes.
+// the next request of the same client. So the reply is written where it was made, and the connection finds out when
+// that request comes.
 #pragma once
 
 #include <cstdint>

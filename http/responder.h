@@ -1,36 +1,22 @@
-// How replies travel from any thread to the I/O thread of their connection.
+// How replies travel from any thread to the loop of their connection.
 #pragma once
 
 #include <atomic>
-#include <boost/asio/executor_work_guard.hpp>
-#include <boost/asio/io_context.hpp>
 #include <memory>
 #include <string>
-#include <thread>
-#include <unordered_set>
 
 #include "base/mutex.h"
 #include "http/direct_reply.h"
+#include "http/io_loop.h"
 #include "http/reply.h"
 #include "http/server.h"
 
 namespace tidewright::http {
 
-class Connection;
-
-// An I/O thread and the connections that live on it. Responders may outlive the server, and share this with it so that
-// posting stays valid: what is posted after the thread ended is dropped.
-struct IoLoop {
-  boost::asio::io_context context{1};
-  boost::asio::executor_work_guard<boost::asio::io_context::executor_type> work{context.get_executor()};
-  std::thread thread;
-  std::unordered_set<std::shared_ptr<Connection>> connections;  // Used on `thread` only.
-};
-
 // Where a connection is to be found from other threads.
 struct ConnectionRef {
   std::shared_ptr<IoLoop> loop;
-  std::weak_ptr<Connection> connection;  // Locked on the loop's thread only.
+  std::weak_ptr<Connection> connection;  // Locked in what the loop runs only.
 };
 
 // The unsent bytes of a streamed reply, between the writers and the connection. Thread-safe.

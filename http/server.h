@@ -57,7 +57,7 @@ class Responder {
   virtual std::shared_ptr<ResponseStream> StartStream(int status, Headers headers) = 0;
 };
 
-// Runs on a worker thread of the server and may block.
+// Runs on a thread of the server and may block. At most one for each worker and each I/O thread runs at a time.
 using Handler = std::function<void(const ServerRequest& request, std::shared_ptr<Responder> responder)>;
 
 struct ServerTls {
@@ -72,7 +72,7 @@ struct ServerTls {
 struct ServerOptions {
   std::string name = "http";  // For thread names, logs and metrics.
   int io_threads = 1;
-  int worker_threads = 4;
+  int worker_threads = 4;  // 1: a handler always runs alone.
   bool tls = false;  // Then SetTls() must be called before Listen().
   size_t max_header_bytes = 16u << 10;
   size_t max_body_bytes = 4u << 20;

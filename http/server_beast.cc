@@ -1,5 +1,3 @@
-#include <pthread.h>
-
 #include <algorithm>
 #include <array>
 #include <atomic>
@@ -34,7 +32,7 @@ constexpr int64_t kStopGraceMs = 2000;
 constexpr std::string_view kFullReply =
     "HTTP/1.1 503 Service Unavailable\r\nContent-Length: 0\r\nConnection: close\r\n\r\n";
 
-// One bound address. Its acceptor is used on the first loop's thread only.
+// One bound address. Its acceptor is used in what the first loop runs only.
 struct Listener {
   Listener(asio::io_context& context, uint64_t listener_id) : id(listener_id), acceptor(context), back_off(context) {}
   const uint64_t id;
@@ -48,10 +46,7 @@ class BeastServer : public Server, private ConnectionOwner {
   BeastServer(const ServerOptions& options, Handler handler)
       : options_(options), handler_(std::move(handler)), workers_(options.name, options.worker_threads) {
     for (int i = 0; i < std::max(options.io_threads, 1); ++i) {
-      auto loop = std::make_shared<IoLoop>();
-      loop->thread = std::thread([loop] { RunLoop(*loop); });
-      pthread_setname_np(loop->thread.native_handle(), (options_.name.substr(0, 12) + "-io").c_str());
-      loops_.push_back(std::move(loop));
+      loops_.push_back(std::make_shared<IoLoop>(options_.name.substr(0, 12) + "-io"));
     }
   }
   ~BeastServer() override { Stop(); }
@@ -65,18 +60,17 @@ class BeastServer : public Server, private ConnectionOwner {
   using ListenerKey = std::pair<std::string, uint16_t>;
 
   const ServerOptions& options() const override { return options_; }
-  bool Dispatch(std::shared_ptr<ServerRequest> request, std::shared_ptr<Responder> responder) override;
+  bool Dispatch(IoLoop& loop, std::shared_ptr<ServerRequest> request, std::shared_ptr<Responder> responder) override;
   void OnClosed() override;
 
-  static void RunLoop(IoLoop& loop);
-  // Runs `action` on every loop's thread and waits.
+  // Has every loop run `action` and waits.
   void OnEveryLoop(const std::function<void(IoLoop&)>& action);
   void OnEveryConnection(const std::function<void(Connection&)>& action);
   void StopAccepting(const std::shared_ptr<Listener>& listener);
   void WaitForConnections(int64_t grace_ms);
   void RunHandler(const ServerRequest& request, const std::shared_ptr<Responder>& responder);
 
-  // On the first loop's thread.
+  // Run by the first loop.
   void Accept(std::shared_ptr<Listener> listener);
   void OnAccepted(const std::shared_ptr<Listener>& listener, size_t loop_index, tcp::socket socket);
   void RetryAccept(std::shared_ptr<Listener> listener);
@@ -132,18 +126,6 @@ void SetSocketOptions(tcp::socket& socket) {
   socket.set_option(asio::socket_base::keep_alive(true), ignored);
   constexpr std::array<std::pair<int, int>, 3> kProbes = {{{TCP_KEEPIDLE, 60}, {TCP_KEEPINTVL, 15}, {TCP_KEEPCNT, 4}}};
   for (auto [option, value] : kProbes) setsockopt(socket.native_handle(), IPPROTO_TCP, option, &value, sizeof(value));
-}
-
-void BeastServer::RunLoop(IoLoop& loop) {
-  while (true) {
-    try {
-      loop.context.run();
-      return;
-    } catch (const std::exception& error) {
-      // Out of memory in one connection's handler; the others go on.
-      base::LogError("http", "unexpected exception on an I/O thread", {{"error", error.what()}});
-    }
-  }
 }
 
 base::Result<uint16_t> BeastServer::Listen(const std::string& address, uint16_t port) {
@@ -208,9 +190,12 @@ void BeastServer::OnClosed() {
   closed_.NotifyAll();
 }
 
-bool BeastServer::Dispatch(std::shared_ptr<ServerRequest> request, std::shared_ptr<Responder> responder) {
-  return workers_.Submit(
-      [this, request = std::move(request), responder = std::move(responder)] { RunHandler(*request, responder); });
+bool BeastServer::Dispatch(IoLoop& loop, std::shared_ptr<ServerRequest> request, std::shared_ptr<Responder> responder) {
+  std::function<void()> task = [this, request = std::move(request), responder = std::move(responder)] {
+    RunHandler(*request, responder);
+  };
+  if (options_.worker_threads > 1 && loop.Offer(task)) return true;
+  return workers_.Submit(std::move(task));
 }
 
 void BeastServer::RunHandler(const ServerRequest& request, const std::shared_ptr<Responder>& responder) {
@@ -305,17 +290,12 @@ void BeastServer::Stop() {
   for (const auto& [key, listener] : listeners) StopAccepting(listener);
   OnEveryConnection([](Connection& connection) { connection.CloseWhenIdle(); });
   workers_.Stop();
+  for (const auto& loop : loops_) loop->WaitForTask();
   OnEveryConnection([](Connection& connection) { connection.CloseUnlessWriting(); });
   WaitForConnections(kStopGraceMs);
   OnEveryConnection([](Connection& connection) { connection.Close(); });
   listeners.clear();
-  for (const auto& loop : loops_) loop->work.reset();
-  for (const auto& loop : loops_) {
-    loop->thread.join();
-    // What responders posted while the thread ended refers to the loop that would keep it.
-    loop->context.restart();
-    loop->context.poll();
-  }
+  for (const auto& loop : loops_) loop->Stop();
 }
 
 }  // namespace

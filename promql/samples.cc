@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <bit>
+#include <cstring>
 
 #include "promql/histogram.h"
 
@@ -111,9 +112,33 @@ HistogramPtr SampleReader::Copy(const Histogram& histogram) {
   return copy;
 }
 
+namespace {
+
+// Whether any of kAtOnce values is not a number, as markers are.
+constexpr size_t kAtOnce = 16;
+bool HasNan(const double* v) {
+  using Lanes = double __attribute__((vector_size(16)));
+  using Mask = int64_t __attribute__((vector_size(16)));
+  Mask found{};
+  for (size_t k = 0; k < kAtOnce; k += 2) {
+    Lanes values;
+    std::memcpy(&values, v + k, sizeof(values));
+    found |= values != values;
+  }
+  return (found[0] | found[1]) != 0;
+}
+
+// Most series have none, so that values are looked at several at once.
+bool HasStale(std::span<const double> v) {
+  while (v.size() >= kAtOnce && !HasNan(v.data())) v = v.subspan(kAtOnce);
+  return std::any_of(v.begin(), v.end(), IsAbsent);  // The same bits, inline.
+}
+
+}  // namespace
+
 // Copies the columns without the markers, if there are any.
 void SampleReader::DropStale() {
-  if (std::none_of(span_.v.begin(), span_.v.end(), IsAbsent)) return;  // The same bits, inline.
+  if (!HasStale(span_.v)) return;
   t_.clear();
   v_.clear();
   for (size_t i = 0; i < span_.v.size(); ++i) {

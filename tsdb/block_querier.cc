@@ -1,6 +1,7 @@
 #include "tsdb/block_querier.h"
 
 #include <algorithm>
+#include <array>
 #include <bit>
 #include <cstring>
 #include <unordered_map>
@@ -262,10 +263,12 @@ class BlockQuerier : public Querier {
     const TimeIntervals* deleted = tombstones_->Of(id);
     bool pack = false;
     if (cache_ != nullptr && deleted == nullptr) {
-      if (auto packed = cache_->Find(block_->CacheKey(id), now_ms_, &pack); packed != nullptr) {
-        *columns = Unpack(*packed, buffer);
+      const PackedCache::Found& found = InCache(static_cast<const BlockSeriesSet&>(set), i);
+      if (found.series != nullptr) {
+        *columns = Unpack(*found.series, buffer);
         return true;
       }
+      pack = found.wanted;
     }
     TW_RETURN_IF_ERROR(block_->index().SeriesSymbols(id, nullptr, &entries_));
     if (pack) TW_RETURN_IF_ERROR(Pack(id, buffer));
@@ -286,6 +289,20 @@ class BlockQuerier : public Querier {
   }
 
  private:
+  // Series i of the set, looked for together with those that come behind it.
+  const PackedCache::Found& InCache(const BlockSeriesSet& set, size_t i) {
+    const uint64_t key = block_->CacheKey(set.id(i));
+    if (next_ == ahead_ || keys_[next_] != key) {
+      ahead_ = std::min(keys_.size(), set.size() - i);
+      for (size_t k = 0; k < ahead_; ++k) keys_[k] = block_->CacheKey(set.id(i + k));
+      cache_->Find(std::span(keys_).first(ahead_), now_ms_, found_);
+      next_ = 0;
+    }
+    const size_t far = next_ + kFar;
+    if (far < ahead_ && found_[far].series != nullptr) found_[far].series->Prefetch();
+    return found_[next_++];
+  }
+
   // Of the entries just read, the chunks that have samples in the range; their bytes only when they are wanted.
   base::Result<std::vector<ChunkView>> ChunksInRange(const TimeIntervals* deleted, int64_t mint, int64_t maxt,
                                                      bool with_bytes) const {
@@ -336,6 +353,12 @@ class BlockQuerier : public Querier {
   const int64_t maxt_;
   std::vector<IndexedChunk> entries_;
   Timelines timelines_;
+  static constexpr size_t kFar = 2;  // How many series ahead memory is asked for.
+  // What was looked for in the cache, and how much of it was read.
+  std::array<uint64_t, PackedCache::kMostAtOnce> keys_;
+  std::array<PackedCache::Found, PackedCache::kMostAtOnce> found_;
+  size_t ahead_ = 0;
+  size_t next_ = 0;
 };
 
 }  // namespace

@@ -158,14 +158,16 @@ bool Head::Read(SeriesRef ref, int64_t mint, int64_t maxt, CommitSequence reader
 }
 
 void Head::Prefetch(SeriesRef far, SeriesRef near) const {
-  if (Page* page = pages_.Find(far); page != nullptr) {
-    base::MutexLock lock(page->mu);
-    if (page->places != nullptr) __builtin_prefetch(&(*page->places)[far % SeriesPages::kPageSeries]);
+  Page* const page = pages_.Find(near);
+  Page* const far_page = pages_.Find(far);
+  if (far_page != nullptr && far_page != page) {
+    base::MutexLock lock(far_page->mu);
+    if (far_page->places != nullptr) __builtin_prefetch(&(*far_page->places)[far % SeriesPages::kPageSeries]);
   }
-  if (Page* page = pages_.Find(near); page != nullptr) {
-    base::MutexLock lock(page->mu);
-    if (const SeriesData* series = page->Find(near); series != nullptr) chunks_.Prefetch(*series);
-  }
+  if (page == nullptr) return;
+  base::MutexLock lock(page->mu);  // Mostly that of both.
+  if (far_page == page && page->places != nullptr) __builtin_prefetch(&(*page->places)[far % SeriesPages::kPageSeries]);
+  if (const SeriesData* series = page->Find(near); series != nullptr) chunks_.Prefetch(*series);
 }
 
 std::vector<HistogramSample> Head::ReadHistograms(SeriesRef ref, int64_t mint, int64_t maxt, CommitSequence reader,

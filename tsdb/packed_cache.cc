@@ -1,6 +1,7 @@
 #include "tsdb/packed_cache.h"
 
 #include <algorithm>
+#include <array>
 #include <atomic>
 #include <cstring>
 #include <string_view>
@@ -68,6 +69,11 @@ size_t PackedSeries::Decode(size_t from, size_t to, std::vector<double>* v) cons
   return from - first;
 }
 
+void PackedSeries::Prefetch() const {
+  constexpr size_t kCacheLine = 64;
+  for (size_t at = 0; at < end_; at += kCacheLine) __builtin_prefetch(packed_.data() + at);
+}
+
 size_t PackedSeries::bytes() const {
   return sizeof(*this) + packed_.capacity() + (own_times_ ? times_->t.size() * sizeof(int64_t) : 0);
 }
@@ -118,21 +124,32 @@ bool PackedCache::HasRoom(size_t bytes, int64_t now_ms) {
   return true;
 }
 
-std::shared_ptr<const PackedSeries> PackedCache::Find(uint64_t key, int64_t now_ms, bool* wanted) {
+// Not each time, as that touches the memory of its neighbours.
+void PackedCache::Touch(Entry* entry, int64_t now_ms) {
+  if (now_ms - entry->used_ms < kTouchMs) return;
+  entry->used_ms = now_ms;
+  Unlink(entry);
+  Link(entry);
+}
+
+void PackedCache::Find(std::span<const uint64_t> keys, int64_t now_ms, std::span<Found> found) {
+  std::array<Entry*, kMostAtOnce> places;
   base::MutexLock lock(mu_);
-  auto found = entries_.find(key);
-  *wanted = false;
-  if (found == entries_.end()) {
-    *wanted = AskedBefore(key) && HasRoom(kEntryBytes, now_ms);
-    return nullptr;
+  // Counting references orders memory, so that nothing is counted before all is found.
+  for (size_t i = 0; i < keys.size(); ++i) {
+    const auto place = entries_.find(keys[i]);
+    places[i] = place == entries_.end() ? nullptr : &place->second;
+    if (places[i] != nullptr) __builtin_prefetch(places[i]->series.get());
   }
-  Entry* entry = &found->second;
-  if (now_ms - entry->used_ms >= kTouchMs) {  // Not each time, as that touches the memory of its neighbours.
-    entry->used_ms = now_ms;
-    Unlink(entry);
-    Link(entry);
+  for (size_t i = 0; i < keys.size(); ++i) {
+    if (places[i] == nullptr) continue;
+    Touch(places[i], now_ms);
+    found[i] = {places[i]->series, false};
   }
-  return entry->series;
+  // Last, as entries go to make room.
+  for (size_t i = 0; i < keys.size(); ++i) {
+    if (places[i] == nullptr) found[i] = {nullptr, AskedBefore(keys[i]) && HasRoom(kEntryBytes, now_ms)};
+  }
 }
 
 std::shared_ptr<const NamedTimes> PackedCache::Share(std::span<const int64_t> t, bool* made) {

@@ -33,6 +33,8 @@ class PackedSeries {
   // Decodes the values [from, to) into `v`, which grows as needed; they begin at the index that is returned.
   size_t Decode(size_t from, size_t to, std::vector<double>* v) const;
   size_t bytes() const;
+  // Has the processor load the values, for a reader that comes to the series soon.
+  void Prefetch() const;
 
  private:
   // Decoding may begin at every 256th value.
@@ -61,8 +63,13 @@ class PackedCache {
   // A number for a block: the upper half of the keys of its series.
   uint32_t NewBlock();
 
-  // The series, or null. `*wanted` tells whether Add() would take it in.
-  std::shared_ptr<const PackedSeries> Find(uint64_t key, int64_t now_ms, bool* wanted);
+  struct Found {
+    std::shared_ptr<const PackedSeries> series;  // Null: it is not here.
+    bool wanted = false;                         // Whether Add() would take it in then.
+  };
+  static constexpr size_t kMostAtOnce = 16;
+  // Looks for at most kMostAtOnce series. Each lies somewhere else, so that several take little longer than one.
+  void Find(std::span<const uint64_t> keys, int64_t now_ms, std::span<Found> found);
   // All samples of the series, ascending in time.
   void Add(uint64_t key, int64_t now_ms, std::span<const int64_t> t, std::span<const double> v);
 
@@ -78,6 +85,7 @@ class PackedCache {
   };
 
   std::shared_ptr<const NamedTimes> Share(std::span<const int64_t> t, bool* made) REQUIRES_LOCK(mu_);
+  void Touch(Entry* entry, int64_t now_ms) REQUIRES_LOCK(mu_);
   bool AskedBefore(uint64_t key) REQUIRES_LOCK(mu_);
   bool HasRoom(size_t bytes, int64_t now_ms) REQUIRES_LOCK(mu_);
   void Unlink(Entry* entry) REQUIRES_LOCK(mu_);

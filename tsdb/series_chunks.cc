@@ -403,7 +403,12 @@ bool SeriesChunks::AddFileSlice(ChunkPlace place, int64_t mint, int64_t maxt, Ch
   const StoredTimeline* timeline = nullptr;
   if (!files->Read(place, &chunk, &timeline).ok()) return false;
   auto begin = timeline->times.begin() + chunk.first, end = begin + chunk.count;
-  auto from = std::lower_bound(begin, end, mint) - begin, to = std::upper_bound(begin, end, maxt) - begin;
+  ptrdiff_t from = 0, to = chunk.count;
+  const bool all = begin != end && *begin >= mint && *(end - 1) <= maxt;  // As mostly.
+  if (!all) {
+    from = std::lower_bound(begin, end, mint) - begin;
+    to = std::upper_bound(begin, end, maxt) - begin;
+  }
   if (from >= to) return true;
   slices->push_back({chunk.bytes.substr(0, chunk.tail), chunk.bytes.substr(chunk.tail), static_cast<uint32_t>(from),
                      static_cast<uint32_t>(to), timeline->serial, chunk.first + static_cast<uint32_t>(from), 0,

@@ -9,6 +9,7 @@
 #include <algorithm>
 #include <atomic>
 #include <thread>
+#include <vector>
 
 #include "base/clock.h"
 #include "http/client.h"
@@ -375,7 +376,7 @@ TEST_F(ServerTest, SlowWatcherIsDropped) {
   socket.Send("GET /watch HTTP/1.1\r\nHost: h\r\n\r\n");
   socket.ReadUntil("\r\n\r\n");
   // Never reads again: the kernel's buffers fill, then the queue.
-  const std::string piece(10'000, 'x');
+  const std::string piece(50'000, 'x');
   auto stream = Stream();
   EXPECT_TRUE(Eventually([&] { return !stream->Write(piece); }));
   EXPECT_TRUE(stream->closed());
@@ -455,6 +456,43 @@ TEST_F(ServerTest, StopWaitsForHandlersAndSendsTheirReplies) {
   EXPECT_EQ(calls_, 2);
   EXPECT_THAT(busy.ReadToEnd(), HasSubstr("finished"));
   server_->Stop();
+}
+
+TEST_F(ServerTest, HandlersThatTakeLongHoldUpNoOtherConnection) {
+  Serve([this](const ServerRequest& request, std::shared_ptr<Responder> responder) {
+    if (request.path == "/long") {
+      ++calls_;
+      Eventually([this] { return release_.load(); });
+    }
+    responder->Reply({200, {}, request.path + ";"});
+  });
+  RawSocket other = RawSocket::Connect(port_);
+  std::vector<RawSocket> busy;
+  constexpr int kBusy = 3;  // Of four workers and the thread that waits for connections.
+  for (int i = 1; i <= kBusy; ++i) {
+    busy.push_back(RawSocket::Connect(port_));
+    busy.back().Send("GET /long HTTP/1.1\r\nHost: h\r\nConnection: close\r\n\r\n");
+    ASSERT_TRUE(Eventually([&] { return calls_ == i; }));
+    for (int k = 0; k < 20; ++k) {
+      other.Send("GET /short HTTP/1.1\r\nHost: h\r\n\r\n");
+      EXPECT_THAT(other.ReadUntil("/short;"), StartsWith("HTTP/1.1 200 "));
+    }
+    EXPECT_THAT(Ask("GET /new HTTP/1.1"), HasSubstr("/new;"));
+  }
+  release_ = true;
+  for (RawSocket& socket : busy) EXPECT_THAT(socket.ReadToEnd(), HasSubstr("/long;"));
+}
+
+TEST_F(ServerTest, HandlersMayCloseListeners) {
+  uint16_t second = 0;
+  Serve([this, &second](const ServerRequest&, std::shared_ptr<Responder> responder) {
+    server_->CloseListener("127.0.0.1", second);
+    responder->Reply({200, {}, "closed"});
+  });
+  second = *server_->Listen("127.0.0.1", 0);
+  RawSocket closed = RawSocket::Connect(second);
+  EXPECT_THAT(Ask("GET / HTTP/1.1"), HasSubstr("closed"));
+  EXPECT_TRUE(closed.WaitForClose());
 }
 
 TEST_F(ServerTest, StopEndsStreamsProperly) {

@@ -62,11 +62,16 @@ TEST(PackedSeries, EveryPartIsWhatWasPacked) {
 
 class PackedCacheTest : public ::testing::Test {
  protected:
+  PackedCache::Found Find(PackedCache& cache, uint64_t key) {
+    PackedCache::Found found;
+    cache.Find({&key, 1}, now_ms_, {&found, 1});
+    return found;
+  }
   // Asks for a series as a Querier does. Whether it was there.
   bool Read(PackedCache& cache, uint64_t key) {
-    bool wanted = false;
-    if (cache.Find(key, now_ms_, &wanted) != nullptr) return true;
-    if (wanted) cache.Add(key, now_ms_, Times(480), Values(480));
+    const PackedCache::Found found = Find(cache, key);
+    if (found.series != nullptr) return true;
+    if (found.wanted) cache.Add(key, now_ms_, Times(480), Values(480));
     return false;
   }
 
@@ -84,11 +89,42 @@ TEST_F(PackedCacheTest, TakesWhatIsAskedForTwice) {
 TEST_F(PackedCacheTest, SeriesShareTimesAndTheirName) {
   PackedCache cache(1 << 20);
   for (uint64_t key : {1, 2, 1, 2}) Read(cache, key);
-  bool wanted = false;
-  const auto one = cache.Find(1, now_ms_, &wanted), other = cache.Find(2, now_ms_, &wanted);
+  const auto one = Find(cache, 1).series, other = Find(cache, 2).series;
   ASSERT_NE(one, nullptr);
   ASSERT_NE(other, nullptr);
   EXPECT_EQ(&one->times(), &other->times());
+}
+
+TEST_F(PackedCacheTest, SeveralAreFoundAsOneByOne) {
+  PackedCache cache(1 << 20);
+  for (uint64_t key : {1, 3, 4, 1, 3}) Read(cache, key);
+  const std::vector<uint64_t> keys = {4, 1, 2, 3};
+  std::vector<PackedCache::Found> found(keys.size());
+  cache.Find(keys, now_ms_, found);
+  EXPECT_EQ(found[0].series, nullptr);
+  EXPECT_TRUE(found[0].wanted) << "asked for before";
+  EXPECT_EQ(found[1].series, Find(cache, 1).series);
+  EXPECT_EQ(found[2].series, nullptr);
+  EXPECT_FALSE(found[2].wanted) << "the first time";
+  EXPECT_EQ(found[3].series, Find(cache, 3).series);
+  EXPECT_NE(found[1].series, found[3].series);
+}
+
+TEST_F(PackedCacheTest, RoomForOneIsNotTakenFromOthersThatAreWanted) {
+  PackedCache cache(100'000);
+  for (int round = 0; round < 3; ++round) {
+    for (uint64_t key = 0; key < 500; ++key) Read(cache, key);
+  }
+  now_ms_ += 3 * 60 * 1000;  // Now all of them may go.
+  std::vector<uint64_t> keys;
+  for (uint64_t key = 1000; keys.size() < PackedCache::kMostAtOnce; ++key)
+    keys.push_back(key % 2 == 0 ? key : key - 1001);
+  std::vector<PackedCache::Found> found(keys.size());
+  cache.Find(keys, now_ms_, found);
+  cache.Find(keys, now_ms_, found);
+  for (size_t i = 0; i < keys.size(); ++i) {
+    if (found[i].series != nullptr) EXPECT_EQ(found[i].series->times().t, Times(480));
+  }
 }
 
 TEST_F(PackedCacheTest, KeepsWithinItsMemoryAndWhatItHasWhenMoreIsScanned) {
