@@ -181,7 +181,7 @@ base::Result<CustomMetricValue> CustomProvider::ToValue(const Question& question
     return base::NotFoundError(metric.rule->Title() + ": the query " + ShownQuery(question.query->text()) + " gave " +
                                base::FormatDouble(sample->point.v) + ", which is no value to scale on");
   }
-  return CustomMetricValue{names[i], TimeOf(*sample, answer.now_ms), *quantity, ""};
+  return CustomMetricValue{"", TimeOf(*sample, answer.now_ms), *quantity, ""};
 }
 
 std::string CustomProvider::Why(const Question& question, const Names& names, std::string* suggestion) {
@@ -230,6 +230,7 @@ base::Result<CustomMetricValues> CustomProvider::GetByName(const GroupResource& 
   base::Result<Answer> answer = Ask(question, names);
   base::Result<CustomMetricValue> value = answer.ok() ? ToValue(question, *answer, names, 0) : answer.status();
   if (value.ok()) {
+    value->name = name;
     last_.Store(key, *value, answer->now_ms);
   } else {
     base::Status error = answer.status();
@@ -259,12 +260,13 @@ base::Result<CustomMetricValues> CustomProvider::GetBySelector(const GroupResour
   for (size_t i = 0; i < names.size(); ++i) {
     if (!last_.enabled() && (!answer.ok() || answer->of[i] == nullptr)) continue;
     base::Result<CustomMetricValue> value = answer.ok() ? ToValue(question, *answer, names, i) : answer.status();
-    if (last_.enabled()) {
-      std::string key = KeyOf(question, names[i]);
-      if (value.ok()) last_.Store(key, *value, answer->now_ms);
-      if (!value.ok()) value = Kept(last_, metric, key, clock_.NowMs(), value.status());
-    }
-    if (value.ok()) values.values.push_back(*std::move(value));
+    std::string key = last_.enabled() ? KeyOf(question, names[i]) : "";
+    bool fresh = value.ok();
+    if (!fresh) value = Kept(last_, metric, key, clock_.NowMs(), value.status());
+    if (!value.ok()) continue;
+    value->name = std::move(names[i]);
+    if (fresh) last_.Store(key, *value, answer->now_ms);
+    values.values.push_back(*std::move(value));
   }
   if (!values.values.empty()) return values;
   if (!answer.ok()) return answer.status();

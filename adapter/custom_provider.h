@@ -71,6 +71,7 @@ class CustomProvider : public apiservice::CustomMetricsProvider {
   base::Status SetQuery(const std::string& objects, const Names& names, Question* question);
   base::Result<Answer> Ask(const Question& question, const Names& names);
   Values Head(const Question& question) const;
+  // Without the name.
   base::Result<apiservice::CustomMetricValue> ToValue(const Question& question, const Answer& answer,
                                                       const Names& names, size_t i) const;
   // Why `names` have no value.

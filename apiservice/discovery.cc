@@ -21,22 +21,25 @@ Json Resource(const std::string& name, bool namespaced, const char* kind, Json v
 std::vector<Json> Entries(const std::string& group, const Providers& providers, size_t max_metrics) {
   std::vector<Json> entries;
   const Json get = Json::array({"get"});
-  if (group == kCustomGroup && providers.custom != nullptr) {
-    for (const CustomMetricInfo& info : providers.custom->ListMetrics()) {
+  if (group == kCustomGroup) {
+    const auto metrics =
+        providers.custom != nullptr ? providers.custom->ListMetrics() : std::vector<CustomMetricInfo>();
+    for (const CustomMetricInfo& info : metrics) {
       if (entries.size() >= max_metrics) break;
       entries.push_back(
           Resource(info.resource.ToString() + "/" + info.metric, info.namespaced, "MetricValueList", get));
     }
     if (entries.empty()) entries.push_back(Resource("custommetrics", true, "MetricValueList", get));
   }
-  if (group == kExternalGroup && providers.external != nullptr) {
-    for (const std::string& metric : providers.external->ListMetrics()) {
+  if (group == kExternalGroup) {
+    const auto metrics = providers.external != nullptr ? providers.external->ListMetrics() : std::vector<std::string>();
+    for (const std::string& metric : metrics) {
       if (entries.size() >= max_metrics) break;
       entries.push_back(Resource(metric, true, "ExternalMetricValueList", get));
     }
     if (entries.empty()) entries.push_back(Resource("externalmetrics", true, "ExternalMetricValueList", get));
   }
-  if (group == kResourceGroup && providers.resource != nullptr) {
+  if (group == kResourceGroup) {
     const Json read = Json::array({"get", "list"});
     entries.push_back(Resource("nodes", false, "NodeMetrics", read));
     entries.push_back(Resource("pods", true, "PodMetrics", read));

@@ -25,8 +25,8 @@ base::Json GroupListJson(const std::vector<ServedGroup>& groups);
 base::Json GroupJson(const ServedGroup& group);
 
 // /apis/<group>/<version>. At most `max_metrics` metrics are listed: the list is for people, requests do not need it,
-// and every kubectl command that needs discovery reads it. Never empty: a placeholder stands for "no metric yet",
-// because clients treat an empty list as a broken group and ask again each time.
+// and every kubectl command that needs discovery reads it. Never empty: a placeholder stands for "no metric yet"
+// and for a group without a provider, because clients treat an empty list as a broken group and ask again each time.
 base::Json ResourceListJson(const std::string& group, const std::string& version, const Providers& providers,
                             size_t max_metrics);
 

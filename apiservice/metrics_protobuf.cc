@@ -3,6 +3,7 @@
 #include <cstdint>
 #include <map>
 #include <string_view>
+#include <utility>
 
 #include "apiservice/route.h"
 
@@ -26,24 +27,49 @@ class Message {
     return *this;
   }
   Message& Sub(int field, const Message& message) { return Text(field, message.bytes_); }
-  const std::string& bytes() const { return bytes_; }
+  // The fields of another message.
+  Message& Fields(const Message& message) {
+    bytes_.append(message.bytes_);
+    return *this;
+  }
+  // Begins anew, in the same memory.
+  Message& Clear() {
+    bytes_.clear();
+    return *this;
+  }
+  // What tells a document from others that Kubernetes stores and sends; before its first field.
+  Message& Magic() {
+    bytes_.append("k8s\0", 4);
+    return *this;
+  }
+  void Reserve(size_t bytes) { bytes_.reserve(bytes); }
+  size_t size() const { return bytes_.size(); }
+  std::string Take() { return std::move(bytes_); }
 
  private:
   static constexpr uint64_t kLengthDelimited = 2;
   void Varint(uint64_t value) {
-    for (; value >= 0x80; value >>= 7) bytes_ += static_cast<char>(value | 0x80);
-    bytes_ += static_cast<char>(value);
+    for (; value >= 0x80; value >>= 7) bytes_.push_back(static_cast<char>(value | 0x80));
+    bytes_.push_back(static_cast<char>(value));
   }
   std::string bytes_;
 };
 
 std::string Envelope(const std::string& api_version, const char* kind, const Message& message) {
+  constexpr size_t kAround = 128;  // Magic, type and lengths.
   Message unknown;
-  unknown.Sub(1, Message().Text(1, api_version).Text(2, kind)).Sub(2, message);
-  return std::string("k8s\0", 4) + unknown.bytes();
+  unknown.Reserve(message.size() + kAround);
+  unknown.Magic().Sub(1, Message().Text(1, api_version).Text(2, kind)).Sub(2, message);
+  return unknown.Take();
 }
 
-Message Time(int64_t ms) { return Message().Number(1, ms / 1000).Number(2, 0); }
+void WriteTime(int64_t ms, Message* message) { message->Number(1, ms / 1000).Number(2, 0); }
+
+Message Time(int64_t ms) {
+  Message message;
+  WriteTime(ms, &message);
+  return message;
+}
 
 Message QuantityOf(const base::Quantity& quantity) { return Message().Text(1, quantity.ToString()); }
 
@@ -110,32 +136,54 @@ Message NodeItem(const NodeMetrics& node) {
   return item;
 }
 
+// What the items of a list of custom metrics have in common: the fields of the object around its name, and those of the
+// item around its time and its value.
+struct CustomItemFrame {
+  Message before_name, after_name, before_time, window, after_value;
+  size_t size() const {
+    return before_name.size() + after_name.size() + before_time.size() + window.size() + after_value.size();
+  }
+};
+
+CustomItemFrame FrameOf(bool v1beta1, const CustomMetricValues& values, const kube::LabelSelector& selector) {
+  const Message selector_message = SelectorOf(selector);
+  CustomItemFrame frame;
+  frame.before_name.Text(1, values.kind).Text(2, values.ns);
+  frame.after_name.Text(5, values.api_version);
+  if (values.window_s) frame.window.Number(4, *values.window_s);
+  if (v1beta1) {
+    frame.before_time.Text(2, values.metric);
+    if (!selector.empty()) frame.after_value.Sub(6, selector_message);
+    return frame;
+  }
+  Message identifier;
+  identifier.Text(1, values.metric);
+  if (!selector.empty()) identifier.Sub(2, selector_message);
+  frame.before_time.Sub(2, identifier);
+  return frame;
+}
+
 std::string ResourceVersion(const std::string& version) { return std::string(kResourceGroup) + "/" + version; }
 
 }  // namespace
 
 std::string CustomMetricsProtobuf(const std::string& version, const CustomMetricValues& values,
                                   const kube::LabelSelector& selector) {
-  const bool v1beta1 = version == "v1beta1";
-  const Message selector_message = SelectorOf(selector);
-  Message identifier;
-  identifier.Text(1, values.metric);
-  if (!selector.empty()) identifier.Sub(2, selector_message);
+  const CustomItemFrame frame = FrameOf(version == "v1beta1", values, selector);
   Message list;
+  constexpr size_t kVaries = 96;  // About the length of name, time, value and what is around them.
+  list.Reserve(values.values.size() * (frame.size() + kVaries));
   list.Sub(1, Message());
+  Message object, time, quantity, item;  // Each item is written in the memory of the one before.
+  int64_t time_ms = -1;
   for (const CustomMetricValue& value : values.values) {
-    Message item;
-    item.Sub(1, Message().Text(1, values.kind).Text(2, values.ns).Text(3, value.name).Text(5, values.api_version));
-    if (v1beta1) {
-      item.Text(2, values.metric);
-    } else {
-      item.Sub(2, identifier);
-    }
-    item.Sub(3, Time(value.timestamp_ms));
-    if (values.window_s) item.Number(4, *values.window_s);
-    item.Sub(5, QuantityOf(value.value));
-    if (v1beta1 && !selector.empty()) item.Sub(6, selector_message);
-    list.Sub(2, item);
+    // The values of one scrape have one time.
+    if (time.size() == 0 || value.timestamp_ms != time_ms) WriteTime(value.timestamp_ms, &time.Clear());
+    time_ms = value.timestamp_ms;
+    object.Clear().Fields(frame.before_name).Text(3, value.name).Fields(frame.after_name);
+    quantity.Clear().Text(1, value.value.ToString());
+    item.Clear().Sub(1, object).Fields(frame.before_time).Sub(3, time).Fields(frame.window);
+    list.Sub(2, item.Sub(5, quantity).Fields(frame.after_value));
   }
   return Envelope(std::string(kCustomGroup) + "/" + version, "MetricValueList", list);
 }

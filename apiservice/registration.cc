@@ -58,6 +58,22 @@ base::Status Create(kube::Client& client, const GroupVersion& gv, const base::Js
   return status.code() == base::Code::kAlreadyExists ? base::Status::Ok() : status;
 }
 
+// Gives an existing APIService the fields of `spec`.
+base::Status Update(kube::Client& client, const GroupVersion& gv, const base::Json& existing, base::Json spec,
+                    const RegistrationOptions& options) {
+  const base::Json* current = base::Find(existing, {"spec"});
+  bool same = current != nullptr && current->is_object();
+  for (const auto& [key, value] : spec.items()) {
+    same = same && current->contains(key) && (*current)[key] == value;
+  }
+  if (same) return base::Status::Ok();
+  // caBundle and insecureSkipTLSVerify exclude each other; null removes what another installation left.
+  spec["insecureSkipTLSVerify"] = nullptr;
+  base::Json patch = {{"spec", std::move(spec)}};
+  if (!IsOurs(existing, options)) patch["metadata"] = {{"labels", {{kManagedBy, kTidewright}}}};
+  return client.Patch(kube::resources::kApiServices, "", gv.Name(), kube::PatchType::kMerge, patch).status();
+}
+
 base::Status Register(kube::Client& client, const GroupVersion& gv, int version_priority,
                       const RegistrationOptions& options) {
   base::Json spec = SpecOf(gv, version_priority, options);
@@ -71,24 +87,19 @@ base::Status Register(kube::Client& client, const GroupVersion& gv, int version_
         base::FindString(*existing, {"spec", "service", "name"}) +
         ", so its metrics are not ours to serve; remove that installation, or allow to take the APIService over");
   }
-  const base::Json* current = base::Find(*existing, {"spec"});
-  bool same = current != nullptr && current->is_object();
-  for (const auto& [key, value] : spec.items()) {
-    same = same && current->contains(key) && (*current)[key] == value;
-  }
-  if (same) return base::Status::Ok();
-  // caBundle and insecureSkipTLSVerify exclude each other; null removes what another installation left.
-  spec["insecureSkipTLSVerify"] = nullptr;
-  base::Json patch = {{"spec", spec}};
-  if (!IsOurs(*existing, options)) patch["metadata"] = {{"labels", {{kManagedBy, kTidewright}}}};
-  return client.Patch(kube::resources::kApiServices, "", gv.Name(), kube::PatchType::kMerge, patch).status();
+  return Update(client, gv, *existing, std::move(spec), options);
 }
 
+// Of a version that is not served: removes what an earlier call made. What somebody else made for our service, such as
+// the chart, stays and is kept reachable, as the server answers it with an empty list.
 base::Status Unregister(kube::Client& client, const GroupVersion& gv, const RegistrationOptions& options) {
   base::Result<base::Json> existing = client.Get(kube::resources::kApiServices, "", gv.Name());
   if (existing.status().code() == base::Code::kNotFound) return base::Status::Ok();
   if (!existing.ok()) return existing.status();
-  if (!IsMadeByUs(*existing, options)) return base::Status::Ok();
+  if (!IsOurs(*existing, options)) return base::Status::Ok();
+  if (!IsMadeByUs(*existing, options)) {
+    return Update(client, gv, *existing, {{"caBundle", base::Base64Encode(options.ca_bundle)}}, options);
+  }
   base::LogInfo("apiservice", "removing the APIService of an API that is not served any more", {{"name", gv.Name()}});
   base::Status status = client.Delete(kube::resources::kApiServices, "", gv.Name());
   return status.code() == base::Code::kNotFound ? base::Status::Ok() : status;

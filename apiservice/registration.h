@@ -22,7 +22,8 @@ struct RegistrationOptions {
 
 // Creates or updates <version>.<group> for every version of `groups` (v1beta2 before v1beta1 of custom metrics), and
 // deletes those that an earlier call made for this service and that are not served any more. Objects that somebody else
-// made are never deleted. Goes on after an error and returns the first; call again later.
+// made are never deleted; those of them that name this service get the caBundle, served or not. Goes on after an error
+// and returns the first; call again later.
 base::Status RegisterApiServices(kube::Client& client, const RegistrationOptions& options,
                                  const std::vector<ServedGroup>& groups);
 

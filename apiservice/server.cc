@@ -141,6 +141,17 @@ const char* ApiOf(const Route& route) {
   }
 }
 
+std::string WhyNotServed(const Route& route) {
+  std::string text = "the server could not find the requested resource";
+  switch (route.kind) {
+    case Route::Kind::kCustom: return text + ": no rule gives custom metrics, see `rules` of the configuration";
+    case Route::Kind::kExternal: return text + ": no rule gives external metrics, see `externalRules`";
+    case Route::Kind::kNodes:
+    case Route::Kind::kPods: return text + ": the configuration has no `resourceRules`";
+    default: return text;
+  }
+}
+
 // Labels of our own metrics take only values that a client cannot invent.
 std::string GroupLabel(const Route& route) {
   bool known = route.kind != Route::Kind::kNotFound &&
@@ -367,8 +378,11 @@ http::Response ApiService::Dispatch(const http::ServerRequest& request, const Ro
   bool served = (route.group == kCustomGroup && providers.custom != nullptr) ||
                 (route.group == kExternalGroup && providers.external != nullptr) ||
                 (route.group == kResourceGroup && providers.resource != nullptr);
-  if (route.kind == Route::Kind::kNotFound || (!route.group.empty() && !served)) {
-    return StatusReply(base::NotFoundError("the server could not find the requested resource"));
+  // An APIService may be there for a group that nothing is configured for. Its list is answered all the same: otherwise
+  // the API server could not discover all resources, and would delete no namespace.
+  bool list = route.kind == Route::Kind::kResources;
+  if (route.kind == Route::Kind::kNotFound || (!route.group.empty() && !served && !list)) {
+    return StatusReply(base::NotFoundError(WhyNotServed(route)));
   }
   bool watch = http::QueryValue(request.query, "watch") == "true" || http::QueryValue(request.query, "watch") == "1";
   if ((request.method != "GET" && request.method != "HEAD") || watch) {

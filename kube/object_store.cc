@@ -79,8 +79,9 @@ void ObjectStore::ForEachMatching(const std::string& ns, const LabelSelector& se
     if (rarest == nullptr || found->second.size() < rarest->size()) rarest = &found->second;
   }
   if (rarest != nullptr) {
+    const bool said_all = selector.requirements().size() == 1;
     for (auto it = rarest->lower_bound(prefix); it != rarest->end() && InNamespace(it->first, prefix); ++it) {
-      if (selector.Matches(it->second->labels)) visit(it->first, *it->second);
+      if (said_all || selector.Matches(it->second->labels)) visit(it->first, *it->second);
     }
     return;
   }

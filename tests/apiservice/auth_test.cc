@@ -140,6 +140,21 @@ TEST_F(AuthTest, WatchesTheConfigMap) {
   EXPECT_NE(fresh.ClientCaPem().find(client_ca_.certificate_pem), std::string::npos);
 }
 
+// Of connections that are open already, too: each request is judged by what the ConfigMap says then.
+TEST_F(AuthTest, AChangedConfigMapHoldsForTheNextRequest) {
+  const http::ServerRequest request = RequestWith(PeerOf(front_ca_, "front-proxy-client"), {{"X-Remote-User", "jane"}});
+  EXPECT_TRUE(authenticator_.Authenticate(request).ok());
+  Json other_name = config_map_, other_ca = config_map_;
+  other_name["data"]["requestheader-allowed-names"] = "[\"aggregator\"]";
+  other_ca["data"]["requestheader-client-ca-file"] = http::GenerateCa("new", kNow)->certificate_pem;
+  for (const Json* changed : {&other_name, &other_ca}) {
+    authenticator_.SetConfig(*AuthenticationConfig::FromConfigMap(*changed));
+    EXPECT_EQ(authenticator_.Authenticate(request).status().code(), base::Code::kUnauthenticated);
+    authenticator_.SetConfig(*AuthenticationConfig::FromConfigMap(config_map_));
+    EXPECT_TRUE(authenticator_.Authenticate(request).ok());
+  }
+}
+
 TEST_F(AuthTest, FaultyConfigMapNamesTheKey) {
   config_map_["data"]["requestheader-allowed-names"] = "front-proxy-client";
   EXPECT_NE(AuthenticationConfig::FromConfigMap(config_map_).status().message().find("requestheader-allowed-names"),
@@ -238,7 +253,15 @@ TEST(Registration, CreatesUpdatesAndRemovesOnlyItsOwn) {
                                              {"spec", {{"service", {{"name", "other"}, {"namespace", "x"}}}}}});
   EXPECT_TRUE(RegisterApiServices(client, options, {groups[0]}).ok());
   EXPECT_FALSE(client.Has(kube::resources::kApiServices, "", "v1beta1.external.metrics.k8s.io"));
-  EXPECT_TRUE(client.Has(kube::resources::kApiServices, "", "v1.metrics.k8s.io"));
+  EXPECT_FALSE(get("v1.metrics.k8s.io")["spec"].contains("caBundle"));
+
+  // The chart's, for our service: it stays and can be reached, though its API is not served.
+  client.Put(kube::resources::kApiServices,
+             {{"metadata", {{"name", "v1beta1.external.metrics.k8s.io"}}},
+              {"spec", {{"service", {{"name", "tidewright"}, {"namespace", "autoscaling"}}}, {"versionPriority", 7}}}});
+  EXPECT_TRUE(RegisterApiServices(client, options, {groups[0]}).ok());
+  EXPECT_EQ(get("v1beta1.external.metrics.k8s.io")["spec"]["caBundle"], "UEVN");
+  EXPECT_EQ(get("v1beta1.external.metrics.k8s.io")["spec"]["versionPriority"], 7);
 }
 
 // What a standby asks before it shows a certificate of a new CA.

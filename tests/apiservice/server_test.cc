@@ -499,8 +499,28 @@ TEST_F(ApiServiceTest, DiscoveryIsNeverEmptyAndAnAbsentProviderHasNoGroup) {
   EXPECT_EQ(GetJson(kC2)["resources"][0]["name"], "custommetrics");
   EXPECT_EQ(GetJson(kE)["resources"][0]["name"], "externalmetrics");
   providers_.external = nullptr;
-  EXPECT_EQ(Get(kE).status, 404);
   EXPECT_EQ(GetJson("/apis")["groups"].size(), 2u);
+}
+
+// An APIService that does not answer would keep the API server from deleting any namespace.
+TEST_F(ApiServiceTest, WhatNobodyProvidesIsListedAndSaysWhyItIsNotFound) {
+  providers_ = {};
+  struct Row {
+    const char *list, *first, *metric, *why;
+  };
+  const std::vector<Row> rows = {
+      {kC1, "custommetrics", "/namespaces/shop/pods/a/http_requests", "no rule gives custom metrics"},
+      {kC2, "custommetrics", "/namespaces/shop/pods/*/http_requests", "no rule gives custom metrics"},
+      {kE, "externalmetrics", "/namespaces/shop/queue_depth", "no rule gives external metrics"},
+      {kR, "nodes", "/nodes", "the configuration has no `resourceRules`"},
+  };
+  for (const Row& row : rows) {
+    EXPECT_EQ(GetJson(row.list)["resources"][0]["name"], row.first) << row.list;
+    Json status = GetJson(std::string(row.list) + row.metric);
+    EXPECT_EQ(status["code"], 404) << row.list;
+    EXPECT_NE(base::FindString(status, {"message"}).find(row.why), std::string::npos) << status.dump();
+  }
+  EXPECT_EQ(GetJson("/apis")["groups"].size(), 0u);
 }
 
 TEST_F(ApiServiceTest, RefusesWhoIsUnknownOrNotAllowedButAnswersHealthChecks) {

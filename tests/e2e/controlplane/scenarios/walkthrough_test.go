@@ -8,6 +8,8 @@ import (
 	"strings"
 	"testing"
 
+	corev1 "k8s.io/api/core/v1"
+	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 
 	"tidewright.dev/controlplane/internal/node"
@@ -333,6 +335,7 @@ func TestPrometheusAdaptersConfigurationWalkthroughWorks(t *testing.T) {
 	w := sharedWorld(t)
 	w.install(t, ownLabelsValues)
 	w.waitCustomAvailable(t)
+	t.Run("NamespacesCanBeDeleted", w.deletesANamespace)
 	namespace := w.openShop(t)
 	w.waitListed(t, "v1beta1", map[string]bool{
 		"pods/http_requests_per_second": true, "namespaces/http_requests_per_second": false,
@@ -355,11 +358,37 @@ func TestPrometheusAdaptersConfigurationWalkthroughWorks(t *testing.T) {
 	})
 }
 
-// waitCustomAvailable is waitAvailable for rules without external ones, of which nobody serves the API.
+// deletesANamespace fails the test unless a namespace goes when it is deleted, which takes the discovery of every API.
+func (w *world) deletesANamespace(t *testing.T) {
+	namespaces := w.client.CoreV1().Namespaces()
+	doomed, err := namespaces.Create(t.Context(),
+		&corev1.Namespace{ObjectMeta: metav1.ObjectMeta{GenerateName: "doomed-"}}, metav1.CreateOptions{})
+	if err != nil {
+		t.Fatalf("making a namespace: %v", err)
+	}
+	if err := namespaces.Delete(t.Context(), doomed.Name, metav1.DeleteOptions{}); err != nil {
+		t.Fatalf("deleting a namespace: %v", err)
+	}
+	eventually(t, soon, "the namespace to be gone", func(ctx context.Context) error {
+		left, err := namespaces.Get(ctx, doomed.Name, metav1.GetOptions{})
+		if apierrors.IsNotFound(err) {
+			return nil
+		}
+		if err == nil {
+			err = fmt.Errorf("it is there: %v", left.Status.Conditions)
+		}
+		return err
+	})
+}
+
+// waitCustomAvailable is waitAvailable for rules without resource metrics. Where they have no external ones either, that
+// API is available all the same.
 func (w *world) waitCustomAvailable(t *testing.T) {
 	t.Helper()
-	eventually(t, soon, "the custom metrics API to be Available", func(ctx context.Context) error {
-		return w.availability(ctx, []string{"v1beta1.custom.metrics.k8s.io", "v1beta2.custom.metrics.k8s.io"}, "True")
+	eventually(t, soon, "the APIs of the chart to be Available", func(ctx context.Context) error {
+		return w.availability(ctx, slices.DeleteFunc(slices.Clone(allAPIServices), func(name string) bool {
+			return name == "v1beta1.metrics.k8s.io"
+		}), "True")
 	})
 }
 
