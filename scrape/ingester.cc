@@ -1,6 +1,7 @@
 #include "scrape/ingester.h"
 
 #include <algorithm>
+#include <iterator>
 #include <utility>
 
 #include "scrape/histogram_limits.h"
@@ -45,9 +46,28 @@ void MergeLabels(const tsdb::Labels& target, bool honor, std::vector<tsdb::Label
   }
 }
 
+// The same where no name is on both sides, as is usual: moved together instead of being put in one by one. Both sides
+// are sorted, and `scraped` has no name twice. False, and nothing is changed, when some name is on both.
+bool JoinLabels(const tsdb::Labels& target, std::vector<tsdb::Label>* scraped, tsdb::Labels* out) {
+  auto before = [](const tsdb::Label& a, const tsdb::Label& b) { return a.name < b.name; };
+  auto own = target.begin();
+  for (const tsdb::Label& label : *scraped) {
+    own = std::find_if(own, target.end(), [&](const tsdb::Label& one) { return one.name >= label.name; });
+    if (own != target.end() && own->name == label.name) return false;
+  }
+  scraped->erase(
+      std::remove_if(scraped->begin(), scraped->end(), [](const auto& label) { return label.value.empty(); }),
+      scraped->end());
+  std::vector<tsdb::Label> joined;
+  joined.reserve(target.size() + scraped->size());
+  std::merge(std::make_move_iterator(scraped->begin()), std::make_move_iterator(scraped->end()), target.begin(),
+             target.end(), std::back_inserter(joined), before);
+  *out = tsdb::Labels::FromSorted(std::move(joined));
+  return true;
+}
+
 base::Status CheckUnique(std::vector<tsdb::Label>* labels) {
-  std::stable_sort(labels->begin(), labels->end(),
-                   [](const tsdb::Label& a, const tsdb::Label& b) { return a.name < b.name; });
+  std::sort(labels->begin(), labels->end(), [](const tsdb::Label& a, const tsdb::Label& b) { return a.name < b.name; });
   for (size_t i = 1; i < labels->size(); ++i) {
     if ((*labels)[i].name == (*labels)[i - 1].name) {
       return base::InvalidArgumentError("label name " + base::Quoted((*labels)[i].name) + " is not unique");
@@ -447,8 +467,10 @@ base::Status Ingester::SeriesLabels(std::string_view text, std::vector<tsdb::Lab
   if (base::Status unique = CheckUnique(&scraped); !unique.ok()) {
     return unique.Annotate("series " + base::Quoted(text));
   }
-  tsdb::LabelsBuilder builder;
-  MergeLabels(target_.labels, config_->honor_labels, std::move(scraped), &builder);
+  const bool joined = JoinLabels(target_.labels, &scraped, labels);
+  if (joined && config_->metric_relabel_rules.empty()) return base::Status::Ok();
+  tsdb::LabelsBuilder builder(*labels);
+  if (!joined) MergeLabels(target_.labels, config_->honor_labels, std::move(scraped), &builder);
   if (!Relabel(config_->metric_relabel_rules, &builder)) {
     *labels = tsdb::Labels();
     return base::Status::Ok();
