@@ -84,7 +84,11 @@ void ObjectFollower::OnEvent(const Watched& watched, kube::EventType type,
     base::MutexLock lock(mu_);
     Entry& entry = entries_[key];
     first = entry.pass == nullptr;
-    if (first) entry.pass = std::make_shared<Pass>(watched.new_pass());
+    if (first) {
+      entry.pass = std::make_shared<Pass>(watched.new_pass([queue = std::weak_ptr<WorkQueue>(queue_), key](int64_t ms) {
+        if (auto alive = queue.lock()) alive->Hasten(key, ms);
+      }));
+    }
     bool gone = type == kube::EventType::kDeleted;
     std::string relevant = gone ? "" : Relevant(*object);
     bool same = !gone && entry.object != nullptr && entry.relevant == relevant;

@@ -6,6 +6,7 @@
 #include "scaler/job_workload.h"
 #include "scaler/object_follower.h"
 #include "scaler/scaled_workload.h"
+#include "scaler/source_pool.h"
 
 namespace tidewright::scaler {
 
@@ -19,6 +20,7 @@ class ScaledObjectController::Impl {
     context_.triggers.calendar = &calendar;
     context_.triggers.engine = &engine;
     context_.triggers.http = options_.http;
+    context_.triggers.sources = &sources_;
     context_.triggers.objects = cluster.objects;
     context_.triggers.client = cluster.client;
     context_.triggers.resource_metrics = options_.resource_metrics;
@@ -49,8 +51,9 @@ class ScaledObjectController::Impl {
     for (const char* group : {"tidewright.dev", "keda.sh"}) {
       if (!options_.watch_keda && std::string_view(group) == "keda.sh") continue;
       resource.group = group;
-      follower_.Watch(resource, options_.ns, [this, resource]() -> ObjectFollower::Pass {
+      follower_.Watch(resource, options_.ns, [this, resource](ObjectFollower::Hasten hasten) -> ObjectFollower::Pass {
         auto workload = std::make_shared<Workload>(context_, resource);
+        workload->PushTo(std::move(hasten));
         return [workload](const std::shared_ptr<const base::Json>& object) { return workload->Reconcile(object); };
       });
     }
@@ -60,6 +63,7 @@ class ScaledObjectController::Impl {
   StatusBoard own_board_;
   TargetRegistry own_targets_;
   std::unique_ptr<http::Client> own_http_;
+  SourcePool sources_;
   WorkloadContext context_;
   ObjectFollower follower_;  // Last: its passes use everything above.
 };
