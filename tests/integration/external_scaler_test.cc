@@ -70,8 +70,7 @@ class ExternalScalerTest : public testing::Test {
     return json.ok() ? *json : base::Json();
   }
 
-  void Apply(const std::string& type, base::Json metadata, base::Json more = base::Json::object(),
-             int interval_s = 1) {
+  void Apply(const std::string& type, base::Json metadata, base::Json more = base::Json::object(), int interval_s = 1) {
     metadata["scalerAddress"] = "127.0.0.1:" + std::to_string(port_);
     base::Json trigger = {{"type", type}, {"metadata", std::move(metadata)}};
     if (more.contains("authenticationRef")) trigger["authenticationRef"] = more["authenticationRef"];
