@@ -30,7 +30,7 @@ using kube::resources::kTriggerAuthentications;
 
 // Debian's, which has the packages; another python3 may come first in $PATH.
 constexpr char kPython[] = "/usr/bin/python3";
-constexpr int64_t kPatienceMs = 60'000;
+constexpr int64_t kPatienceMs = 120'000;  // Python takes its time on a busy machine.
 
 class ExternalScalerTest : public testing::Test {
  protected:
