@@ -15,8 +15,8 @@ macro(tidewright_prefer_archives)
   endif()
 endmacro()
 
-# libcurl speaks LDAP, RTMP, SSH, Kerberos, HTTP/2 and knows public suffixes, through libraries that bring twenty more.
-# http/client_curl.cc allows HTTP/1.1 alone, with neither Negotiate nor cookies, and http/mail.cc SMTP without Kerberos, so
+# libcurl speaks LDAP, RTMP, SSH, Kerberos and knows public suffixes, through libraries that bring twenty more.
+# http/client_curl.cc allows HTTP alone, with neither Negotiate nor cookies, and http/mail.cc SMTP without Kerberos, so
 # that nothing of them is ever called, but for starting and ending libssh2. Functions that end the process stand in for them.
 function(tidewright_trim_curl)
   if(NOT CURL_LIBRARY_RELEASE MATCHES "\\.a$")
@@ -24,7 +24,7 @@ function(tidewright_trim_curl)
   endif()
   execute_process(COMMAND ${CMAKE_NM} --undefined-only --format=posix ${CURL_LIBRARY_RELEASE} OUTPUT_VARIABLE symbols ERROR_QUIET
     COMMAND_ERROR_IS_FATAL ANY)
-  string(REGEX MATCHALL "\n(ldap|ber|RTMP|libssh2|gss|GSS_C|psl|nghttp2)_[A-Za-z0-9_]+" symbols "${symbols}")
+  string(REGEX MATCHALL "\n(ldap|ber|RTMP|libssh2|gss|GSS_C|psl)_[A-Za-z0-9_]+" symbols "${symbols}")
   list(TRANSFORM symbols STRIP)
   list(REMOVE_DUPLICATES symbols)
   list(REMOVE_ITEM symbols libssh2_init libssh2_exit)
@@ -34,9 +34,10 @@ function(tidewright_trim_curl)
   endforeach()
   file(GENERATE OUTPUT ${CMAKE_BINARY_DIR}/unused_protocols.cc CONTENT "${text}}\n")
   add_library(tidewright_unused_protocols STATIC ${CMAKE_BINARY_DIR}/unused_protocols.cc)
+  find_library(TIDEWRIGHT_NGHTTP2 NAMES libnghttp2.a REQUIRED)
   find_library(TIDEWRIGHT_IDN2 NAMES libidn2.so.0 REQUIRED)
   find_library(TIDEWRIGHT_BROTLIDEC NAMES libbrotlidec.so.1 REQUIRED)
-  set_property(TARGET CURL::libcurl APPEND PROPERTY INTERFACE_LINK_LIBRARIES tidewright_unused_protocols ${TIDEWRIGHT_IDN2}
+  set_property(TARGET CURL::libcurl APPEND PROPERTY INTERFACE_LINK_LIBRARIES tidewright_unused_protocols ${TIDEWRIGHT_NGHTTP2} ${TIDEWRIGHT_IDN2}
     ${TIDEWRIGHT_BROTLIDEC} PkgConfig::ZSTD OpenSSL::SSL OpenSSL::Crypto ZLIB::ZLIB)
 endfunction()
 

@@ -14,6 +14,7 @@
 #include "base/strings.h"
 #include "http/client.h"
 #include "http/curl_tls.h"
+#include "http/http2_client.h"
 #include "http/openssl_ptr.h"
 #include "http/outgoing.h"
 #include "http/reply_reader.h"
@@ -38,7 +39,7 @@ struct Transfer {
   uint64_t id = 0;
   ClientRequest request;
   Outgoing outgoing;
-  const StreamHandler* handler = nullptr;  // Stream() only.
+  std::optional<StreamHandler> handler;  // What is handed over as it arrives, rather than kept.
   std::function<void(base::Result<Response>)> done;
 
   CURL* easy = nullptr;
@@ -50,6 +51,7 @@ struct Transfer {
   size_t header_bytes = 0;
   size_t body_bytes = 0;
   bool headers_complete = false;  // Of the final reply.
+  bool keep_trailers = false;     // With the headers.
   bool redirecting = false;       // This reply's body is of no interest.
   int redirects_left = 0;
   bool left_origin = false;
@@ -91,7 +93,7 @@ size_t OnHeaderLine(char* data, size_t /*one*/, size_t size, void* user) {
         base::ResourceExhaustedError("the reply's headers exceed " + std::to_string(kMaxReplyHeaderBytes) + " bytes");
     return 0;
   }
-  if (transfer.headers_complete) return size;  // Trailers.
+  if (transfer.headers_complete && !transfer.keep_trailers) return size;
   std::string_view line = base::TrimSpace(std::string_view(data, size));
   if (line.substr(0, 5) == "HTTP/") {  // A new reply: the one before was an interim 1xx.
     transfer.response.headers = Headers();
@@ -102,7 +104,7 @@ size_t OnHeaderLine(char* data, size_t /*one*/, size_t size, void* user) {
                                   std::string(base::TrimSpace(line.substr(colon + 1))));
     return size;
   }
-  if (!line.empty()) return size;
+  if (!line.empty() || transfer.headers_complete) return size;
   long status = 0;
   curl_easy_getinfo(transfer.easy, CURLINFO_RESPONSE_CODE, &status);
   if (status < 200) return size;
@@ -110,7 +112,7 @@ size_t OnHeaderLine(char* data, size_t /*one*/, size_t size, void* user) {
   transfer.headers_complete = true;
   transfer.redirecting =
       transfer.redirects_left > 0 && IsRedirect(transfer.response.status) && transfer.response.headers.Has("Location");
-  if (transfer.handler == nullptr || transfer.redirecting || !transfer.handler->on_headers) return size;
+  if (!transfer.handler || transfer.redirecting || !transfer.handler->on_headers) return size;
   transfer.failure = transfer.handler->on_headers(transfer.response.status, transfer.response.headers);
   return transfer.failure.ok() ? size : 0;
 }
@@ -133,7 +135,7 @@ size_t OnBody(char* data, size_t /*one*/, size_t size, void* user) {
   }
   transfer.body_bytes += size;
   if (transfer.redirecting) return size;
-  if (transfer.handler != nullptr) {
+  if (transfer.handler) {
     if (transfer.handler->on_data) transfer.failure = transfer.handler->on_data({data, size});
     return transfer.failure.ok() ? size : CURL_WRITEFUNC_ERROR;
   }
@@ -163,9 +165,10 @@ base::Status StatusOf(const Transfer& transfer, CURLcode code) {
   return base::Status(CodeOf(code), transfer.outgoing.label + ": " + why);
 }
 
-class CurlClient : public Client {
+class CurlClient : public Client, public Http2Client {
  public:
-  explicit CurlClient(ClientOptions options) : options_(std::move(options)), multi_(curl_multi_init()) {
+  CurlClient(ClientOptions options, bool http2)
+      : options_(std::move(options)), http2_(http2), multi_(curl_multi_init()) {
     if (multi_ == nullptr) return;
     curl_multi_setopt(multi_, CURLMOPT_MAXCONNECTS, kMaxIdleConnections);
     curl_multi_setopt(multi_, CURLMOPT_MAX_HOST_CONNECTIONS, static_cast<long>(options_.max_connections_per_host));
@@ -188,28 +191,37 @@ class CurlClient : public Client {
   bool usable() const { return multi_ != nullptr; }
 
   base::Result<Response> Send(const ClientRequest& request, CancelToken* cancel) override {
-    return Wait(request, nullptr, cancel);
+    return Wait(request, std::nullopt, cancel);
   }
 
   base::Status Stream(const ClientRequest& request, const StreamHandler& handler, CancelToken* cancel) override {
-    return Wait(request, &handler, cancel).status();
+    return Wait(request, handler, cancel).status();
   }
 
   void SendAsync(ClientRequest request, std::function<void(base::Result<Response>)> done) override {
-    Submit(next_id_++, std::move(request), nullptr, std::move(done));
+    Submit(next_id_++, std::move(request), std::nullopt, std::move(done));
   }
 
+  uint64_t Open(ClientRequest request, StreamHandler handler,
+                std::function<void(base::Result<Response>)> done) override {
+    const uint64_t id = next_id_++;
+    Submit(id, std::move(request), std::move(handler), std::move(done));
+    return id;
+  }
+
+  void Cancel(uint64_t id) override;
+
  private:
-  base::Result<Response> Wait(const ClientRequest& request, const StreamHandler* handler, CancelToken* cancel);
-  void Submit(uint64_t id, ClientRequest request, const StreamHandler* handler,
+  base::Result<Response> Wait(const ClientRequest& request, std::optional<StreamHandler> handler, CancelToken* cancel);
+  void Submit(uint64_t id, ClientRequest request, std::optional<StreamHandler> handler,
               std::function<void(base::Result<Response>)> done);
-  void Cancel(uint64_t id);
 
   // The rest runs on the client's thread.
   void Run();
   bool TakeOrders();
   void Begin(std::unique_ptr<Transfer> transfer);
   bool Configure(Transfer& transfer);
+  static void ConfigureHttp2(CURL* easy, bool tls);
   void ConfigureTls(Transfer& transfer);
   void ConfigureBody(Transfer& transfer);
   void ConfigureHeaders(Transfer& transfer);
@@ -221,6 +233,7 @@ class CurlClient : public Client {
   void Release(CURL* easy);
 
   const ClientOptions options_;
+  const bool http2_;
   CURLM* const multi_;
   std::atomic<uint64_t> next_id_{1};
 
@@ -236,7 +249,7 @@ class CurlClient : public Client {
   std::thread thread_;
 };
 
-base::Result<Response> CurlClient::Wait(const ClientRequest& request, const StreamHandler* handler,
+base::Result<Response> CurlClient::Wait(const ClientRequest& request, std::optional<StreamHandler> handler,
                                         CancelToken* cancel) {
   struct {
     base::Mutex mu;
@@ -244,7 +257,7 @@ base::Result<Response> CurlClient::Wait(const ClientRequest& request, const Stre
     std::optional<base::Result<Response>> result;
   } wait;
   uint64_t id = next_id_++;
-  Submit(id, request, handler, [&wait](base::Result<Response> result) {
+  Submit(id, request, std::move(handler), [&wait](base::Result<Response> result) {
     base::MutexLock lock(wait.mu);
     wait.result = std::move(result);
     wait.ended.NotifyAll();
@@ -259,7 +272,7 @@ base::Result<Response> CurlClient::Wait(const ClientRequest& request, const Stre
   return *std::move(wait.result);
 }
 
-void CurlClient::Submit(uint64_t id, ClientRequest request, const StreamHandler* handler,
+void CurlClient::Submit(uint64_t id, ClientRequest request, std::optional<StreamHandler> handler,
                         std::function<void(base::Result<Response>)> done) {
   auto outgoing = PrepareRequest(request);
   if (!outgoing.ok()) return done(outgoing.status());
@@ -267,7 +280,8 @@ void CurlClient::Submit(uint64_t id, ClientRequest request, const StreamHandler*
   transfer->id = id;
   transfer->request = std::move(request);
   transfer->outgoing = *std::move(outgoing);
-  transfer->handler = handler;
+  transfer->handler = std::move(handler);
+  transfer->keep_trailers = http2_;
   transfer->done = std::move(done);
   transfer->redirects_left = transfer->request.max_redirects;
   {
@@ -348,8 +362,13 @@ bool CurlClient::Configure(Transfer& transfer) {
   curl_easy_setopt(easy, CURLOPT_ERRORBUFFER, transfer.error);
   curl_easy_setopt(easy, CURLOPT_NOSIGNAL, 1L);
   curl_easy_setopt(easy, CURLOPT_PROTOCOLS_STR, "http,https");
-  // HTTP/1.1 throughout: a smaller surface towards hostile peers, and one connection per concurrent exchange.
-  curl_easy_setopt(easy, CURLOPT_HTTP_VERSION, static_cast<long>(CURL_HTTP_VERSION_1_1));
+  // HTTP/1.1 where nothing else is asked for: a smaller surface towards hostile peers, and one connection per
+  // concurrent exchange.
+  if (http2_) {
+    ConfigureHttp2(easy, transfer.outgoing.url.scheme == "https");
+  } else {
+    curl_easy_setopt(easy, CURLOPT_HTTP_VERSION, static_cast<long>(CURL_HTTP_VERSION_1_1));
+  }
   curl_easy_setopt(easy, CURLOPT_PATH_AS_IS, 1L);
   curl_easy_setopt(easy, CURLOPT_USERAGENT, options_.user_agent.c_str());
   curl_easy_setopt(easy, CURLOPT_BUFFERSIZE, 65536L);
@@ -369,6 +388,17 @@ bool CurlClient::Configure(Transfer& transfer) {
   ConfigureHeaders(transfer);
   ConfigureProxy(transfer);
   return curl_multi_add_handle(multi_, easy) == CURLM_OK;
+}
+
+void CurlClient::ConfigureHttp2(CURL* easy, bool tls) {
+  const long version = tls ? CURL_HTTP_VERSION_2TLS : CURL_HTTP_VERSION_2_PRIOR_KNOWLEDGE;
+  curl_easy_setopt(easy, CURLOPT_HTTP_VERSION, version);
+  // libcurl 7.88 begins HTTP/2 anew on a connection without TLS that has carried an exchange, which breaks it.
+  curl_easy_setopt(easy, CURLOPT_FRESH_CONNECT, tls ? 0L : 1L);
+  curl_easy_setopt(easy, CURLOPT_FORBID_REUSE, tls ? 0L : 1L);
+  // Long exchanges must notice a peer that is gone without a word.
+  curl_easy_setopt(easy, CURLOPT_TCP_KEEPIDLE, 20L);
+  curl_easy_setopt(easy, CURLOPT_TCP_KEEPINTVL, 5L);
 }
 
 void CurlClient::ConfigureTls(Transfer& transfer) {
@@ -546,18 +576,28 @@ base::Status CheckPems(const ClientTls& tls) {
   return UseCertificate(context.get(), tls.certificate_pem, tls.private_key_pem).Annotate("client certificate");
 }
 
-}  // namespace
-
-base::Result<std::unique_ptr<Client>> NewCurlClient(const ClientOptions& options) {
+base::Result<std::unique_ptr<CurlClient>> MakeClient(const ClientOptions& options, bool http2) {
   static const CURLcode initialized = curl_global_init(CURL_GLOBAL_DEFAULT);
   if (initialized != CURLE_OK) return base::InternalError("libcurl could not be initialized");
   TW_RETURN_IF_ERROR(CheckPems(options.tls));
   if (!IsFieldValue(options.user_agent)) {
     return base::InvalidArgumentError("the user agent contains a control character");
   }
-  auto client = std::make_unique<CurlClient>(options);
+  auto client = std::make_unique<CurlClient>(options, http2);
   if (!client->usable()) return base::InternalError("libcurl could not make a multi handle");
-  return std::unique_ptr<Client>(std::move(client));
+  return client;
+}
+
+}  // namespace
+
+base::Result<std::unique_ptr<Client>> NewCurlClient(const ClientOptions& options) {
+  TW_ASSIGN_OR_RETURN(std::unique_ptr<Client> client, MakeClient(options, /*http2=*/false));
+  return client;
+}
+
+base::Result<std::unique_ptr<Http2Client>> NewHttp2Client(const ClientOptions& options) {
+  TW_ASSIGN_OR_RETURN(std::unique_ptr<Http2Client> client, MakeClient(options, /*http2=*/true));
+  return client;
 }
 
 }  // namespace tidewright::http

@@ -1,12 +1,12 @@
 #include "remote/histogram_message.h"
 
-#include "scrape/wire_writer.h"
+#include "base/wire_writer.h"
 
 namespace tidewright::remote {
 
 namespace {
 
-using scrape::WireWriter;
+using base::WireWriter;
 
 void AppendSpans(uint32_t field, const tsdb::BucketSpans& spans, WireWriter* out) {
   for (const tsdb::BucketSpan& span : spans) {

@@ -7,13 +7,13 @@
 #include <memory>
 #include <utility>
 
-#include "scrape/wire_writer.h"
+#include "base/wire_writer.h"
 
 namespace tidewright::remote {
 
 namespace {
 
-using scrape::WireWriter;
+using base::WireWriter;
 
 constexpr size_t kMaxReplyBytes = 512u << 20;  // Also decompressed.
 constexpr uint64_t kSamples = 0, kStreamedChunks = 1;

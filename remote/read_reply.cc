@@ -5,9 +5,9 @@
 #include <string>
 #include <utility>
 
+#include "base/wire_reader.h"
+#include "base/wire_writer.h"
 #include "remote/write_request.h"
-#include "scrape/wire_reader.h"
-#include "scrape/wire_writer.h"
 #include "tsdb/chunk.h"
 #include "tsdb/encoding.h"
 
@@ -15,7 +15,7 @@ namespace tidewright::remote {
 
 namespace {
 
-using scrape::WireReader;
+using base::WireReader;
 
 constexpr uint32_t kResults = 1;               // Of ReadResponse.
 constexpr uint32_t kLabels = 1, kChunks = 2;   // Of ChunkedSeries.
@@ -115,7 +115,7 @@ base::Status AddChunkedSeries(std::string_view message, Collector* collector) {
   while (fields.Next()) {
     if (fields.field() == kLabels) {
       labels.push_back(kLabels << 3 | 2);
-      scrape::WireWriter::AppendVarint(fields.Bytes().size(), &labels);
+      base::WireWriter::AppendVarint(fields.Bytes().size(), &labels);
       labels += fields.Bytes();
     }
     if (fields.field() == kChunks) chunks.push_back(fields.Bytes());

@@ -8,7 +8,7 @@ namespace tidewright::remote {
 
 namespace {
 
-using scrape::WireWriter;
+using base::WireWriter;
 
 std::string Compressed(const std::string& message) {
   std::string body;

@@ -10,7 +10,7 @@
 #include <unordered_map>
 #include <vector>
 
-#include "scrape/wire_writer.h"
+#include "base/wire_writer.h"
 #include "tsdb/appender.h"
 #include "tsdb/log_tail.h"
 
@@ -35,8 +35,8 @@ class WriteRequest1 {
   std::string Finish() const;
 
  private:
-  scrape::WireWriter request_;
-  scrape::WireWriter series_;
+  base::WireWriter request_;
+  base::WireWriter series_;
 };
 
 // io.prometheus.write.v2.Request, which has the metadata of its series with it. A series without samples and histograms
@@ -58,9 +58,9 @@ class WriteRequest2 {
   const MetadataByFamily& metadata_;
   std::unordered_map<std::string, uint64_t, TextHash, std::equal_to<>> symbols_;
   std::vector<uint64_t> refs_;
-  scrape::WireWriter table_;
-  scrape::WireWriter all_;
-  scrape::WireWriter series_;
+  base::WireWriter table_;
+  base::WireWriter all_;
+  base::WireWriter series_;
 };
 
 }  // namespace tidewright::remote

@@ -4,14 +4,14 @@
 
 #include "base/document.h"
 #include "base/strings.h"
+#include "base/wire_reader.h"
 #include "scrape/histogram_limits.h"
-#include "scrape/wire_reader.h"
 
 namespace tidewright::remote {
 
 namespace {
 
-using scrape::WireReader;
+using base::WireReader;
 
 // Fields of WriteRequest, TimeSeries, Label, Sample, Exemplar, Histogram, BucketSpan and MetricMetadata.
 constexpr uint32_t kTimeSeries = 1, kRequestMetadata = 3;

@@ -20,10 +20,13 @@ class HpaController::Impl {
     context_.defaults = {options.tolerance, options.downscale_stabilization_s};
     context_.reading = {options.cpu_initialization_period_ms, options.initial_readiness_delay_ms};
     context_.sync_period_ms = options.sync_period_ms;
-    follower_.Watch(kube::resources::kHorizontalPodAutoscalers, options.ns, [this]() -> ObjectFollower::Pass {
-      auto workload = std::make_shared<HpaWorkload>(context_);
-      return [workload](const std::shared_ptr<const base::Json>& object) { return workload->Reconcile(object); };
-    });
+    follower_.Watch(kube::resources::kHorizontalPodAutoscalers, options.ns,
+                    [this](const ObjectFollower::Hasten&) -> ObjectFollower::Pass {
+                      auto workload = std::make_shared<HpaWorkload>(context_);
+                      return [workload](const std::shared_ptr<const base::Json>& object) {
+                        return workload->Reconcile(object);
+                      };
+                    });
   }
 
   void Start() { follower_.Start(); }

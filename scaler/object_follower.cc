@@ -88,7 +88,11 @@ void ObjectFollower::OnEvent(Watched& watched, kube::EventType type, const std::
     if (gone && entries_.count(key) == 0) return;
     Entry& entry = entries_[key];
     first = entry.pass == nullptr;
-    if (first) entry.pass = std::make_shared<Pass>(watched.new_pass());
+    if (first) {
+      entry.pass = std::make_shared<Pass>(watched.new_pass([queue = std::weak_ptr<WorkQueue>(queue_), key](int64_t ms) {
+        if (auto alive = queue.lock()) alive->Hasten(key, ms);
+      }));
+    }
     bool same = !gone && entry.object != nullptr && SameForPass(*entry.object, *object);
     entry.object = gone ? nullptr : object;
     if (same) return;  // Our own status writes come back as changes.

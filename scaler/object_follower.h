@@ -30,7 +30,10 @@ class ObjectFollower {
   // One pass: the object as last seen, null once it is gone; returns in how many ms it wants to be called again. Calls
   // for one object never overlap.
   using Pass = std::function<std::optional<int64_t>(const std::shared_ptr<const base::Json>& object)>;
-  using NewPass = std::function<Pass()>;
+  // Asks for a pass of one object within `delay_ms` at the latest. Thread-safe; without effect once the follower is
+  // gone.
+  using Hasten = std::function<void(int64_t delay_ms)>;
+  using NewPass = std::function<Pass(Hasten hasten)>;
 
   // `metrics` receives tidewright_scaler_lateness_seconds: how long after its time a pass began.
   ObjectFollower(kube::SharedCaches& caches, base::Scheduler& scheduler, base::MetricRegistry& metrics);

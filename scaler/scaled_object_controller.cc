@@ -7,6 +7,7 @@
 #include "scaler/job_workload.h"
 #include "scaler/object_follower.h"
 #include "scaler/scaled_workload.h"
+#include "scaler/source_pool.h"
 
 namespace tidewright::scaler {
 
@@ -20,6 +21,7 @@ class ScaledObjectController::Impl {
     context_.triggers.calendar = &calendar;
     context_.triggers.engine = &engine;
     context_.triggers.http = options_.http;
+    context_.triggers.sources = &sources_;
     context_.triggers.objects = cluster.objects;
     context_.triggers.client = cluster.client;
     context_.triggers.resource_metrics = options_.resource_metrics;
@@ -52,8 +54,9 @@ class ScaledObjectController::Impl {
       if (!options_.watch_keda && std::string_view(group) == "keda.sh") continue;
       resource.group = group;
       const kube::Resource& watched = resources_.emplace_back(resource);
-      follower_.Watch(resource, options_.ns, [this, &watched]() -> ObjectFollower::Pass {
+      follower_.Watch(resource, options_.ns, [this, &watched](ObjectFollower::Hasten hasten) -> ObjectFollower::Pass {
         auto workload = std::make_shared<Workload>(context_, watched);
+        workload->PushTo(std::move(hasten));
         return [workload](const std::shared_ptr<const base::Json>& object) { return workload->Reconcile(object); };
       });
     }
@@ -63,6 +66,7 @@ class ScaledObjectController::Impl {
   StatusBoard own_board_;
   TargetRegistry own_targets_;
   std::unique_ptr<http::Client> own_http_;
+  SourcePool sources_;
   WorkloadContext context_;
   std::deque<kube::Resource> resources_;  // What is followed; the workloads refer to them.
   ObjectFollower follower_;               // Last: its passes use everything above.

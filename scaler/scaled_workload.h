@@ -6,6 +6,7 @@
 #include <memory>
 #include <optional>
 #include <string>
+#include <utility>
 #include <vector>
 
 #include "base/clock.h"
@@ -39,6 +40,9 @@ class ScaledWorkload {
   // `resource` is the group of the object: tidewright.dev or keda.sh. Borrows both.
   ScaledWorkload(const WorkloadContext& context, const kube::Resource& resource);
   ~ScaledWorkload();
+
+  // Before the first pass: sources that can push ask for passes by this.
+  void PushTo(Trigger::Hasten hasten) { reader_.PushTo(std::move(hasten)); }
 
   // One pass over the object as last seen; null once it is gone. Returns in how many ms the next pass is due; none when
   // only a change of the object can change anything.

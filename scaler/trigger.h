@@ -25,12 +25,15 @@ struct TriggerHours {
   std::string timezone, start, end, exclude;
 };
 
+class SourcePool;
+
 // One entry of spec.triggers. The metadata's values are texts, as in the manifest.
 struct TriggerSpec {
-  int index = 0;     // Position in spec.triggers: part of the metric's name.
-  std::string ns;    // Of the object.
-  std::string type;  // "cron"
-  std::string name;  // Optional, unique in the object.
+  int index = 0;       // Position in spec.triggers: part of the metric's name.
+  std::string ns;      // Of the object.
+  std::string object;  // Its name; unknown, and so "", while its manifest is checked.
+  std::string type;    // "cron"
+  std::string name;    // Optional, unique in the object.
   std::map<std::string, std::string> metadata;
   TargetType target_type = TargetType::kAverageValue;  // metricType: AverageValue, Value or Utilization.
   std::string authentication;                          // authenticationRef.name, or "".
@@ -48,11 +51,12 @@ struct Reading {
   std::optional<int32_t> min_replicas;
   std::optional<int32_t> max_replicas;
   std::vector<PodSample> pods;  // Of cpu and memory, which have no value of their own.
+  std::optional<bool> active;   // The source's own word, in place of a value above the activation.
 };
 
 // What a trigger is, apart from its value.
 struct TriggerInfo {
-  std::string type;         // "redis"
+  std::string type;         // "redis"; "" until a source that says itself what it measures was asked (external).
   std::string name;         // For reasons: "redis orders".
   std::string metric_name;  // As KEDA names it: "s0-redis-orders".
   TargetType target_type = TargetType::kAverageValue;
@@ -69,14 +73,24 @@ class Trigger {
   explicit Trigger(TriggerInfo info) : info_(std::move(info)) {}
   virtual ~Trigger() = default;
 
+  // May change with a reading.
   const TriggerInfo& info() const { return info_; }
 
   // Blocks for a few seconds at most (each trigger has its timeout). Any failure is an error, never a value. kNotFound:
   // the source could be asked and has no value at present; that is no failure of the trigger, which stays in use.
   virtual base::Result<Reading> Read() = 0;
 
+  // Asks for a reading within `delay_ms` at the latest. Thread-safe, never blocks.
+  using Hasten = std::function<void(int64_t delay_ms)>;
+  // A source that can push begins to: it calls `hasten` when a reading would be worthwhile, from any thread, until the
+  // trigger is destroyed. Others do nothing.
+  virtual void Push(Hasten /*hasten*/) {}
+
+ protected:
+  void SetInfo(TriggerInfo info) { info_ = std::move(info); }
+
  private:
-  const TriggerInfo info_;
+  TriggerInfo info_;
 };
 
 // What triggers read with. Borrows everything; all of it, and the context itself, must outlive the triggers.
@@ -85,6 +99,7 @@ struct TriggerContext {
   base::Clock* calendar = nullptr;        // The time of cron windows; in the sandbox it runs faster.
   promql::QueryEngine* engine = nullptr;  // The embedded store, for prometheus triggers without serverAddress.
   http::Client* http = nullptr;           // For everything that is asked by HTTP.
+  SourcePool* sources = nullptr;          // What triggers share; null: each has its own.
   kube::ObjectReader* objects = nullptr;  // For kubernetes-workload, cpu and memory.
   kube::Client* client = nullptr;         // For cpu and memory: metrics.k8s.io.
   // What serves metrics.k8s.io in this program; empty, or null: the API server is asked. Called for each reading.

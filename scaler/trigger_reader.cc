@@ -1,6 +1,7 @@
 #include "scaler/trigger_reader.h"
 
 #include <algorithm>
+#include <limits>
 #include <map>
 #include <utility>
 
@@ -17,6 +18,7 @@ std::string CutText(const std::string& text) {
 void TriggerReader::Follow(TriggerOwner owner, std::vector<TriggerSpec> triggers) {
   owner_ = std::move(owner);
   triggers_ = std::move(triggers);
+  for (TriggerSpec& trigger : triggers_) trigger.object = owner_.name;
   sources_.clear();
   sources_.resize(triggers_.size());
   reported_.clear();
@@ -50,7 +52,7 @@ void TriggerReader::Build(size_t index, const Target& target) {
   source.error = built.ok() ? "" : built.status().message();
   if (!built.ok()) return;
   source.trigger = std::move(*built);
-  source.info = source.trigger->info();
+  if (hasten_) source.trigger->Push(hasten_);
 }
 
 Signal TriggerReader::Read(size_t index, const Target& target) {
@@ -59,7 +61,7 @@ Signal TriggerReader::Read(size_t index, const Target& target) {
   if (source.trigger == nullptr) Build(index, target);
   base::Result<Reading> reading =
       source.trigger == nullptr ? base::Result<Reading>(base::UnavailableError(source.error)) : source.trigger->Read();
-  const TriggerInfo& info = source.info;
+  const TriggerInfo& info = this->info(index);
   Signal signal;
   signal.name = info.name.empty() ? (trigger.name.empty() ? trigger.type : trigger.name) : info.name;
   signal.id = trigger.name;
@@ -77,11 +79,14 @@ Signal TriggerReader::Read(size_t index, const Target& target) {
     signal.pods = std::move(reading->pods);
     signal.floor = reading->min_replicas;
     signal.ceiling = reading->max_replicas;
+    // Active is what is above the activation: the source's word becomes one that its value is above, or never is.
+    if (reading->active) signal.activation_milli = *reading->active ? -1 : std::numeric_limits<int64_t>::max();
     return signal;
   }
   signal.error = CutText(reading.status().message());
   if (source.trigger != nullptr && reading.status().code() == base::Code::kNotFound) return signal;
   source.failures = std::min(source.failures + 1, INT32_MAX - 1);
+  if (source.trigger != nullptr) source.info = source.trigger->info();
   source.trigger.reset();
   board_.CountTriggerError(owner_.ns, owner_.name, {signal.name, trigger.type, {}, 0, {}, false, "", ""});
   return signal;
@@ -97,7 +102,7 @@ void TriggerReader::Report(const std::vector<Signal>& signals, int32_t most_fail
   std::string report;  // Documents are made only of what differs from the last time.
   for (size_t i = 0; i < sources_.size(); ++i) {
     const bool active = signals[i].error.empty() && signals[i].value_milli > signals[i].activation_milli;
-    report += sources_[i].info.metric_name + (active ? "+" : "-") +
+    report += info(i).metric_name + (active ? "+" : "-") +
               std::to_string(std::min(sources_[i].failures, most_failures)) + ",";
   }
   if (report == reported_) return;
@@ -110,12 +115,12 @@ void TriggerReader::Report(const std::vector<Signal>& signals, int32_t most_fail
     const std::string& type = triggers_[i].type;
     if (std::find(types.begin(), types.end(), type) == types.end()) types.push_back(type);
     const Source& source = sources_[i];
-    if (source.info.metric_name.empty()) continue;
-    names.push_back(source.info.metric_name);
-    health[source.info.metric_name] = {{"numberOfFailures", std::min(source.failures, most_failures)},
-                                       {"status", source.failures == 0 ? "Happy" : "Failing"}};
+    if (info(i).metric_name.empty()) continue;
+    names.push_back(info(i).metric_name);
+    health[info(i).metric_name] = {{"numberOfFailures", std::min(source.failures, most_failures)},
+                                   {"status", source.failures == 0 ? "Happy" : "Failing"}};
     const Signal& signal = signals[i];
-    activity[source.info.metric_name] = {
+    activity[info(i).metric_name] = {
         {"isActive", signal.error.empty() && signal.value_milli > signal.activation_milli}};
   }
   status->Set("triggersTypes", base::Join(types, ","));

@@ -32,6 +32,8 @@ class TriggerReader {
   TriggerReader(const Cluster& cluster, const TriggerContext& context, StatusBoard& board)
       : cluster_(cluster), context_(context), board_(board) {}
 
+  // Sources that can push ask for readings by this; nobody pushes before. `hasten` is thread-safe.
+  void PushTo(Trigger::Hasten hasten) { hasten_ = std::move(hasten); }
   // Forgets all triggers and begins with others.
   void Follow(TriggerOwner owner, std::vector<TriggerSpec> triggers);
 
@@ -40,7 +42,10 @@ class TriggerReader {
   // signal's error.
   Signal Read(size_t index, const Target& target);
   // Of a trigger as it was built last; without a type while it never was.
-  const TriggerInfo& info(size_t index) const { return sources_[index].info; }
+  const TriggerInfo& info(size_t index) const {
+    const Source& source = sources_[index];
+    return source.trigger == nullptr ? source.info : source.trigger->info();
+  }
   // Failed readings in a row. A source that has no value at present did not fail.
   int32_t failures(size_t index) const { return sources_[index].failures; }
 
@@ -54,7 +59,7 @@ class TriggerReader {
   struct Source {
     std::unique_ptr<Trigger> trigger;  // Null while it cannot be built.
     std::string error;                 // Why.
-    TriggerInfo info;                  // Of the last one that was built.
+    TriggerInfo info;                  // Of the last one that was built, while there is none.
     int32_t failures = 0;
   };
   base::Result<std::map<std::string, std::string>> Parameters(const TriggerSpec& trigger, const base::Json& workload);
@@ -63,6 +68,7 @@ class TriggerReader {
   const Cluster& cluster_;
   const TriggerContext& context_;
   StatusBoard& board_;
+  Trigger::Hasten hasten_;
   TriggerOwner owner_;
   std::vector<TriggerSpec> triggers_;
   std::vector<Source> sources_;

@@ -1,5 +1,7 @@
 #include "scaler/work_queue.h"
 
+#include <algorithm>
+
 namespace tidewright::scaler {
 
 void WorkQueue::Add(const std::string& key, int64_t delay_ms) {
@@ -10,6 +12,19 @@ void WorkQueue::Add(const std::string& key, int64_t delay_ms) {
     return;
   }
   Schedule(key, slot, delay_ms);
+}
+
+void WorkQueue::Hasten(const std::string& key, int64_t delay_ms) {
+  base::MutexLock lock(mu_);
+  auto it = slots_.find(key);
+  if (it == slots_.end()) return;
+  Slot& slot = it->second;
+  const int64_t due_ms = scheduler_.clock().NowMs() + delay_ms;
+  if (slot.running) {
+    slot.hastened_ms = std::min(due_ms, slot.hastened_ms.value_or(due_ms));
+  } else if (due_ms < slot.due_ms) {
+    Schedule(key, slot, delay_ms);
+  }
 }
 
 void WorkQueue::Schedule(const std::string& key, Slot& slot, int64_t delay_ms) {
@@ -39,6 +54,11 @@ void WorkQueue::Run(const std::string& key, uint64_t ticket) {
   slot.running = false;
   if (slot.again) delay = 0;
   slot.again = false;
+  if (slot.hastened_ms) {
+    const int64_t left_ms = std::max<int64_t>(0, *slot.hastened_ms - scheduler_.clock().NowMs());
+    delay = std::min(delay.value_or(left_ms), left_ms);
+    slot.hastened_ms.reset();
+  }
   if (delay) {
     Schedule(key, slot, *delay);
   } else {

@@ -29,6 +29,8 @@ class WorkQueue : public std::enable_shared_from_this<WorkQueue> {
 
   // Runs `key` after `delay_ms`, instead of when it was due before. While it runs, it runs again at once afterwards.
   void Add(const std::string& key, int64_t delay_ms = 0);
+  // Runs `key` within `delay_ms` at the latest; what is due earlier stays. For keys that were added and wait or run.
+  void Hasten(const std::string& key, int64_t delay_ms);
   // Waits for the work under way; later tasks do nothing. Idempotent.
   void Stop() { gate_.CloseAndWait(); }
 
@@ -38,6 +40,7 @@ class WorkQueue : public std::enable_shared_from_this<WorkQueue> {
     int64_t due_ms = 0;
     bool running = false;
     bool again = false;
+    std::optional<int64_t> hastened_ms;  // While it runs: when it is to run again at the latest.
   };
   void Schedule(const std::string& key, Slot& slot, int64_t delay_ms) REQUIRES_LOCK(mu_);
   void Run(const std::string& key, uint64_t ticket);

@@ -5,10 +5,13 @@
 
 #include "base/document.h"
 #include "base/strings.h"
+#include "base/wire_reader.h"
 #include "scrape/relabel.h"
-#include "scrape/wire_reader.h"
 
 namespace tidewright::scrape {
+
+using base::WireReader;
+
 namespace {
 
 constexpr size_t kMaxMetricBytes = 4u << 20;

@@ -106,11 +106,11 @@ std::optional<Entry> ProtobufParser::NextFamily() {
       stage_ = Stage::kDone;
       return Entry::kEnd;
     }
-    if (!WireReader::TakeDelimited(&rest_, &message)) {
+    if (!base::WireReader::TakeDelimited(&rest_, &message)) {
       return Fail(base::InvalidArgumentError("the protobuf body ends within a message"));
     }
     if (base::Status status = DecodeMetricFamily(message, &current_); !status.ok()) return Fail(status);
-    metrics_ = WireReader(message);
+    metrics_ = base::WireReader(message);
   } while (!current_.has_metrics);
   family_ = current_.name;
   text_ = current_.help;

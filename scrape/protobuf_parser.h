@@ -1,6 +1,6 @@
 // Prometheus' protobuf exposition format: length-delimited messages io.prometheus.client.MetricFamily.
 //
-// It is the only format that carries native histograms. The messages are read by hand (scrape/wire_reader.h,
+// It is the only format that carries native histograms. The messages are read by hand (base/wire_reader.h,
 // scrape/metric_family.h): seven message types that have not changed incompatibly in ten years need no code generator,
 // and one metric at a time is decoded, so that a large page costs no copy of itself.
 #pragma once
@@ -11,10 +11,10 @@
 #include <string_view>
 #include <vector>
 
+#include "base/wire_reader.h"
 #include "scrape/classic_histogram.h"
 #include "scrape/exposition.h"
 #include "scrape/metric_family.h"
-#include "scrape/wire_reader.h"
 
 namespace tidewright::scrape {
 
@@ -54,7 +54,7 @@ class ProtobufParser final : public ExpositionParser {
   const ExpositionOptions options_;
   Stage stage_ = Stage::kFamily;
   MetricFamily current_;
-  WireReader metrics_;
+  base::WireReader metrics_;
   Metric metric_;
   bool native_ = false;      // The histogram at hand is a native one, or a classic one to be converted.
   bool converting_ = false;  // The latter.

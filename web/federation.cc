@@ -8,8 +8,8 @@
 
 #include "base/metrics.h"
 #include "base/strings.h"
+#include "base/wire_writer.h"
 #include "scrape/relabel.h"
-#include "scrape/wire_writer.h"
 #include "web/params.h"
 #include "web/reply.h"
 
@@ -17,7 +17,7 @@ namespace tidewright::web {
 
 namespace {
 
-using scrape::WireWriter;
+using base::WireWriter;
 
 constexpr int64_t kLookbackMs = 5 * 60'000;
 // Values of io.prometheus.client.MetricType.

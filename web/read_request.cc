@@ -4,13 +4,13 @@
 #include <string>
 #include <utility>
 
-#include "scrape/wire_reader.h"
+#include "base/wire_reader.h"
 
 namespace tidewright::web {
 
 namespace {
 
-using scrape::WireReader;
+using base::WireReader;
 
 constexpr size_t kMaxParts = 1000;
 

@@ -6,8 +6,8 @@
 #include <memory>
 #include <vector>
 
+#include "base/wire_writer.h"
 #include "remote/histogram_message.h"
-#include "scrape/wire_writer.h"
 #include "tsdb/chunk.h"
 #include "tsdb/encoding.h"
 #include "web/reply.h"
@@ -16,7 +16,7 @@ namespace tidewright::web {
 
 namespace {
 
-using scrape::WireWriter;
+using base::WireWriter;
 
 constexpr size_t kMaxRequestBytes = 4 << 20;  // Decompressed.
 

@@ -4,14 +4,14 @@
 
 #include "base/document.h"
 #include "base/strings.h"
+#include "base/wire_reader.h"
 #include "remote/write_request.h"
-#include "scrape/wire_reader.h"
 
 namespace tidewright::web {
 
 namespace {
 
-using scrape::WireReader;
+using base::WireReader;
 
 // Fields of Request, TimeSeries, Sample, Exemplar and Metadata.
 constexpr uint32_t kSymbols = 4, kTimeSeries = 5;

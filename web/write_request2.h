@@ -15,7 +15,7 @@
 #include <vector>
 
 #include "base/status.h"
-#include "scrape/wire_writer.h"
+#include "base/wire_writer.h"
 #include "tsdb/appender.h"
 #include "tsdb/exemplar.h"
 #include "tsdb/labels.h"
@@ -63,7 +63,7 @@ class WriteRequest2Reader {
   size_t spelled_bytes_ = 0;
   std::vector<std::string_view> symbols_;
   base::Status series_error_;
-  scrape::WireWriter spelled_, pair_;
+  base::WireWriter spelled_, pair_;
   std::string_view metric_;
   std::vector<tsdb::Sample> samples_;
   std::vector<std::string_view> histograms_;

@@ -19,9 +19,12 @@ class TriggerDuring : public Trigger {
 
   base::Result<Reading> Read() override {
     const int64_t now_ms = calendar_.NowMs();
-    if (hours_.IsOpen(now_ms)) return trigger_->Read();
-    return Reading{0, "not read: `when` is " + hours_.Describe(now_ms)};
+    if (!hours_.IsOpen(now_ms)) return Reading{0, "not read: `when` is " + hours_.Describe(now_ms)};
+    auto reading = trigger_->Read();
+    if (info().type.empty()) SetInfo(trigger_->info());
+    return reading;
   }
+  void Push(Hasten hasten) override { trigger_->Push(std::move(hasten)); }
 
  private:
   Hours hours_;

@@ -1,6 +1,8 @@
 #include "scaler/trigger/metadata.h"
 
+#include <algorithm>
 #include <cmath>
+#include <string_view>
 
 #include "base/duration.h"
 #include "base/strings.h"
@@ -18,6 +20,25 @@ constexpr double kMaxNumber = 1e12;
 MetadataReader::MetadataReader(const TriggerSpec& spec, const TriggerSecrets* secrets, std::string path,
                                base::ErrorList& errors)
     : spec_(spec), secrets_(secrets), path_(std::move(path)), errors_(errors) {}
+
+PassedOn MetadataReader::PassOn() {
+  PassedOn passed;
+  const std::vector<std::string> fields = known_;
+  for (const auto& [key, value] : spec_.metadata) {
+    auto meant = std::find_if(fields.begin(), fields.end(), [&](const std::string& field) {
+      return field != key && base::EqualsIgnoreCase(field, key);
+    });
+    if (meant != fields.end()) continue;
+    known_.push_back(key);
+    if (!key.ends_with(kFromEnv)) {
+      passed.values[key] = value;
+    } else if (auto secret = FromEnv(key.substr(0, key.size() - std::string_view(kFromEnv).size()))) {
+      passed.values[key] = *secret;
+      passed.secrets.push_back(*std::move(secret));
+    }
+  }
+  return passed;
+}
 
 std::optional<std::string> MetadataReader::FromEnv(const std::string& key) {
   auto variable = spec_.metadata.find(key + kFromEnv);

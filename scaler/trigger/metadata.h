@@ -43,6 +43,12 @@ struct FieldHelp {
   bool supported;
 };
 
+// Settings that go to the source as they are.
+struct PassedOn {
+  std::map<std::string, std::string> values;
+  std::vector<std::string> secrets;  // Those of the values that came from the environment.
+};
+
 // Hands out values of one trigger's metadata and remembers which keys are known.
 class MetadataReader {
  public:
@@ -56,6 +62,9 @@ class MetadataReader {
   // The value of a field, if it has one now. Reports a required one that is missing.
   std::optional<std::string> Take(const char* key, Need need, From from);
   void Unsupported(const char* key);
+  // All of the metadata, for a source with settings of its own: <key>FromEnv under this name with the variable's value.
+  // After the fields have been read; from then on every key is known, unless it is one of them in another case.
+  PassedOn PassOn();
   void Error(const std::string& key, const std::string& message);
   // Reports keys that no field knows, with the nearest name.
   void Finish();

@@ -25,6 +25,18 @@ constexpr Type kTypes[] = {
      "A number of replicas while a window is open. The window is open from each start to the next end; exactly the "
      "number is scaled to, without a tolerance. A window may also carry other limits for the whole object."},
     {"etcd", &MakeEtcd, "The number that is the value of a key in etcd."},
+    {"external", &MakeExternal,
+     "What a scaler of your own says, by gRPC in KEDA's protocol: what it measures (GetMetricSpec, asked again each "
+     "minute), "
+     "the values (GetMetrics) and whether there is anything to do (IsActive). Of several metrics the one that asks for "
+     "the "
+     "most replicas counts. All other settings are passed on to it as they are; those that end with `FromEnv` with "
+     "the variable's value."},
+    {"external-push", &MakeExternal,
+     "The same as `external`, and the scaler may say by itself that there is work (StreamIsActive): the object is "
+     "looked at "
+     "at once then. The stream is opened again after a failure; while there is none, readings go on every "
+     "pollingInterval."},
     {"graphite", &MakeGraphite,
      "The latest value of a query to Graphite. No series and no points count as 0; several series are an error."},
     {"http", &MakeHttp,
@@ -91,8 +103,6 @@ constexpr const char* kKedaTypes[] = {"activemq",
                                       "dynatrace",
                                       "elastic-forecast",
                                       "elasticsearch",
-                                      "external",
-                                      "external-push",
                                       "forgejo-runner",
                                       "gcp-cloudtasks",
                                       "gcp-pubsub",

@@ -18,6 +18,7 @@ std::unique_ptr<Trigger> MakeCpu(const TriggerSpec& spec, MetadataReader& reader
 std::unique_ptr<Trigger> MakeMemory(const TriggerSpec& spec, MetadataReader& reader, const TriggerContext* context);
 std::unique_ptr<Trigger> MakeCron(const TriggerSpec& spec, MetadataReader& reader, const TriggerContext* context);
 std::unique_ptr<Trigger> MakeEtcd(const TriggerSpec& spec, MetadataReader& reader, const TriggerContext* context);
+std::unique_ptr<Trigger> MakeExternal(const TriggerSpec& spec, MetadataReader& reader, const TriggerContext* context);
 std::unique_ptr<Trigger> MakeGraphite(const TriggerSpec& spec, MetadataReader& reader, const TriggerContext* context);
 std::unique_ptr<Trigger> MakeHttp(const TriggerSpec& spec, MetadataReader& reader, const TriggerContext* context);
 std::unique_ptr<Trigger> MakeKubernetesWorkload(const TriggerSpec& spec, MetadataReader& reader,

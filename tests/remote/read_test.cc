@@ -3,8 +3,8 @@
 #include <gtest/gtest.h>
 #include <snappy.h>
 
+#include "base/wire_writer.h"
 #include "remote/fanout.h"
-#include "scrape/wire_writer.h"
 #include "tests/tsdb/store.h"
 #include "web/remote_read.h"
 
@@ -72,7 +72,7 @@ class ReadTest : public testing::Test {
   }
   // What the server says of `latency`, in a format of its list.
   std::string Reply(uint64_t format) {
-    scrape::WireWriter matcher, query, request;
+    base::WireWriter matcher, query, request;
     matcher.Bytes(2, "__name__").Bytes(3, "latency");
     query.Int64(1, 0).Int64(2, 9000).Bytes(3, matcher.bytes());
     request.Bytes(1, query.bytes()).Varints(2, std::vector<uint64_t>{format});

@@ -5,8 +5,8 @@
 #include <gtest/gtest.h>
 #include <snappy.h>
 
-#include "scrape/wire_reader.h"
-#include "scrape/wire_writer.h"
+#include "base/wire_reader.h"
+#include "base/wire_writer.h"
 #include "tsdb/chunk.h"
 #include "tsdb/db.h"
 #include "tsdb/encoding.h"
@@ -14,8 +14,8 @@
 namespace tidewright::web {
 namespace {
 
-using scrape::WireReader;
-using scrape::WireWriter;
+using base::WireReader;
+using base::WireWriter;
 
 std::string Query(int64_t start, int64_t end, const std::string& metric) {
   WireWriter matcher, query;

@@ -3,7 +3,7 @@
 #include <gtest/gtest.h>
 #include <snappy.h>
 
-#include "scrape/wire_writer.h"
+#include "base/wire_writer.h"
 #include "tests/tsdb/store.h"
 #include "web/remote_write.h"
 #include "web/write_request2.h"
@@ -11,7 +11,7 @@
 namespace tidewright::web {
 namespace {
 
-using scrape::WireWriter;
+using base::WireWriter;
 using testing::ElementsAre;
 using testing::HasSubstr;
 using testing::Pair;

@@ -1,5 +1,5 @@
 // Writing the protocol buffers wire format: the fields of one message after the other. The counterpart of
-// scrape/wire_reader.h. Source: the encoding described at protobuf.dev/programming-guides/encoding.
+// base/wire_reader.h. Source: the encoding described at protobuf.dev/programming-guides/encoding.
 //
 //   WireWriter label;
 //   label.Bytes(1, name).Bytes(2, value);
@@ -14,7 +14,7 @@
 #include <string_view>
 #include <utility>
 
-namespace tidewright::scrape {
+namespace tidewright::base {
 
 // Not thread-safe. Fields are written also when they hold their default, unless a method says otherwise.
 class WireWriter {
@@ -91,4 +91,4 @@ class WireWriter {
   std::string bytes_;
 };
 
-}  // namespace tidewright::scrape
+}  // namespace tidewright::base

@@ -12,7 +12,7 @@
 #include <cstring>
 #include <string_view>
 
-namespace tidewright::scrape {
+namespace tidewright::base {
 
 // Not thread-safe. Borrows the bytes. A value that is read as another type than it was written gives 0 or nothing, as
 // a field of a message that changed would.
@@ -127,4 +127,4 @@ class WireReader {
   std::string_view bytes_;
 };
 
-}  // namespace tidewright::scrape
+}  // namespace tidewright::base
