@@ -58,7 +58,7 @@ TEST(ExternalMessages, TargetsAreWholeOrFractions) {
   for (const auto& row : rows) {
     auto metrics = DecodeMetricSpecs(row.bytes);
     ASSERT_EQ(metrics.ok(), row.target > 0) << row.name;
-    if (metrics.ok()) EXPECT_EQ(metrics->at(0).target, row.target) << row.name;
+    EXPECT_EQ(metrics.ok() ? metrics->at(0).target : 0, row.target) << row.name;
   }
   std::string many;
   for (size_t i = 0; i <= kMaxExternalMetrics; ++i) many += WireWriter().Bytes(1, Number("a", 1, 0)).Take();
