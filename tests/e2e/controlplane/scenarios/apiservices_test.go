@@ -22,7 +22,7 @@ var (
 
 	allAPIServices = []string{
 		"v1beta1.custom.metrics.k8s.io", "v1beta2.custom.metrics.k8s.io", "v1beta1.external.metrics.k8s.io",
-		"v1beta1.metrics.k8s.io",
+		"v1beta1.metrics.k8s.io", "v1.metrics.k8s.io",
 	}
 )
 

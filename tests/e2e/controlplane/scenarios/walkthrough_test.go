@@ -387,7 +387,8 @@ func (w *world) waitCustomAvailable(t *testing.T) {
 	t.Helper()
 	eventually(t, soon, "the APIs of the chart to be Available", func(ctx context.Context) error {
 		return w.availability(ctx, slices.DeleteFunc(slices.Clone(allAPIServices), func(name string) bool {
-			return name == "v1beta1.metrics.k8s.io"
+			_, group, _ := strings.Cut(name, ".")
+			return group == "metrics.k8s.io"
 		}), "True")
 	})
 }
