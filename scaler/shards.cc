@@ -36,18 +36,20 @@ int ShardOf(const base::Json& object, int shards) {
 std::vector<std::string> AssignShards(const std::vector<std::string>& members, int shards) {
   std::vector<std::string> owners(static_cast<size_t>(shards));
   if (members.empty()) return owners;
-  const size_t most = (owners.size() + members.size() - 1) / members.size();
+  const size_t least = owners.size() / members.size();
+  size_t with_more = owners.size() % members.size();  // So many members may get one more.
   std::map<std::string, size_t> load;
   for (size_t shard = 0; shard < owners.size(); ++shard) {
     uint64_t best = 0;
     for (const std::string& member : members) {
       const uint64_t score = HashOf(member + "/" + std::to_string(shard));
       const bool better = owners[shard].empty() || score > best || (score == best && member < owners[shard]);
-      if (load[member] >= most || !better) continue;
+      const bool room = load[member] < least || (load[member] == least && with_more > 0);
+      if (!room || !better) continue;
       best = score;
       owners[shard] = member;
     }
-    ++load[owners[shard]];
+    if (load[owners[shard]]++ == least) --with_more;
   }
   return owners;
 }

@@ -13,9 +13,9 @@ namespace tidewright::scaler {
 // ScaledJob: its own).
 int ShardOf(const base::Json& object, int shards);
 
-// Who should follow each shard: consistent (rendezvous) hashing in which nobody gets more than the average, rounded up.
-// When a member goes, hardly any shards move but its own. Empty texts without members. Pure: everybody who sees the
-// same members gets the same answer, whatever their order.
+// Who should follow each shard: consistent (rendezvous) hashing in which everybody gets the average, rounded up or
+// down. When a member goes, hardly any shards move but its own. Empty texts without members. Pure: everybody who sees
+// the same members gets the same answer, whatever their order.
 std::vector<std::string> AssignShards(const std::vector<std::string>& members, int shards);
 
 }  // namespace tidewright::scaler
