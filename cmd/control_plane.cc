@@ -18,6 +18,7 @@
 #include "cmd/leader_duties.h"
 #include "cmd/registrar.h"
 #include "cmd/self_metrics.h"
+#include "cmd/shard_duties.h"
 #include "cmd/start_options.h"
 #include "kube/object_reader.h"
 #include "kube/shared_caches.h"
@@ -105,6 +106,7 @@ class ControlPlane::Impl {
   base::Status StartAdapter();
   base::Status StartLeading();
   void FollowObjects();
+  LeaderContext DutiesContext();
   base::Status BeLeader();
   void EndLeading();
   base::Status Ready() const;
@@ -177,6 +179,7 @@ class ControlPlane::Impl {
 
   base::Mutex duties_mu_;
   std::unique_ptr<LeaderDuties> duties_ GUARDED_BY(duties_mu_);  // While this process leads.
+  std::unique_ptr<ShardDuties> shards_;                          // With several shards.
 
   mutable base::Mutex problems_mu_;
   std::map<std::string, std::string> problems_ GUARDED_BY(problems_mu_);  // By part: scrape, rules, adapter.
@@ -450,6 +453,10 @@ base::Status ControlPlane::Impl::StartLeading() {
   registrar_->Start();
   if (elector_ == nullptr) return BeLeader();
   elector_->Start();
+  if (options_.scaler_shards == 1) return base::Status::Ok();
+  shards_ = std::make_unique<ShardDuties>(ShardOptions{options_.scaler_shards, options_.leader_election},
+                                          DutiesContext(), base::BootClock::Get(), clock_);
+  shards_->Start();
   return base::Status::Ok();
 }
 
@@ -470,9 +477,10 @@ void ControlPlane::Impl::FollowObjects() {
   }
 }
 
-base::Status ControlPlane::Impl::BeLeader() {
+// What any controller needs, with the client that nothing guards.
+LeaderContext ControlPlane::Impl::DutiesContext() {
   LeaderContext context;
-  context.client = &WritingClient();
+  context.client = client_;
   context.caches = caches_.get();
   context.objects = objects_.get();
   context.engine = engine_.get();
@@ -482,16 +490,23 @@ base::Status ControlPlane::Impl::BeLeader() {
   context.metrics = &metrics_;
   context.board = &board_;
   context.values = &signal_values_;
-  context.monitoring = monitoring_.get();
-  context.metric_rules = metric_rules_.get();
-  context.rule_status = [this] { return adapter_->Rules(); };
   context.instance = options_.leader_election.identity;
   context.own_namespace = options_.service_ns;
   context.watch_keda = options_.watch_keda;
-  context.hpa_controller = options_.hpa_controller;
-  context.hpa_sync_period_ms = options_.hpa_sync_period_ms;
   context.resource_metrics = [this] { return adapter_->providers().resource; };
   context.resolve_host = options_.resolve_host;
+  return context;
+}
+
+base::Status ControlPlane::Impl::BeLeader() {
+  LeaderContext context = DutiesContext();
+  context.client = &WritingClient();
+  context.scale_objects = options_.scaler_shards == 1;
+  context.monitoring = monitoring_.get();
+  context.metric_rules = metric_rules_.get();
+  context.rule_status = [this] { return adapter_->Rules(); };
+  context.hpa_controller = options_.hpa_controller;
+  context.hpa_sync_period_ms = options_.hpa_sync_period_ms;
   base::MutexLock lock(duties_mu_);
   duties_ = std::make_unique<LeaderDuties>(std::move(context));
   registrar_->Lead(true);
@@ -518,6 +533,7 @@ base::Status ControlPlane::Impl::Ready() const {
 }
 
 void ControlPlane::Impl::Stop() {
+  if (shards_ != nullptr) shards_->Stop();
   if (elector_ != nullptr) elector_->Stop();
   EndLeading();
   if (registrar_ != nullptr) registrar_->Stop();

@@ -67,6 +67,9 @@ struct ControlPlaneOptions {
   // Without an election this process leads from its start to its end.
   bool leader_elect = false;
   kube::LeaderElectionOptions leader_election;
+  // Among how many shards, each followed by one replica, ScaledObjects are divided; 1: the leader follows all. More need
+  // an election, and go without the HPA controller.
+  int scaler_shards = 1;
 
   // ServiceMonitors and their kin: whether they are followed, and which. Label selectors; "": all.
   bool monitoring_objects = true;

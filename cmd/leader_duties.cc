@@ -38,14 +38,26 @@ scaler::Cluster LeaderDuties::ClusterFor(kube::EventRecorder& events) {
 }
 
 base::Status LeaderDuties::Start() {
-  scaler_events_.Start();
-  scrape_events_.Start();
   if (context_.monitoring != nullptr) {
+    scrape_events_.Start();
     context_.monitoring->ReportTo([this](const base::Json& object, std::string_view reason, const std::string& what) {
       scrape_events_.Record(object, "Warning", reason, what);
     });
   }
+  if (context_.metric_rules != nullptr) {
+    metric_rules_ = std::make_unique<adapter::MetricRuleReporter>(
+        *context_.metric_rules, context_.rule_status, *context_.client, *context_.clock, *context_.scheduler);
+    metric_rules_->Start();
+  }
+  if (context_.scale_objects) TW_RETURN_IF_ERROR(FollowObjects());
+  if (context_.hpa_controller) FollowAutoscalers();
+  return base::Status::Ok();
+}
+
+base::Status LeaderDuties::FollowObjects() {
+  scaler_events_.Start();
   scaler::ScaledObjectControllerOptions objects;
+  objects.follows = context_.follows;
   objects.watch_keda = context_.watch_keda;
   objects.resolve_host = context_.resolve_host;
   objects.resource_metrics = context_.resource_metrics;
@@ -55,13 +67,10 @@ base::Status LeaderDuties::Start() {
   scaled_objects_ = std::make_unique<scaler::ScaledObjectController>(ClusterFor(scaler_events_), *context_.engine,
                                                                      *context_.clock, *context_.calendar,
                                                                      *context_.scheduler, *context_.metrics, objects);
-  if (context_.metric_rules != nullptr) {
-    metric_rules_ = std::make_unique<adapter::MetricRuleReporter>(
-        *context_.metric_rules, context_.rule_status, *context_.client, *context_.clock, *context_.scheduler);
-    metric_rules_->Start();
-  }
-  TW_RETURN_IF_ERROR(scaled_objects_->Start());
-  if (!context_.hpa_controller) return base::Status::Ok();
+  return scaled_objects_->Start();
+}
+
+void LeaderDuties::FollowAutoscalers() {
   hpa_events_.Start();
   scaler::HpaControllerOptions hpas;
   hpas.sync_period_ms = context_.hpa_sync_period_ms;
@@ -70,7 +79,6 @@ base::Status LeaderDuties::Start() {
   hpas_ = std::make_unique<scaler::HpaController>(ClusterFor(hpa_events_), *context_.clock, *context_.scheduler,
                                                   *context_.metrics, hpas);
   hpas_->Start();
-  return base::Status::Ok();
 }
 
 void LeaderDuties::Stop() {
@@ -81,7 +89,6 @@ void LeaderDuties::Stop() {
   scrape_events_.Stop();
   hpa_events_.Stop();
   scaler_events_.Stop();
-  context_.board->Clear();
 }
 
 }  // namespace tidewright::cmd

@@ -10,6 +10,7 @@
 #include "adapter/metric_rule.h"
 #include "apiservice/provider.h"
 #include "base/clock.h"
+#include "base/json_fwd.h"
 #include "base/metrics.h"
 #include "base/status.h"
 #include "base/thread_pool.h"
@@ -28,7 +29,9 @@ namespace tidewright::cmd {
 
 // Borrowed, except the flags.
 struct LeaderContext {
-  kube::Client* client = nullptr;  // Guarded by the leader election, if there is one.
+  bool scale_objects = true;                              // ScaledObjects and ScaledJobs; false where ShardDuties does.
+  std::function<bool(const base::Json& object)> follows;  // Which of them; empty: all.
+  kube::Client* client = nullptr;                         // Guarded by the leader election, if there is one.
   kube::SharedCaches* caches = nullptr;
   kube::ObjectReader* objects = nullptr;
   promql::QueryEngine* engine = nullptr;
@@ -50,18 +53,20 @@ struct LeaderContext {
   std::function<std::string(const std::string& host)> resolve_host;
 };
 
-// One term of leadership. It begins with nothing remembered: what the objects' status says counts, and the replicas
-// that are there stand for the recommendations of before. Not thread-safe.
+// One term of leadership, of everything or of a shard. It begins with nothing remembered: what the objects' status says
+// counts, and the replicas that are there stand for the recommendations of before. Not thread-safe.
 class LeaderDuties {
  public:
   explicit LeaderDuties(LeaderContext context);
   ~LeaderDuties();  // Stop().
 
   base::Status Start();
-  // Waits for evaluations under way, and takes what they said off the board. Idempotent.
+  // Waits for evaluations under way; what they said is off the board then. Idempotent.
   void Stop();
 
  private:
+  base::Status FollowObjects();
+  void FollowAutoscalers();
   scaler::Cluster ClusterFor(kube::EventRecorder& events);
 
   const LeaderContext context_;

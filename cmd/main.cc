@@ -35,6 +35,12 @@ void AddElectionFlags(CLI::App& command, RunFlags& flags) {
   command.add_option("--leader-elect-retry-period", flags.retry_period, "Between two attempts")->capture_default_str();
   command.add_option("--leader-elect-resource-name", election.name, "Name of the Lease")->capture_default_str();
   command.add_option("--leader-elect-resource-namespace", election.ns, "Its namespace; default: the pod's");
+  constexpr int kMaxShards = 64;
+  command
+      .add_option("--scaler.shards", flags.options.scaler_shards,
+                  "Among how many shards, each followed by one of the replicas, ScaledObjects are divided")
+      ->check(CLI::Range(1, kMaxShards))
+      ->capture_default_str();
   command.add_option("--kube-api-qps", flags.rate_limit.qps, "Requests per second to the API server; 0: no limit")
       ->check(CLI::NonNegativeNumber)
       ->capture_default_str();

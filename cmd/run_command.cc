@@ -73,6 +73,13 @@ base::Status ReadElection(const RunFlags& flags, const std::string& ns, ControlP
     if (!duration.ok()) return duration.status().Annotate(flag);
     *ms = duration->ms;
   }
+  if (options->scaler_shards == 1) return base::Status::Ok();
+  if (!options->leader_elect) return base::InvalidArgumentError("--scaler.shards: more than 1 needs --leader-elect");
+  if (options->hpa_controller) {
+    return base::InvalidArgumentError(
+        "--scaler.shards: more than 1 does not go with --hpa-controller, which has to see every target; use the "
+        "cluster's own");
+  }
   return base::Status::Ok();
 }
 

@@ -29,13 +29,6 @@ int64_t DurationMsOf(const base::Json& lease) {
   return std::clamp<int64_t>(base::FindInt(lease, {"spec", "leaseDurationSeconds"}), 0, kMaxSeconds) * 1000;
 }
 
-// The API's MicroTime has exactly six digits after the point.
-std::string MicroTime(int64_t unix_ms) {
-  std::string text = base::FormatTime(unix_ms, true);
-  text.insert(text.size() - 1, "000");
-  return text;
-}
-
 base::Status CheckOptions(const LeaderElectionOptions& options) {
   if (options.ns.empty() || options.name.empty() || options.identity.empty()) {
     return base::InvalidArgumentError("leader election: namespace, name and identity must be set");
@@ -240,7 +233,7 @@ class LeaseElector : public LeaderElector {
 
   base::Status ReadAndWrite() {
     auto lease = client_->Get(resources::kLeases, options_.ns, options_.name);
-    if (lease.status().code() == base::Code::kNotFound) return Create();
+    if (lease.status().code() == base::Code::kNotFound) return MayTake() ? Create() : base::Status::Ok();
     if (!lease.ok()) return lease.status();
     Observe(*lease);
     const std::string holder = HolderOf(observed_);
@@ -248,8 +241,11 @@ class LeaseElector : public LeaderElector {
       if (leading_) StopLeading("it was taken by " + base::Quoted(holder));
       if (clock_.NowMs() < observed_ms_ + DurationMsOf(observed_)) return base::Status::Ok();
     }
+    if (!leading_ && !MayTake()) return base::Status::Ok();
     return Write(observed_, options_.identity);
   }
+
+  bool MayTake() const { return !options_.may_take || options_.may_take(); }
 
   base::Status Create() {
     base::Json lease = {{"apiVersion", resources::kLeases.ApiVersion()},
@@ -374,6 +370,12 @@ class LeaseElector : public LeaderElector {
 };
 
 }  // namespace
+
+std::string MicroTime(int64_t unix_ms) {
+  std::string text = base::FormatTime(unix_ms, true);
+  text.insert(text.size() - 1, "000");
+  return text;
+}
 
 base::Result<std::unique_ptr<LeaderElector>> LeaderElector::Create(Client& client, base::Clock& clock,
                                                                    base::Clock& calendar, LeaderElectionOptions options,

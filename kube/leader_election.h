@@ -39,7 +39,13 @@ struct LeaderElectionOptions {
   int64_t retry_period_ms = 2'000;     // Between attempts; jittered by up to a fifth.
   int64_t fence_margin_ms = 1'000;     // How long before its lease could be taken a leader's writes end.
   bool release_on_stop = true;         // Stop() gives the lease away, so that another takes over at once.
+  // Whether a lease that is free may be taken; empty: always. Who says no watches it all the same, and so need not wait
+  // for a whole duration when it comes to yes. Called on the elector's thread. A holder keeps its lease regardless.
+  std::function<bool()> may_take;
 };
+
+// The text of the API's MicroTime, which has exactly six digits after the point.
+std::string MicroTime(int64_t unix_ms);
 
 // Called one at a time, in order, on a thread of their own, so that a slow one does not delay a renewal.
 struct LeaderCallbacks {

@@ -19,6 +19,7 @@ namespace {
 constexpr char kFinalizer[] = "tidewright.dev/scaledobject";
 constexpr int64_t kRetryMs = 10'000;
 constexpr int64_t kLookAgainMs = 500;
+constexpr int64_t kSettlingMs = 60'000;
 
 // What a change of the object must touch to matter here: not the status, which is our own.
 bool SameSpec(const base::Json& before, const base::Json& now) {
@@ -91,6 +92,7 @@ void ScaledWorkload::StartOver() {
     history_.last_unknown_ms = Now();
   }
   first_pass_ = true;
+  followed_since_ms_ = Now();
 }
 
 void ScaledWorkload::Forget() {
@@ -162,6 +164,7 @@ base::Status ScaledWorkload::Prepare() {
   }
   auto target = ReadTarget(context_.cluster, *target_resource_, spec_.ns, spec_.target_name);
   if (!target.ok()) return target.status().Annotate("read " + what);
+  raised_ = !first_pass_ && target->replicas.spec_replicas > target_.replicas.spec_replicas;
   target_ = std::move(*target);
   if (!status_.Has("originalReplicaCount")) {
     status_.Set("originalReplicaCount", target_.replicas.spec_replicas);
@@ -361,6 +364,11 @@ DecisionInput ScaledWorkload::InputFor(std::vector<Signal> signals) {
   input.now_ms = Now();
   // A new controller knows no recommendations: the present count stands for them, so that a restart is no scale-down.
   if (first_pass_ && history_.recommendations.empty() && target_.replicas.spec_replicas > 0) {
+    history_.recommendations.push_back({input.now_ms, target_.replicas.spec_replicas});
+  }
+  // Whose caches are still catching up, as after an outage, may see the count that another controller has set before it
+  // sees why.
+  if (raised_ && input.now_ms < followed_since_ms_ + kSettlingMs) {
     history_.recommendations.push_back({input.now_ms, target_.replicas.spec_replicas});
   }
   input.history = history_;

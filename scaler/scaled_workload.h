@@ -100,6 +100,8 @@ class ScaledWorkload {
   std::optional<kube::Resource> target_resource_;
   Target target_;
   bool first_pass_ = true;
+  int64_t followed_since_ms_ = 0;
+  bool raised_ = false;  // Somebody else has raised the replicas since the last pass.
   History history_;
   TriggerReader reader_;
   HpaKeeper hpa_;

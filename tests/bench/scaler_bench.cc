@@ -1,6 +1,7 @@
 // What it costs to follow many ScaledObjects: the controller with its caches, threads and clock as they run in the
 // program, over an API server in memory that counts what is written, and queries to a store in memory that is being
 // written to. One prometheus trigger each, every query another one; nothing has to be scaled, as almost always.
+// Then, how long it takes from a message in a real redis-server to the write that scales a workload from zero.
 // docs/performance.md says what the figures are.
 #include <malloc.h>
 #include <sys/resource.h>
@@ -16,16 +17,15 @@
 
 #include "base/clock.h"
 #include "base/duration.h"
-#include "base/json.h"
 #include "base/log.h"
 #include "base/metrics.h"
-#include "base/mutex.h"
 #include "base/thread_pool.h"
-#include "kube/client.h"
 #include "kube/object_reader.h"
 #include "kube/shared_caches.h"
 #include "promql/engine.h"
 #include "scaler/scaled_object_controller.h"
+#include "tests/bench/scaler_api.h"
+#include "tests/bench/scaler_latency.h"
 #include "tsdb/db.h"
 
 namespace tidewright::scaler {
@@ -41,111 +41,6 @@ struct Flags {
   int objects = 10'000;
   int interval_ms = 1'000;
   int seconds = 20;
-};
-
-std::string NameOf(int i) { return "app-" + std::to_string(i); }
-
-// An API server that knows a ScaledObject and a Deployment of each name, and takes every write.
-class MemoryApi : public kube::Client {
- public:
-  explicit MemoryApi(const Flags& flags) : flags_(flags) {}
-
-  int64_t writes() const { return writes_; }
-
-  base::Result<base::Json> Get(const kube::Resource&, std::string_view, std::string_view name,
-                               std::string_view) override {
-    return base::NotFoundError(std::string(name));
-  }
-  base::Result<base::Json> List(const kube::Resource& resource, std::string_view, const kube::ListOptions&) override {
-    base::Json items = base::Json::array();
-    for (int i = 0; i < flags_.objects; ++i) {
-      if (resource.kind == "ScaledObject" && resource.group == "tidewright.dev") items.push_back(ScaledObjectOf(i));
-      if (resource.kind == "Deployment") items.push_back(DeploymentOf(i));
-    }
-    return base::Json{{"metadata", {{"resourceVersion", "1"}}}, {"items", std::move(items)}};
-  }
-  base::Result<base::Json> Create(const kube::Resource&, std::string_view, const base::Json& object) override {
-    return Write(object);
-  }
-  base::Result<base::Json> Update(const kube::Resource&, std::string_view, std::string_view, const base::Json& object,
-                                  std::string_view) override {
-    return Write(object);
-  }
-  base::Result<base::Json> Patch(const kube::Resource&, std::string_view, std::string_view, kube::PatchType,
-                                 const base::Json& patch, std::string_view) override {
-    return Write(patch);
-  }
-  base::Status Delete(const kube::Resource&, std::string_view, std::string_view) override {
-    return Write(base::Json()).status();
-  }
-  base::Status Watch(const kube::Resource&, std::string_view, const kube::ListOptions& options,
-                     const kube::WatchHandler&, http::CancelToken* cancel) override {
-    if (options.on_open) options.on_open();
-    base::Mutex mu;
-    base::CondVar ended;
-    bool done = false;
-    uint64_t id = cancel->OnCancel([&] {
-      base::MutexLock lock(mu);
-      done = true;
-      ended.NotifyAll();
-    });
-    {
-      base::MutexLock lock(mu);
-      while (!done) ended.Wait(mu);
-    }
-    cancel->Remove(id);
-    return base::CancelledError("watch cancelled");
-  }
-  base::Result<base::Json> GetRaw(const std::string& path) override { return base::NotFoundError(path); }
-  std::unique_ptr<kube::Client> Guarded(kube::RequestGuard&) override { return nullptr; }
-
- private:
-  base::Result<base::Json> Write(const base::Json& object) {
-    ++writes_;
-    return object;
-  }
-  base::Json MetadataOf(int i) const {
-    return {{"name", NameOf(i)},
-            {"namespace", "shop-" + std::to_string(i % 100)},
-            {"uid", "6f0e2b1c-7d53-4b7e-9d1c-" + std::to_string(100'000'000'000 + i)},
-            {"resourceVersion", "1"},
-            {"generation", 1},
-            {"creationTimestamp", "2026-01-08T12:00:00Z"},
-            {"labels", {{"app.kubernetes.io/name", NameOf(i)}, {"team", "orders"}}}};
-  }
-  base::Json ScaledObjectOf(int i) const {
-    const std::string query = "sum(rate(http_requests_total{app=\"" + NameOf(i) + "\"}[1m]))";
-    base::Json spec = {
-        {"scaleTargetRef", {{"name", NameOf(i)}}},
-        {"minReplicaCount", 1},
-        {"maxReplicaCount", 10},
-        {"triggers",
-         base::Json::array({{{"type", "prometheus"}, {"metadata", {{"query", query}, {"threshold", "10"}}}}})}};
-    if (flags_.interval_ms % 1000 == 0) {
-      spec["pollingInterval"] = flags_.interval_ms / 1000;
-    } else {
-      spec["pollingIntervalMilliseconds"] = flags_.interval_ms;
-    }
-    return {{"apiVersion", "tidewright.dev/v1alpha1"},
-            {"kind", "ScaledObject"},
-            {"metadata", MetadataOf(i)},
-            {"spec", std::move(spec)}};
-  }
-  base::Json DeploymentOf(int i) const {
-    return {{"apiVersion", "apps/v1"},
-            {"kind", "Deployment"},
-            {"metadata", MetadataOf(i)},
-            {"spec",
-             {{"replicas", kReplicas},
-              {"selector", {{"matchLabels", {{"app", NameOf(i)}}}}},
-              {"template",
-               {{"metadata", {{"labels", {{"app", NameOf(i)}}}}},
-                {"spec", {{"containers", base::Json::array({{{"name", "main"}, {"image", "registry/app:1"}}})}}}}}}},
-            {"status", {{"replicas", kReplicas}, {"readyReplicas", kReplicas}, {"availableReplicas", kReplicas}}}};
-  }
-
-  const Flags flags_;
-  std::atomic<int64_t> writes_ = 0;
 };
 
 // One counter for each object, written as scrapes would.
@@ -235,7 +130,10 @@ int Run(const Flags& flags) {
   const int64_t start_ms = clock.NowMs();
   for (int64_t t = start_ms - 8 * kScrapeMs; t <= start_ms; t += kScrapeMs) load.Write(t);
 
-  MemoryApi api(flags);
+  MemoryApi api(flags.objects, flags.interval_ms, kReplicas, [](const std::string& name) -> base::Json {
+    const std::string query = "sum(rate(http_requests_total{app=\"" + name + "\"}[1m]))";
+    return {{"type", "prometheus"}, {"metadata", {{"query", query}, {"threshold", "10"}}}};
+  });
   kube::SharedCaches caches(api, clock);
   const int64_t empty = ResidentBytes();
   auto reader = kube::NewCachedReader(caches, 60'000);
@@ -299,5 +197,6 @@ int main(int argc, char** argv) {
       return 2;
     }
   }
-  return tidewright::scaler::Run(flags);
+  const int failed = tidewright::scaler::Run(flags);
+  return failed != 0 ? failed : tidewright::scaler::MeasureLatency();
 }

@@ -42,7 +42,8 @@ class ObservedClock : public base::FakeClock {
 // A replica: an elector with clocks of its own, and how often it started and stopped to lead.
 class Replica {
  public:
-  Replica(Client& client, const std::string& identity, int64_t calendar_ms = 0, base::MetricRegistry* metrics = nullptr)
+  Replica(Client& client, const std::string& identity, int64_t calendar_ms = 0, base::MetricRegistry* metrics = nullptr,
+          std::function<bool()> may_take = {})
       : calendar_(calendar_ms), client_(client) {
     LeaderCallbacks callbacks;
     callbacks.on_started_leading = [this] { ++started_; };
@@ -54,7 +55,9 @@ class Replica {
       base::MutexLock lock(mu_);
       leaders_.push_back(leader);
     };
-    elector_ = *LeaderElector::Create(client, clock_, calendar_, Options(identity), std::move(callbacks), metrics);
+    LeaderElectionOptions options = Options(identity);
+    options.may_take = std::move(may_take);
+    elector_ = *LeaderElector::Create(client, clock_, calendar_, std::move(options), std::move(callbacks), metrics);
     guarded_ = client.Guarded(elector_->fence());
     elector_->Start();
   }
@@ -177,6 +180,26 @@ TEST(LeaderElectionTest, AKilledLeadersLeaseIsTakenOnceItHasNotChangedForItsDura
   EXPECT_GE(b.clock_.NowMs() - began_ms, 15'000);
   EXPECT_LE(b.clock_.NowMs() - began_ms, 25'000);
   EXPECT_EQ(api.Transitions(), 7);
+}
+
+TEST(LeaderElectionTest, WhoMayNotTakeALeaseWatchesItAndNeedNotWaitOnceItMay) {
+  LeaseApi api;
+  std::atomic<bool> wanted = false;
+  Replica b(api, "b", 0, nullptr, [&] { return wanted.load(); });
+  ASSERT_TRUE(For({&b}, 10'000));
+  EXPECT_TRUE(api.Lease().is_null()) << "nor does it make one";
+  auto a = std::make_unique<Replica>(api, "a");
+  ASSERT_TRUE(Until({a.get(), &b}, [&] { return b.elector_->Leader() == "a"; }));
+  a->elector_->Stop();
+  ASSERT_TRUE(For({&b}, 30'000));
+  EXPECT_EQ(api.Holder(), "");
+  wanted = true;
+  const int64_t wanted_ms = b.clock_.NowMs();
+  ASSERT_TRUE(Until({&b}, [&] { return b.started_ == 1; }));
+  EXPECT_LE(b.clock_.NowMs() - wanted_ms, 3'000);
+  wanted = false;
+  ASSERT_TRUE(For({&b}, 30'000));
+  EXPECT_TRUE(b.elector_->IsLeader()) << "who holds it keeps it";
 }
 
 TEST(LeaderElectionTest, ALiveLeaderKeepsItsLeaseHoweverWrongItsCalendarIs) {

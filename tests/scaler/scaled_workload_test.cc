@@ -654,6 +654,23 @@ TEST_F(ScaledWorkloadTest, ARestartOfTheControllerIsNoScaleDown) {
   EXPECT_EQ(kube_.Replicas("shop", "web"), 0);
 }
 
+TEST_F(ScaledWorkloadTest, WhoTakesOverWithAnOldObjectTakesNothingBack) {
+  Apply({{"pollingInterval", 5}, {"triggers", {PrometheusTrigger()}}});
+  engine_.SetVector({30});
+  kube_.Put(kDeployments, MakeDeployment("web", 3));
+  Pass();
+  kube_.Put(kDeployments, MakeDeployment("web", 5));  // By the one before, who has seen a newer object.
+  PassAfter(5'000);
+  EXPECT_EQ(kube_.Replicas("shop", "web"), 5);
+  PassAfter(290'000);
+  EXPECT_EQ(kube_.Replicas("shop", "web"), 5);
+  PassAfter(30'000);
+  EXPECT_EQ(kube_.Replicas("shop", "web"), 3) << "the stabilization window is over";
+  kube_.Put(kDeployments, MakeDeployment("web", 5));
+  PassAfter(5'000);
+  EXPECT_EQ(kube_.Replicas("shop", "web"), 3) << "later, what somebody else has raised is corrected at once";
+}
+
 TEST_F(ScaledWorkloadTest, EnvironmentSecretsAndAuthentication) {
   if (!RedisServer::Available()) GTEST_SKIP() << "redis-server is not installed";
   RedisServer server("pa55");

@@ -242,6 +242,15 @@ func checkRising(t *testing.T, scales []write) {
 // checkHolders fails the test for a write by somebody whom the Lease did not name.
 func checkHolders(t *testing.T, writes, leases []write) {
 	t.Helper()
+	for _, problem := range unheld(t, writes, leases) {
+		t.Error(problem)
+	}
+}
+
+// unheld says which writes are by somebody whom the Lease, of which all writes are given, did not name.
+func unheld(t *testing.T, writes, leases []write) []string {
+	t.Helper()
+	var problems []string
 	for _, one := range writes {
 		name := ""
 		for _, l := range leases {
@@ -250,9 +259,10 @@ func checkHolders(t *testing.T, writes, leases []write) {
 			}
 		}
 		if name != one.pod {
-			t.Errorf("%s wrote while %q held the Lease", one, name)
+			problems = append(problems, fmt.Sprintf("%s wrote while %q held the Lease", one, name))
 		}
 	}
+	return problems
 }
 
 func holderIn(t *testing.T, l write) string {
