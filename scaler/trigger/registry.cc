@@ -17,7 +17,12 @@ struct Type {
   Factory make;
   const char* summary;  // For the reference page.
 };
+constexpr char kKafka[] =
+    "What a consumer group of Kafka has still to read. Needs librdkafka (package librdkafka1), which is loaded when it "
+    "is used first; for SCRAM with brokers of version 4 it has to be 2.6.1 or newer. The names `kafka` and "
+    "`apache-kafka` mean the same.";
 constexpr Type kTypes[] = {
+    {"apache-kafka", &MakeKafka, kKafka},
     {"cpu", &MakeCpu,
      "What the target's pods use of their processors, by the arithmetic of HorizontalPodAutoscalers. Read from "
      "metrics.k8s.io."},
@@ -42,6 +47,7 @@ constexpr Type kTypes[] = {
     {"http", &MakeHttp,
      "Requests per second of an ingress or service, from what the ingress controller or the mesh says in the embedded "
      "store. A short form of `prometheus`: no query has to be written."},
+    {"kafka", &MakeKafka, kKafka},
     {"kubernetes-workload", &MakeKubernetesWorkload, "How many pods of the object's namespace match a selector."},
     {"memory", &MakeMemory,
      "What the target's pods use of their memory, by the arithmetic of HorizontalPodAutoscalers. Read from "
@@ -78,7 +84,6 @@ constexpr Type kTypes[] = {
 
 // Types that KEDA has and this build does not: a different remedy than for a typing mistake.
 constexpr const char* kKedaTypes[] = {"activemq",
-                                      "apache-kafka",
                                       "arangodb",
                                       "artemis-queue",
                                       "aws-cloudwatch",
@@ -113,7 +118,6 @@ constexpr const char* kKedaTypes[] = {"activemq",
                                       "huawei-cloudeye",
                                       "ibmmq",
                                       "influxdb",
-                                      "kafka",
                                       "kubernetes-resource",
                                       "liiklus",
                                       "loki",
