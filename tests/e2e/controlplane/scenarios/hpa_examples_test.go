@@ -48,6 +48,9 @@ spec:
 const unlimited = `scaleUp: {policies: [{type: Pods, value: 100, periodSeconds: 15}]},
              scaleDown: {stabilizationWindowSeconds: 0, policies: [{type: Pods, value: 100, periodSeconds: 15}]}`
 
+const twoPoliciesDown = `scaleDown: {stabilizationWindowSeconds: 0, selectPolicy: %s,
+             policies: [{type: Percent, value: 10, periodSeconds: 60}, {type: Pods, value: 4, periodSeconds: 60}]}`
+
 // The kinds of metrics of the examples.
 func utilization(target int) string {
 	return fmt.Sprintf(`{type: Resource, resource: {name: memory,
@@ -135,6 +138,24 @@ var examples = []example{
 		backlog: []float64{30}, wanted: 4, inactive: true},
 	{name: "DefaultPoliciesUp", replicas: 3, metrics: []string{external("AverageValue", "1")}, backlog: []float64{50},
 		wanted: 7, behavior: `scaleDown: {stabilizationWindowSeconds: 0}`},
+	{name: "OneOfTwoFailsSame", replicas: 4, metrics: []string{external("AverageValue", "10"), missingMetric},
+		backlog: []float64{40}, wanted: 4},
+	{name: "BothFail", replicas: 3, metrics: []string{missingMetric, missingMetric}, backlog: []float64{1}, wanted: 3,
+		inactive: true},
+	{name: "ExternalAverageOfNothing", replicas: 3, metrics: []string{external("AverageValue", "30")},
+		backlog: []float64{0}, wanted: 1},
+	{name: "DefaultPoliciesUpTwofold", replicas: 10, metrics: []string{external("AverageValue", "1")},
+		backlog: []float64{50}, wanted: 20, behavior: `scaleDown: {stabilizationWindowSeconds: 0}`},
+	{name: "PodsPolicyUp", replicas: 7, metrics: []string{external("AverageValue", "1")}, backlog: []float64{40},
+		wanted: 11, behavior: `scaleUp: {policies: [{type: Pods, value: 4, periodSeconds: 60}]}`},
+	{name: "LargerPolicyDown", replicas: 12, metrics: []string{external("AverageValue", "1")}, backlog: []float64{1},
+		wanted: 8, behavior: fmt.Sprintf(twoPoliciesDown, "Max")},
+	{name: "SmallerPolicyDown", replicas: 12, metrics: []string{external("AverageValue", "1")}, backlog: []float64{1},
+		wanted: 10, behavior: fmt.Sprintf(twoPoliciesDown, "Min")},
+	// A fifth of 10 is 1.9999999999999996 in the controller's arithmetic.
+	{name: "PercentPolicyDownRounded", replicas: 10, metrics: []string{external("AverageValue", "1")},
+		backlog: []float64{1}, wanted: 1,
+		behavior: `scaleDown: {stabilizationWindowSeconds: 0, policies: [{type: Percent, value: 80, periodSeconds: 60}]}`},
 	{name: "PercentPolicyUp", replicas: 7, metrics: []string{external("AverageValue", "1")}, backlog: []float64{40},
 		wanted: 8, behavior: `scaleUp: {policies: [{type: Percent, value: 10, periodSeconds: 60}]}`},
 }
