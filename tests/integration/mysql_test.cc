@@ -4,6 +4,7 @@
 #include <unistd.h>
 
 #include <filesystem>
+#include <map>
 #include <memory>
 #include <string>
 #include <vector>
@@ -39,7 +40,7 @@ class MysqlTest : public testing::Test {
     }
     auto made = base::Subprocess::Start(AsUser({"mariadb-install-db", "--no-defaults", "--datadir=" + data,
                                                 "--auth-root-authentication-method=normal", "--skip-test-db"}),
-                                        folder_.path() + "/log");
+                                        folder_.path() + "/log", own_);
     ASSERT_TRUE(made.ok() && made->Wait() == 0) << Log();
     StartServer();
   }
@@ -50,7 +51,7 @@ class MysqlTest : public testing::Test {
                 "--port=" + port_, "--skip-name-resolve", "--socket=" + folder_.path() + "/data/socket",
                 "--skip-log-bin", "--innodb-flush-log-at-trx-commit=2", "--innodb-buffer-pool-size=8M",
                 "--init-file=" + folder_.path() + "/init.sql"}),
-        folder_.path() + "/log");
+        folder_.path() + "/log", own_);
     ASSERT_TRUE(started.ok()) << started.status().ToString();
     server_ = std::make_unique<base::Subprocess>(std::move(*started));
     ASSERT_TRUE(Eventually([this] { return Ask("select 1") == "1"; })) << Ask("select 1") << "\n" << Log();
@@ -90,6 +91,8 @@ class MysqlTest : public testing::Test {
 
   base::TempDir folder_ = *base::TempDir::Create("mysql");
   const std::string port_ = std::to_string(*base::FreePort());
+  // In a folder that servers share, one that starts removes temporary tables of the others.
+  const std::map<std::string, std::string> own_ = {{"TMPDIR", folder_.path()}};
   std::vector<std::string> as_user_;
   std::unique_ptr<base::Subprocess> server_;
   TriggerContext context_;
