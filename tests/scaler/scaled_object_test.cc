@@ -202,7 +202,7 @@ const ErrorRow kErrors[] = {
      "spec.triggers[0].type: \"reddis\" is not a trigger type; did you mean redis?"},
     {"keda_trigger", "{" TARGET "triggers: [{type: pulsar, metadata: {}}]}",
      "spec.triggers[0].type: \"pulsar\" is a trigger of KEDA that this version does not read; use one of apache-kafka, "
-     "cpu, cron, etcd, external, graphite"},
+     "cpu, cron, "},
     {"duplicate_name",
      "{" TARGET "triggers: [{type: redis, name: q, metadata: {address: 'r:1', listName: l}}, {type: redis, "
      "name: q, metadata: {address: 'r:1', listName: m}}]}",
