@@ -34,7 +34,7 @@ base::Status ParseMethod(const std::string& value, HttpAccess& access) {
   return base::InvalidArgumentError(base::Quoted(value) + " is not a way to send a key; use header or query");
 }
 
-constexpr Field<HttpAccess> kFields[] = {
+constexpr Field<HttpAccess> kCredentials[] = {
     {"authModes", Need::kOptional, From::kAny, &ParseModes,
      "Which credentials to use: apiKey, basic, bearer, custom, tls. Default: all that are given."},
     {"authMode", Need::kOptional, From::kAny, &ParseModes, "The same for one."},
@@ -54,6 +54,9 @@ constexpr Field<HttpAccess> kFields[] = {
      [](const std::string& value, HttpAccess& access) { return Keep(value, &access.custom_header); }, "For custom."},
     {"customAuthValue", Need::kOptional, From::kSecret,
      [](const std::string& value, HttpAccess& access) { return Keep(value, &access.custom_value); }, "For custom."},
+};
+
+constexpr Field<HttpAccess> kConnection[] = {
     {"ca", Need::kOptional, From::kAny,
      [](const std::string& value, HttpAccess& access) { return Keep(value, &access.tls.ca_pem); },
      "Certificates (PEM) to trust instead of the system's."},
@@ -96,7 +99,13 @@ base::Result<std::string> BodyOf(http::Response response) {
 
 }  // namespace
 
-HttpAccess ReadHttpAccess(MetadataReader& reader) { return ReadMetadata(kFields, reader); }
+HttpAccess ReadHttpAccess(MetadataReader& reader) {
+  HttpAccess access = ReadMetadata(kCredentials, reader);
+  ReadInto(kConnection, reader, access);
+  return access;
+}
+
+HttpAccess ReadHttpConnection(MetadataReader& reader) { return ReadMetadata(kConnection, reader); }
 
 base::Status ParseHttpAddress(const std::string& value, std::string* address, HttpAccess* access) {
   auto url = http::Url::Parse(value);

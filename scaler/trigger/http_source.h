@@ -27,6 +27,8 @@ struct HttpAccess {
 
 // Reads the fields of HttpAccess.
 HttpAccess ReadHttpAccess(MetadataReader& reader);
+// Only those of the connection: for sources with ways of their own to log in.
+HttpAccess ReadHttpConnection(MetadataReader& reader);
 
 // Reads a text as the address of an HTTP server: without a slash at the end, and user info moved into `access` (null
 // where an address must not have any).

@@ -47,6 +47,10 @@ constexpr Type kTypes[] = {
     {"http", &MakeHttp,
      "Requests per second of an ingress or service, from what the ingress controller or the mesh says in the embedded "
      "store. A short form of `prometheus`: no query has to be written."},
+    {"influxdb", &MakeInfluxdb,
+     "The `_value` of the first record that a Flux query to InfluxDB gives, of version 2 or of 1.8 with Flux enabled. "
+     "A "
+     "query without a record, and a `_value` that is null or no number, is an error."},
     {"kafka", &MakeKafka, kKafka},
     {"kubernetes-workload", &MakeKubernetesWorkload, "How many pods of the object's namespace match a selector."},
     {"memory", &MakeMemory,
@@ -117,7 +121,6 @@ constexpr const char* kKedaTypes[] = {"activemq",
                                       "github-runner",
                                       "huawei-cloudeye",
                                       "ibmmq",
-                                      "influxdb",
                                       "kubernetes-resource",
                                       "liiklus",
                                       "loki",

@@ -21,6 +21,7 @@ std::unique_ptr<Trigger> MakeEtcd(const TriggerSpec& spec, MetadataReader& reade
 std::unique_ptr<Trigger> MakeExternal(const TriggerSpec& spec, MetadataReader& reader, const TriggerContext* context);
 std::unique_ptr<Trigger> MakeGraphite(const TriggerSpec& spec, MetadataReader& reader, const TriggerContext* context);
 std::unique_ptr<Trigger> MakeHttp(const TriggerSpec& spec, MetadataReader& reader, const TriggerContext* context);
+std::unique_ptr<Trigger> MakeInfluxdb(const TriggerSpec& spec, MetadataReader& reader, const TriggerContext* context);
 std::unique_ptr<Trigger> MakeKafka(const TriggerSpec& spec, MetadataReader& reader, const TriggerContext* context);
 std::unique_ptr<Trigger> MakeKubernetesWorkload(const TriggerSpec& spec, MetadataReader& reader,
                                                 const TriggerContext* context);

@@ -13,6 +13,7 @@
 #include "base/duration.h"
 #include "base/json.h"
 #include "base/strings.h"
+#include "http/client.h"
 #include "kube/meta.h"
 #include "scaler/scaled_workload.h"
 #include "tests/scaler/fake_kube.h"
@@ -38,6 +39,7 @@ class ScaledSource {
   ScaledSource() : board_(metrics_) {
     context_.cluster = ClusterOf(kube_, reader_);
     context_.triggers.control = context_.triggers.calendar = &clock_;
+    context_.triggers.http = http_.get();
     context_.board = &board_;
     context_.targets = &targets_;
     workload_ = std::make_unique<ScaledWorkload>(context_, kube::resources::kScaledObjects);
@@ -92,6 +94,7 @@ class ScaledSource {
   TargetRegistry targets_;
   FakeKube kube_;
   DirectReader reader_{kube_};
+  std::unique_ptr<http::Client> http_ = *http::NewCurlClient({});
   WorkloadContext context_;
   std::unique_ptr<ScaledWorkload> workload_;
 };

@@ -6,6 +6,7 @@
 #include <memory>
 #include <string>
 
+#include "base/document.h"
 #include "base/duration.h"
 #include "base/strings.h"
 #include "http/server.h"
@@ -25,6 +26,7 @@ class HttpTriggersTest : public testing::Test {
         http::Server::Create({}, [this](const http::ServerRequest& request, std::shared_ptr<http::Responder> out) {
           target_ = request.target;
           headers_ = request.headers;
+          body_ = request.body;
           out->Reply({status_, {{"Content-Type", "application/json"}}, answer_});
         });
     ASSERT_TRUE(server.ok()) << server.status().ToString();
@@ -63,6 +65,15 @@ class HttpTriggersTest : public testing::Test {
     auto reading = (*trigger)->Read();
     return reading.ok() ? std::to_string(reading->value_milli) + " " + reading->detail : reading.status().message();
   }
+  // What is wrong with a manifest.
+  std::string Check(const std::string& type, Metadata metadata) {
+    TriggerSpec spec;
+    spec.type = type;
+    spec.metadata = std::move(metadata);
+    base::ErrorList errors("web");
+    CheckTrigger(spec, "trigger", errors);
+    return errors.ToStatus().message();
+  }
   std::string Url() const { return "http://peer:" + port_; }
 
   base::FakeClock clock_{1'000'000};
@@ -78,6 +89,7 @@ class HttpTriggersTest : public testing::Test {
   int status_ = 200;
   std::string answer_;
   std::string target_;
+  std::string body_;
   http::Headers headers_;
 };
 
@@ -195,6 +207,50 @@ TEST_F(HttpTriggersTest, Graphite) {
   EXPECT_EQ(Read("graphite", metadata), "the query has only points without a value");
   answer_ = "[{},{}]";
   EXPECT_EQ(Read("graphite", metadata), "the query gives 2 series; combine them, for example with sumSeries()");
+}
+
+TEST_F(HttpTriggersTest, Influxdb) {
+  env_ = {{"TOKEN", "s3cret"}};
+  Metadata metadata = {{"serverURL", Url() + "/"},
+                       {"organizationName", "my shop"},
+                       {"query", "from(bucket: \"orders\")"},
+                       {"thresholdValue", "5"},
+                       {"authTokenFromEnv", "TOKEN"}};
+  answer_ = "#datatype,string,long,double\r\n#default,_result,,\r\n,result,table,_value\r\n,,0,12.5\r\n,,0,99\r\n";
+  EXPECT_EQ(Read("influxdb", metadata), "12500 query = 12.5");
+  EXPECT_EQ(target_, "/api/v2/query?org=my%20shop");
+  EXPECT_EQ(headers_.Get("Authorization"), "Token s3cret");
+  EXPECT_EQ(headers_.Get("Content-Type"), "application/json");
+  EXPECT_EQ(headers_.Get("Accept"), "application/csv");
+  EXPECT_EQ(body_, R"json({"dialect":{"annotations":["datatype","default"],"header":true},)json"
+                   R"json("query":"from(bucket: \"orders\")","type":"flux"})json");
+  const std::string at = "influxdb at " + Url() + ": ";
+  answer_ = "\r\n";
+  EXPECT_EQ(Read("influxdb", metadata), at + "the query gives no record; look further back with range()");
+  status_ = 401;
+  answer_ = "wrong: s3cret";
+  EXPECT_EQ(Read("influxdb", metadata), at + "the server answered 401 Unauthorized; check the credentials");
+
+  metadata.erase("authTokenFromEnv");
+  Read("influxdb", metadata);
+  EXPECT_FALSE(headers_.Has("Authorization"));
+  struct {
+    const char* key;
+    const char* value;
+    const char* error;
+  } rows[] = {
+      {"serverURL", "influxdb:8086", "is not an http:// or https:// address"},
+      {"thresholdValue", "0", "\"0\" is not positive; use a number greater than 0"},
+      {"authToken", "s3cret", "must not stand in the manifest; use authTokenFromEnv or an authenticationRef"},
+      {"influxVersion", "3", "\"3\" is not a version that is read; use 2"},
+      {"queryType", "FlightSQL", "is not supported by this version of Tidewright; remove it"},
+      {"organisationName", "x", "is not a setting of the influxdb trigger; did you mean \"organizationName\"?"},
+  };
+  for (const auto& row : rows) {
+    Metadata changed = metadata;
+    changed[row.key] = row.value;
+    EXPECT_EQ(Check("influxdb", changed), std::string("web: trigger.metadata.") + row.key + ": " + row.error);
+  }
 }
 
 TEST_F(HttpTriggersTest, HttpRequests) {

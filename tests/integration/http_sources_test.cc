@@ -1,0 +1,105 @@
+// Triggers that ask by HTTP, from what the source says to replicas. No server of these sources is in Debian with the
+// interface that is asked, so each is a fake over our own http::Server; it says what it leaves out.
+#include <gmock/gmock.h>
+#include <gtest/gtest.h>
+
+#include <atomic>
+#include <memory>
+#include <string>
+#include <utility>
+
+#include "base/json.h"
+#include "base/strings.h"
+#include "http/server.h"
+#include "tests/integration/scaled_source.h"
+
+namespace tidewright::scaler {
+namespace {
+
+using testing::HasSubstr;
+using testing::Not;
+
+// A server whose answers a test sets while it runs, and that can be away.
+class FakeSource {
+ public:
+  virtual ~FakeSource() { Stop(); }
+
+  void Start() {
+    auto server =
+        http::Server::Create({}, [this](const http::ServerRequest& request, std::shared_ptr<http::Responder> out) {
+          out->Reply(Answer(request));
+        });
+    ASSERT_TRUE(server.ok()) << server.status().ToString();
+    server_ = std::move(*server);
+    auto port = server_->Listen("127.0.0.1", port_);
+    ASSERT_TRUE(port.ok()) << port.status().ToString();
+    port_ = *port;
+  }
+  void Stop() {
+    if (server_ != nullptr) server_->Stop();
+    server_.reset();
+  }
+  std::string Url() const { return "http://127.0.0.1:" + std::to_string(port_); }
+
+  std::atomic<int> value = 0;
+
+ protected:
+  virtual http::Response Answer(const http::ServerRequest& request) = 0;
+
+ private:
+  std::unique_ptr<http::Server> server_;
+  uint16_t port_ = 0;
+};
+
+// InfluxDB 2: checks token, organization and request, and answers with a table as documented. Does not run Flux: the
+// query must be the one below, and the table's value is what the test says. No buckets, no streaming, no compression.
+class FakeInfluxdb : public FakeSource {
+ public:
+  static constexpr char kQuery[] = "from(bucket: \"shop\") |> range(start: -1m) |> last()";
+
+ private:
+  http::Response Answer(const http::ServerRequest& request) override {
+    if (request.headers.Get("Authorization") != "Token t0ken") return {401, {}, R"({"code":"unauthorized"})"};
+    if (request.method != "POST" || request.target != "/api/v2/query?org=shop") return {404, {}, ""};
+    auto body = base::ParseJson(request.body);
+    if (!body.ok() || base::FindString(*body, {"query"}) != kQuery) return {400, {}, R"({"code":"invalid"})"};
+    return {200,
+            {{"Content-Type", "text/csv; charset=utf-8"}},
+            "#datatype,string,long,dateTime:RFC3339,long,string,string\r\n#default,_result,,,,,\r\n"
+            ",result,table,_time,_value,_field,_measurement\r\n,,0,2026-01-08T12:00:00Z," +
+                std::to_string(value) + ",waiting,orders\r\n\r\n"};
+  }
+};
+
+TEST(HttpSources, InfluxdbIsFollowedAndAnOutageChangesNothing) {
+  FakeInfluxdb server;
+  server.Start();
+  const ScaledSource::Metadata metadata = {{"serverURL", server.Url()},
+                                           {"organizationName", "shop"},
+                                           {"query", FakeInfluxdb::kQuery},
+                                           {"thresholdValue", "5"}};
+  ScaledSource source;
+  source.Follow("influxdb", metadata, {{"authToken", "t0ken"}});
+  EXPECT_EQ(source.NextReplicas(), 0);
+  EXPECT_TRUE(source.Ready()) << source.Readiness();
+  server.value = 11;
+  EXPECT_EQ(source.NextReplicas(), 3);
+
+  server.Stop();
+  for (int i = 0; i < 5; ++i) EXPECT_EQ(source.NextReplicas(), 3) << i;
+  EXPECT_THAT(source.Readiness(), HasSubstr("influxdb at " + server.Url() + ": "));
+  server.value = 21;
+  server.Start();
+  EXPECT_EQ(source.NextReplicas(), 5);
+  EXPECT_TRUE(source.Ready()) << source.Readiness();
+
+  source.Follow("influxdb", metadata, {{"authToken", "s3cret"}}, 9);
+  EXPECT_EQ(source.NextReplicas(), 5);
+  EXPECT_THAT(source.Readiness(), HasSubstr("the server answered 401 Unauthorized; check the credentials"));
+  EXPECT_THAT(source.Readiness(), Not(HasSubstr("s3cret")));
+  for (int i = 0; i < 4; ++i) source.NextReplicas();
+  EXPECT_EQ(source.NextReplicas(), 9) << "the fallback";
+}
+
+}  // namespace
+}  // namespace tidewright::scaler
