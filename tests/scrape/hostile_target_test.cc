@@ -248,7 +248,7 @@ TEST_F(HostileTest, EachEndsInARefusal) {
   }
   for (const auto& [reason, count] : counted) EXPECT_GE(Refused(reason), count) << reason;
   EXPECT_THAT(Up("good"), testing::AllOf(testing::SizeIs(testing::Ge(3)), testing::Each(1)));
-#ifndef __SANITIZE_ADDRESS__  // Which keeps what has been freed.
+#if !defined(__SANITIZE_ADDRESS__) && !defined(__SANITIZE_THREAD__)  // Which keep what has been freed, or notes on it.
   EXPECT_LT(ResidentBytes(), resident + 200 * kMegabyte);
 #endif
 }

@@ -2,6 +2,7 @@
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
+#include <deque>
 #include <map>
 #include <set>
 #include <string>
@@ -59,9 +60,11 @@ class KubernetesDiscoveryTest : public ::testing::Test {
     scheduler_.Stop();
     caches_.Stop();
   }
-  void Follow(const KubernetesSdConfig& config, Found* found) {
+  // What it finds from now on, which lives as long as the discoverer.
+  Found& Follow(const KubernetesSdConfig& config) {
     discoverers_.push_back(NewKubernetesDiscoverer(config, caches_, clock_, scheduler_));
-    discoverers_.back()->Start(found->Update());
+    discoverers_.back()->Start(found_.emplace_back().Update());
+    return found_.back();
   }
   template <typename Holds>
   bool Becomes(Holds holds) {
@@ -82,6 +85,7 @@ class KubernetesDiscoveryTest : public ::testing::Test {
   base::Scheduler scheduler_{clock_, pool_};
   kube::MemoryCluster cluster_;
   kube::SharedCaches caches_{cluster_, clock_};
+  std::deque<Found> found_;
   std::vector<std::unique_ptr<Discoverer>> discoverers_;
 };
 
@@ -94,11 +98,10 @@ TEST_F(KubernetesDiscoveryTest, AnyNumberOfJobsShareOneWatchPerKind) {
   of_namespace.namespaces = {"a"};
   selected.selectors = {{"pod", "app=web", ""}};
   endpoints.role = "endpoints";
-  Found found_all, found_of_namespace, found_selected, found_endpoints;
-  Follow(all, &found_all);
-  Follow(of_namespace, &found_of_namespace);
-  Follow(selected, &found_selected);
-  Follow(endpoints, &found_endpoints);
+  Found& found_all = Follow(all);
+  Found& found_of_namespace = Follow(of_namespace);
+  Found& found_selected = Follow(selected);
+  Found& found_endpoints = Follow(endpoints);
   EXPECT_TRUE(Finds(found_all, {"pod/a/1", "pod/a/2", "pod/b/3"}));
   EXPECT_TRUE(Finds(found_of_namespace, {"pod/a/1", "pod/a/2"}));
   EXPECT_TRUE(Finds(found_selected, {"pod/a/1", "pod/b/3"}));
@@ -119,8 +122,7 @@ TEST_F(KubernetesDiscoveryTest, FollowsSingleNamespacesWhereAllAreForbidden) {
   KubernetesSdConfig config;
   config.role = "pod";
   config.namespaces = {"a", "b"};
-  Found found;
-  Follow(config, &found);
+  Found& found = Follow(config);
   EXPECT_TRUE(Finds(found, {"pod/a/1", "pod/b/2"}));
   cluster_.Remove(kube::resources::kPods, "a", "1");
   EXPECT_TRUE(Finds(found, {"pod/b/2"}));
@@ -130,8 +132,7 @@ TEST_F(KubernetesDiscoveryTest, AChangeTouchesOnlyWhatShowsIt) {
   KubernetesSdConfig config;
   config.role = "pod";
   config.attach_node = true;
-  Found found;
-  Follow(config, &found);
+  Found& found = Follow(config);
   for (const char* id : {"1", "2", "3"}) {
     cluster_.Put(kube::resources::kPods, Pod("a", id, "web", std::string("n") + id));
     cluster_.Put(kube::resources::kNodes, {{"metadata", {{"name", std::string("n") + id}}}});
