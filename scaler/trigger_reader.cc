@@ -6,9 +6,37 @@
 #include <utility>
 
 #include "base/json.h"
+#include "base/secret_hash.h"
 #include "base/strings.h"
 
 namespace tidewright::scaler {
+
+namespace {
+
+// How long a changed Secret may stay unnoticed while the old one works.
+constexpr int64_t kCompareMs = 60'000;
+
+constexpr std::string_view kFromEnv = "FromEnv";
+
+}  // namespace
+
+// What a trigger's authenticationRef and <key>FromEnv mean at present.
+struct TriggerReader::Secrets {
+  base::Result<std::map<std::string, std::string>> parameters;
+  std::map<std::string, base::Result<std::string>> env;
+
+  bool empty() const { return parameters.ok() && parameters->empty() && env.empty(); }
+  bool complete() const {
+    return parameters.ok() && std::all_of(env.begin(), env.end(), [](const auto& one) { return one.second.ok(); });
+  }
+  uint64_t Hash() const {
+    std::string all;
+    auto add = [&all](const std::string& text) { all.append(std::to_string(text.size())).append(":").append(text); };
+    for (const auto& [name, value] : *parameters) add(name), add(value);
+    for (const auto& [name, value] : env) add(name), add(*value);
+    return base::SecretHash(all);
+  }
+};
 
 std::string CutText(const std::string& text) {
   constexpr size_t kMost = 1000;
@@ -24,40 +52,57 @@ void TriggerReader::Follow(TriggerOwner owner, std::vector<TriggerSpec> triggers
   reported_.clear();
 }
 
-base::Result<std::map<std::string, std::string>> TriggerReader::Parameters(const TriggerSpec& trigger,
-                                                                           const base::Json& workload) {
-  if (trigger.authentication.empty()) return std::map<std::string, std::string>();
+TriggerReader::Secrets TriggerReader::LookUp(const TriggerSpec& trigger, const base::Json& workload) {
+  Secrets secrets{std::map<std::string, std::string>(), {}};
+  for (const auto& [key, variable] : trigger.metadata) {
+    if (!key.ends_with(kFromEnv) || secrets.env.count(variable) > 0) continue;
+    secrets.env.emplace(variable, LookUpEnv(*cluster_.client, owner_.ns, workload, owner_.env_container, variable));
+  }
+  if (trigger.authentication.empty()) return secrets;
   kube::Resource resource =
       trigger.cluster_authentication ? kClusterTriggerAuthentications : kube::resources::kTriggerAuthentications;
   resource.group = owner_.group;
-  return ReadAuthentication(cluster_, resource, owner_.ns, trigger.authentication, workload, owner_.env_container);
+  secrets.parameters =
+      ReadAuthentication(cluster_, resource, owner_.ns, trigger.authentication, workload, owner_.env_container);
+  return secrets;
 }
 
 void TriggerReader::Build(size_t index, const Target& target) {
-  const base::Json& workload = *target.object;
   Source& source = sources_[index];
   TriggerSpec& trigger = triggers_[index];
   if (MeasuresPods(trigger.type)) trigger.pod_selector = PodSelectorOf(target);
-  TriggerSecrets secrets;
-  auto parameters = Parameters(trigger, workload);
-  if (!parameters.ok()) {
-    source.error = parameters.status().Annotate("authenticationRef").message();
+  const Secrets secrets = LookUp(trigger, *target.object);
+  if (!secrets.parameters.ok()) {
+    source.error = secrets.parameters.status().Annotate("authenticationRef").message();
     return;
   }
-  secrets.parameters = std::move(*parameters);
-  secrets.env = [&](const std::string& variable) {
-    return LookUpEnv(*cluster_.client, owner_.ns, workload, owner_.env_container, variable);
+  auto env = [&secrets](const std::string& variable) -> base::Result<std::string> {
+    auto found = secrets.env.find(variable);
+    if (found == secrets.env.end()) return base::InternalError(variable + " was not looked up");
+    return found->second;
   };
-  auto built = NewTrigger(trigger, secrets, context_);
+  auto built = NewTrigger(trigger, {env, *secrets.parameters}, context_);
   source.error = built.ok() ? "" : built.status().message();
   if (!built.ok()) return;
+  source.secrets = secrets.empty() || !secrets.complete() ? 0 : secrets.Hash();
+  source.compared_ms = context_.control->NowMs();
   source.trigger = std::move(*built);
   if (hasten_) source.trigger->Push(hasten_);
+}
+
+// What cannot be looked up now has not changed: the trigger goes on with what it has.
+bool TriggerReader::SecretsChanged(size_t index, const Target& target) {
+  Source& source = sources_[index];
+  if (source.secrets == 0 || context_.control->NowMs() < source.compared_ms + kCompareMs) return false;
+  source.compared_ms = context_.control->NowMs();
+  const Secrets secrets = LookUp(triggers_[index], *target.object);
+  return secrets.complete() && secrets.Hash() != source.secrets;
 }
 
 Signal TriggerReader::Read(size_t index, const Target& target) {
   Source& source = sources_[index];
   const TriggerSpec& trigger = triggers_[index];
+  if (source.trigger != nullptr && SecretsChanged(index, target)) source.trigger.reset();
   if (source.trigger == nullptr) Build(index, target);
   base::Result<Reading> reading =
       source.trigger == nullptr ? base::Result<Reading>(base::UnavailableError(source.error)) : source.trigger->Read();

@@ -26,7 +26,8 @@ struct TriggerOwner {
 };
 
 // Builds triggers when they are read for the first time, keeps them with their connections, and builds them anew after
-// a failure, so that changed secrets and addresses are taken up. Not thread-safe. Borrows cluster, context and board.
+// a failure, and when their secrets have changed, which it looks for once a minute: rotation needs no failure, nor the
+// right to watch Secrets. Not thread-safe. Borrows cluster, context and board.
 class TriggerReader {
  public:
   TriggerReader(const Cluster& cluster, const TriggerContext& context, StatusBoard& board)
@@ -61,9 +62,13 @@ class TriggerReader {
     std::string error;                 // Why.
     TriggerInfo info;                  // Of the last one that was built, while there is none.
     int32_t failures = 0;
+    uint64_t secrets = 0;     // Stands for the values that the trigger was built with.
+    int64_t compared_ms = 0;  // When these were looked up last.
   };
-  base::Result<std::map<std::string, std::string>> Parameters(const TriggerSpec& trigger, const base::Json& workload);
+  struct Secrets;
+  Secrets LookUp(const TriggerSpec& trigger, const base::Json& workload);
   void Build(size_t index, const Target& target);
+  bool SecretsChanged(size_t index, const Target& target);
 
   const Cluster& cluster_;
   const TriggerContext& context_;

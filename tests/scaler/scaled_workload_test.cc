@@ -7,6 +7,7 @@
 #include <vector>
 
 #include "base/duration.h"
+#include "base/strings.h"
 #include "kube/meta.h"
 #include "tests/scaler/fake_engine.h"
 #include "tests/scaler/fake_kube.h"
@@ -697,6 +698,35 @@ TEST_F(ScaledWorkloadTest, EnvironmentSecretsAndAuthentication) {
   Pass();
   EXPECT_EQ(Condition("Ready", "message"), "The object is valid and its triggers can be read.");
   EXPECT_EQ(kube_.Replicas("shop", "web"), 2);
+}
+
+// The secret names another server while the old one still answers; a secret that is gone changes nothing.
+TEST_F(ScaledWorkloadTest, AChangedSecretCountsWithinAMinuteWithoutAFailure) {
+  if (!RedisServer::Available()) GTEST_SKIP() << "redis-server is not installed";
+  RedisServer before, after;
+  ASSERT_TRUE(before.Run({"RPUSH", "orders", "1", "2", "3", "4", "5", "6"}).ok());
+  ASSERT_TRUE(after.Run({"RPUSH", "orders", "1", "2", "3", "4", "5", "6", "7", "8", "9", "10", "11", "12"}).ok());
+  auto put = [this](const std::string& address) {
+    kube_.Put(kube::resources::kSecrets, {{"metadata", {{"name", "redis"}, {"namespace", "shop"}}},
+                                          {"data", {{"address", base::Base64Encode(address)}}}});
+  };
+  put(before.address());
+  kube_.Put(kube::resources::kTriggerAuthentications,
+            {{"metadata", {{"name", "auth"}, {"namespace", "shop"}}},
+             {"spec", {{"secretTargetRef", {{{"parameter", "address"}, {"name", "redis"}, {"key", "address"}}}}}}});
+  Apply({{"triggers",
+          {{{"type", "redis"}, {"authenticationRef", {{"name", "auth"}}}, {"metadata", {{"listName", "orders"}}}}}}});
+  Pass();
+  EXPECT_EQ(kube_.Replicas("shop", "web"), 2);
+  kube_.Remove(kube::resources::kSecrets, "shop", "redis");
+  PassAfter(61'000);
+  EXPECT_EQ(Condition("Ready"), "ScaledObjectReady");
+  put(after.address());
+  PassAfter(30'000);
+  EXPECT_EQ(kube_.Replicas("shop", "web"), 2) << "secrets are not asked for all the time";
+  PassAfter(31'000);
+  EXPECT_EQ(kube_.Replicas("shop", "web"), 3);
+  EXPECT_EQ(Condition("Ready"), "ScaledObjectReady");
 }
 
 // The server dies while the workload is busy: nothing scales down, the error shows, and it recovers by itself.
