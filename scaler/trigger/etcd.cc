@@ -19,19 +19,9 @@ struct EtcdConfig {
   int64_t activation_milli = 0;
 };
 
-base::Status ParseEndpoints(const std::string& value, EtcdConfig& config) {
-  for (const std::string& part : base::Split(value, ',')) {
-    std::string text(base::TrimSpace(part));
-    if (text.find("://") == std::string::npos) text = "http://" + text;
-    std::string address;
-    TW_RETURN_IF_ERROR(ParseHttpAddress(text, &address, nullptr));
-    config.endpoints.push_back(std::move(address));
-  }
-  return base::Status::Ok();
-}
-
 constexpr Field<EtcdConfig> kFields[] = {
-    {"endpoints", Need::kRequired, From::kAny, &ParseEndpoints,
+    {"endpoints", Need::kRequired, From::kAny,
+     [](const std::string& value, EtcdConfig& config) { return ParseHttpAddresses(value, &config.endpoints); },
      "Addresses, separated by commas; the first that answers counts."},
     {"watchKey", Need::kRequired, From::kMetadata,
      [](const std::string& value, EtcdConfig& config) { return Keep(value, &config.key); }, "The key."},

@@ -89,6 +89,26 @@ std::vector<std::string> PathParts(const std::string& path) {
   return parts;
 }
 
+// What stands at a path, which may be `count`; null: nothing does.
+const base::Json* Walk(const base::Json& document, const std::string& path, base::Json* count) {
+  const base::Json* at = &document;
+  for (const std::string& part : PathParts(path)) {
+    int64_t position = 0;
+    if (part == "#" && at->is_array()) {
+      *count = at->size();
+      at = count;
+    } else if (at->is_object() && at->contains(part)) {
+      at = &at->at(part);
+    } else if (at->is_array() && base::ParseInt64(part, &position) && position >= 0 &&
+               position < static_cast<int64_t>(at->size())) {
+      at = &at->at(static_cast<size_t>(position));
+    } else {
+      return nullptr;
+    }
+  }
+  return at;
+}
+
 base::Result<std::string> BodyOf(http::Response response) {
   if (response.status / 100 == 2) return std::move(response.body);
   bool refused = response.status == 401 || response.status == 403;
@@ -127,20 +147,27 @@ base::Status ParseHttpAddress(const std::string& value, std::string* address, Ht
   return base::Status::Ok();
 }
 
-base::Result<double> NumberAt(const base::Json& document, const std::string& path) {
-  const base::Json* at = &document;
-  for (const std::string& part : PathParts(path)) {
-    int64_t position = 0;
-    if (part == "#" && at->is_array()) return static_cast<double>(at->size());
-    if (at->is_object() && at->contains(part)) {
-      at = &at->at(part);
-    } else if (at->is_array() && base::ParseInt64(part, &position) && position >= 0 &&
-               position < static_cast<int64_t>(at->size())) {
-      at = &at->at(static_cast<size_t>(position));
-    } else {
-      return base::FailedPreconditionError("the reply has nothing at " + base::Quoted(path));
-    }
+base::Status ParseHttpAddresses(const std::string& value, std::vector<std::string>* addresses) {
+  for (const std::string& part : base::Split(value, ',')) {
+    std::string text(base::TrimSpace(part));
+    if (text.find("://") == std::string::npos) text = "http://" + text;
+    std::string address;
+    TW_RETURN_IF_ERROR(ParseHttpAddress(text, &address, nullptr));
+    addresses->push_back(std::move(address));
   }
+  return base::Status::Ok();
+}
+
+bool IsNullAt(const base::Json& document, const std::string& path) {
+  base::Json count;
+  const base::Json* at = Walk(document, path, &count);
+  return at == nullptr || at->is_null();
+}
+
+base::Result<double> NumberAt(const base::Json& document, const std::string& path) {
+  base::Json count;
+  const base::Json* at = Walk(document, path, &count);
+  if (at == nullptr) return base::FailedPreconditionError("the reply has nothing at " + base::Quoted(path));
   if (at->is_number()) return at->get<double>();
   double number = 0;
   if (at->is_string()) {

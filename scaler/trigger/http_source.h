@@ -33,11 +33,15 @@ HttpAccess ReadHttpConnection(MetadataReader& reader);
 // Reads a text as the address of an HTTP server: without a slash at the end, and user info moved into `access` (null
 // where an address must not have any).
 base::Status ParseHttpAddress(const std::string& value, std::string* address, HttpAccess* access);
+// Addresses separated by commas; one without a scheme is `http`.
+base::Status ParseHttpAddresses(const std::string& value, std::vector<std::string>* addresses);
 
 // The number at a path such as "queues.0.messages" of a JSON document: members and positions by dots, `#` for the
 // number of elements, a backslash before a dot that is part of a name. Texts with a number or a quantity ("1.5Gi")
 // count, too.
 base::Result<double> NumberAt(const base::Json& document, const std::string& path);
+// Whether nothing stands at such a path, or null.
+bool IsNullAt(const base::Json& document, const std::string& path);
 
 // A value as a reading: rounded, never a positive number to zero (it would be inactive), below zero to zero. No number,
 // or one without bound, is an error.

@@ -29,6 +29,10 @@ constexpr Type kTypes[] = {
     {"cron", &MakeCron,
      "A number of replicas while a window is open. The window is open from each start to the next end; exactly the "
      "number is scaled to, without a tolerance. A window may also carry other limits for the whole object."},
+    {"elasticsearch", &MakeElasticsearch,
+     "A number in what Elasticsearch answers to a search or a search template. An answer that was cut short by a "
+     "timeout, or for which a shard failed, is an error, because it counts too little. `hits.total.value` ends at "
+     "10000, unless the search has `track_total_hits: true`."},
     {"etcd", &MakeEtcd, "The number that is the value of a key in etcd."},
     {"external", &MakeExternal,
      "What a scaler of your own says, by gRPC in KEDA's protocol: what it measures (GetMetricSpec, asked again each "
@@ -111,7 +115,6 @@ constexpr const char* kKedaTypes[] = {"activemq",
                                       "datadog",
                                       "dynatrace",
                                       "elastic-forecast",
-                                      "elasticsearch",
                                       "forgejo-runner",
                                       "gcp-cloudtasks",
                                       "gcp-pubsub",

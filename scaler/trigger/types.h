@@ -17,6 +17,8 @@ using Factory = std::unique_ptr<Trigger> (*)(const TriggerSpec& spec, MetadataRe
 std::unique_ptr<Trigger> MakeCpu(const TriggerSpec& spec, MetadataReader& reader, const TriggerContext* context);
 std::unique_ptr<Trigger> MakeMemory(const TriggerSpec& spec, MetadataReader& reader, const TriggerContext* context);
 std::unique_ptr<Trigger> MakeCron(const TriggerSpec& spec, MetadataReader& reader, const TriggerContext* context);
+std::unique_ptr<Trigger> MakeElasticsearch(const TriggerSpec& spec, MetadataReader& reader,
+                                           const TriggerContext* context);
 std::unique_ptr<Trigger> MakeEtcd(const TriggerSpec& spec, MetadataReader& reader, const TriggerContext* context);
 std::unique_ptr<Trigger> MakeExternal(const TriggerSpec& spec, MetadataReader& reader, const TriggerContext* context);
 std::unique_ptr<Trigger> MakeGraphite(const TriggerSpec& spec, MetadataReader& reader, const TriggerContext* context);

@@ -101,5 +101,60 @@ TEST(HttpSources, InfluxdbIsFollowedAndAnOutageChangesNothing) {
   EXPECT_EQ(source.NextReplicas(), 9) << "the fallback";
 }
 
+// Elasticsearch: checks the user and the request, and answers as documented. Does not search: the template must be the
+// one below, and the number of hits is what the test says. No scripts, no shards, no TLS.
+class FakeElasticsearch : public FakeSource {
+ private:
+  http::Response Answer(const http::ServerRequest& request) override {
+    if (request.headers.Get("Authorization") != "Basic " + base::Base64Encode("elastic:pa55")) return {401, {}, "{}"};
+    if (request.method != "POST" || request.target != "/orders/_search/template") return {404, {}, "{}"};
+    if (request.body != R"({"id":"waiting","params":{"queue":"eu"}})") return {400, {}, "{}"};
+    const base::Json reply = {{"took", 3},
+                              {"timed_out", false},
+                              {"_shards", {{"total", 1}, {"successful", 1}, {"skipped", 0}, {"failed", 0}}},
+                              {"hits", {{"total", {{"value", value.load()}, {"relation", "eq"}}}}}};
+    return {200, {{"Content-Type", "application/json"}}, base::DumpJson(reply)};
+  }
+};
+
+TEST(HttpSources, ElasticsearchIsFollowedAtWhicheverAddressAnswers) {
+  FakeElasticsearch first, second;
+  first.Start();
+  second.Start();
+  const ScaledSource::Metadata metadata = {{"addresses", first.Url() + "," + second.Url()},
+                                           {"username", "elastic"},
+                                           {"index", "orders"},
+                                           {"searchTemplateName", "waiting"},
+                                           {"parameters", "queue:eu"},
+                                           {"valueLocation", "hits.total.value"},
+                                           {"targetValue", "5"}};
+  ScaledSource source;
+  source.Follow("elasticsearch", metadata, {{"password", "pa55"}});
+  EXPECT_EQ(source.NextReplicas(), 0);
+  EXPECT_TRUE(source.Ready()) << source.Readiness();
+  first.value = 11;
+  second.value = 19;
+  EXPECT_EQ(source.NextReplicas(), 3);
+  first.Stop();
+  EXPECT_EQ(source.NextReplicas(), 4);
+  EXPECT_TRUE(source.Ready()) << source.Readiness();
+
+  second.Stop();
+  for (int i = 0; i < 5; ++i) EXPECT_EQ(source.NextReplicas(), 4) << i;
+  EXPECT_THAT(source.Readiness(), HasSubstr("elasticsearch at " + first.Url() + ": "));
+  EXPECT_THAT(source.Readiness(), HasSubstr("elasticsearch at " + second.Url() + ": "));
+  first.value = 25;
+  first.Start();
+  EXPECT_EQ(source.NextReplicas(), 5);
+  EXPECT_TRUE(source.Ready()) << source.Readiness();
+
+  source.Follow("elasticsearch", metadata, {{"password", "s3cret"}}, 9);
+  EXPECT_EQ(source.NextReplicas(), 5);
+  EXPECT_THAT(source.Readiness(), HasSubstr("the server answered 401 Unauthorized; check the credentials"));
+  EXPECT_THAT(source.Readiness(), Not(HasSubstr("s3cret")));
+  for (int i = 0; i < 4; ++i) source.NextReplicas();
+  EXPECT_EQ(source.NextReplicas(), 9) << "the fallback";
+}
+
 }  // namespace
 }  // namespace tidewright::scaler

@@ -253,6 +253,138 @@ TEST_F(HttpTriggersTest, Influxdb) {
   }
 }
 
+TEST_F(HttpTriggersTest, Elasticsearch) {
+  env_ = {{"SECRET", "s3cret"}};
+  Metadata metadata = {{"addresses", "http://peer:1/, peer:" + port_},
+                       {"username", "elastic"},
+                       {"passwordFromEnv", "SECRET"},
+                       {"index", "orders-*; %3Cold-%7Bnow%2Fd%7D%3E"},
+                       {"searchTemplateName", "waiting"},
+                       {"parameters", "queue: eu; since:12:30;"},
+                       {"valueLocation", "hits.total.value"},
+                       {"targetValue", "5"}};
+  answer_ = R"({"timed_out":false,"_shards":{"total":2,"failed":0},"hits":{"total":{"value":12}}})";
+  EXPECT_EQ(Read("elasticsearch", metadata), "12000 hits.total.value = 12");
+  EXPECT_EQ(target_, "/orders-%2A,%3Cold-%7Bnow%2Fd%7D%3E/_search/template");
+  EXPECT_EQ(headers_.Get("Authorization"), "Basic " + base::Base64Encode("elastic:s3cret"));
+  EXPECT_EQ(body_, R"({"id":"waiting","params":{"queue":"eu","since":"12:30"}})");
+
+  metadata = {{"addresses", Url()},
+              {"apiKeyFromEnv", "SECRET"},
+              {"index", "orders"},
+              {"query", R"({"sort":{"b":"asc","a":"desc"}})"},
+              {"valueLocation", "aggregations.wait.value"},
+              {"targetValue", "5"}};
+  const std::string at = "elasticsearch at " + Url() + ": ";
+  EXPECT_EQ(Read("elasticsearch", metadata), at + "the reply has nothing at \"aggregations.wait.value\"");
+  EXPECT_EQ(target_, "/orders/_search");
+  EXPECT_EQ(headers_.Get("Authorization"), "ApiKey s3cret");
+  EXPECT_EQ(body_, R"({"sort":{"b":"asc","a":"desc"}})");
+  answer_ = R"({"aggregations":{"wait":{"value":null}}})";
+  EXPECT_EQ(Read("elasticsearch", metadata), at + "what the reply has at \"aggregations.wait.value\" is not a number");
+  metadata["ignoreNullValues"] = "true";
+  EXPECT_EQ(Read("elasticsearch", metadata), "0 nothing at aggregations.wait.value, which counts as 0");
+  answer_ = R"({"timed_out":true})";
+  EXPECT_EQ(Read("elasticsearch", metadata), at + "the search was cut short by its timeout");
+  answer_ = R"({"timed_out":false,"_shards":{"total":5,"failed":2}})";
+  EXPECT_EQ(Read("elasticsearch", metadata), at + "the search failed on 2 shards");
+  answer_ = "<html>";
+  EXPECT_EQ(Read("elasticsearch", metadata), at + "the reply is not JSON");
+  status_ = 401;
+  answer_ = "wrong: s3cret";
+  metadata["addresses"] = Url() + "," + Url() + "/b";
+  EXPECT_EQ(Read("elasticsearch", metadata),
+            at + "the server answered 401 Unauthorized; check the credentials; elasticsearch at " + Url() +
+                "/b: the server answered 401 Unauthorized; check the credentials");
+}
+
+TEST_F(HttpTriggersTest, ElasticsearchStaysWithTheAddressThatAnswers) {
+  answer_ = R"({"n":1})";
+  status_ = 503;
+  auto trigger = Make("elasticsearch", {{"addresses", Url() + "/a," + Url() + "/b"},
+                                        {"index", "orders"},
+                                        {"query", "{}"},
+                                        {"valueLocation", "n"},
+                                        {"targetValue", "5"}});
+  ASSERT_TRUE(trigger.ok()) << trigger.status().ToString();
+  EXPECT_FALSE((*trigger)->Read().ok());
+  EXPECT_EQ(target_, "/b/orders/_search") << "both were asked";
+  status_ = 200;
+  EXPECT_TRUE((*trigger)->Read().ok());
+  EXPECT_EQ(target_, "/a/orders/_search");
+}
+
+TEST_F(HttpTriggersTest, ElasticsearchManifests) {
+  const Metadata metadata = {{"addresses", "http://es:9200"}, {"index", "orders"},  {"searchTemplateName", "waiting"},
+                             {"valueLocation", "n"},          {"targetValue", "5"}, {"passwordFromEnv", "P"}};
+  EXPECT_EQ(Check("elasticsearch", metadata), "");
+  const std::string cloud = "shop:" + base::Base64Encode("eu.cloud.example:443$abc$kib");
+  const std::string port = "shop:" + base::Base64Encode("eu.cloud.example$abc:9244$kib");
+  struct {
+    Metadata changes;  // An empty value removes a setting.
+    std::string error;
+  } rows[] = {
+      {{{"addresses", ""}}, "addresses: is missing; give addresses or cloudID"},
+      {{{"addresses", ""}, {"addressesFromEnv", "A"}}, ""},
+      {{{"addresses", ""}, {"cloudID", cloud}, {"apiKeyFromEnv", "K"}}, ""},
+      {{{"addresses", ""}, {"cloudID", port}}, ""},
+      {{{"cloudID", cloud}}, "cloudID: stands beside addresses; remove one of them"},
+      {{{"cloudID", "shop:abc"}}, "cloudID: is not a Cloud ID; copy it from the deployment's page"},
+      {{{"cloudID", "shop:" + base::Base64Encode("host")}},
+       "cloudID: is not a Cloud ID; copy it from the deployment's page"},
+      {{{"addresses", "ftp://es"}}, "addresses: is not an http:// or https:// address"},
+      {{{"addresses", "http://u:s3cret@es"}}, "addresses: must not have a user name in it; use username and password"},
+      {{{"index", "a;;b"}}, "index: \"a;;b\" has an index without a name"},
+      {{{"index", "%zz"}}, "index: \"%zz\" has a bad percent escape"},
+      {{{"searchTemplateName", ""}}, "searchTemplateName: is missing; give searchTemplateName or query"},
+      {{{"query", "{}"}}, "query: stands beside searchTemplateName; remove one of them"},
+      {{{"searchTemplateName", ""}, {"query", "[1]"}},
+       "query: is not the body of a search; use for example {\"query\": {\"match_all\": {}}}"},
+      {{{"searchTemplateName", ""}, {"query", "{}"}, {"parameters", "a:b"}},
+       "parameters: is for searchTemplateName, not for query; remove it"},
+      {{{"parameters", "a:b;c"}}, "parameters: \"c\" is not a parameter; use name:value;name:value"},
+      {{{"password", "s3cret"}},
+       "password: must not stand in the manifest; use passwordFromEnv or an authenticationRef"},
+      {{{"ignoreNullValue", "true"}},
+       "ignoreNullValue: is not a setting of the elasticsearch trigger; did you mean \"ignoreNullValues\"?"},
+  };
+  for (const auto& row : rows) {
+    Metadata changed = metadata;
+    for (const auto& [key, value] : row.changes) {
+      if (value.empty()) {
+        changed.erase(key);
+      } else {
+        changed[key] = value;
+      }
+    }
+    EXPECT_EQ(Check("elasticsearch", changed), row.error.empty() ? "" : "web: trigger.metadata." + row.error);
+  }
+  env_ = {{"USER", "u"}, {"SECRET", "s3cret"}};
+  Metadata both = metadata;
+  both.insert({{"usernameFromEnv", "USER"}, {"apiKeyFromEnv", "SECRET"}});
+  both["passwordFromEnv"] = "SECRET";
+  EXPECT_NE(Read("elasticsearch", both).find("apiKey: stands beside username; remove one of them"), std::string::npos);
+}
+
+// The names that Elastic Cloud's identifiers stand for, seen by what is looked up.
+TEST_F(HttpTriggersTest, ElasticsearchInElasticCloud) {
+  std::string host;
+  context_.resolve_host = [&host](const std::string& name) {
+    host = name;
+    return std::string("127.0.0.1");
+  };
+  for (const char* decoded : {"eu.cloud.example:1$abc$kib", "eu.cloud.example:443$abc:1$kib"}) {
+    host.clear();
+    std::string error = Read("elasticsearch", {{"cloudID", "shop:" + base::Base64Encode(decoded)},
+                                               {"index", "orders"},
+                                               {"query", "{}"},
+                                               {"valueLocation", "n"},
+                                               {"targetValue", "5"}});
+    EXPECT_EQ(host, "abc.eu.cloud.example");
+    EXPECT_EQ(error.find("elasticsearch at https://abc.eu.cloud.example:1: "), 0u) << error;
+  }
+}
+
 TEST_F(HttpTriggersTest, HttpRequests) {
   engine_.SetVector({150.25});
   EXPECT_EQ(Read("http", {{"ingress", "web/front.end"}, {"requestsPerReplica", "50"}}),
