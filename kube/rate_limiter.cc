@@ -133,11 +133,11 @@ void RateLimiter::Serve() {
   if (news) changed_.NotifyAll();
 }
 
+// Counted from when the tokens were: by the clock, a caller that it moved on under would sleep too long.
 int64_t RateLimiter::NextWakeMs() {
-  const int64_t now_ms = clock_.NowMs();
   const double missing = std::max(1 - tokens_, 0.0);
   const auto token_ms = static_cast<int64_t>(std::ceil(std::min(missing / options_.qps * 1000, 1e6)));
-  int64_t wake_ms = now_ms + std::clamp<int64_t>(token_ms, 1, kMaxSleepMs);
+  int64_t wake_ms = refilled_ms_ + std::clamp<int64_t>(token_ms, 1, kMaxSleepMs);
   for (const auto& [priority, queue] : queues_) {
     for (const Ticket* ticket : queue) wake_ms = std::min(wake_ms, ticket->deadline_ms);
   }
