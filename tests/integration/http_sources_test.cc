@@ -1,5 +1,6 @@
-// Triggers that ask by HTTP, from what the source says to replicas. No server of these sources is in Debian with the
-// interface that is asked, so each is a fake over our own http::Server; it says what it leaves out.
+// Triggers that ask by HTTP, from what the source says to replicas. Each source is a fake over our own http::Server,
+// which says what it leaves out. No InfluxDB with Flux is in Debian; a real Elasticsearch is in elasticsearch_test.cc,
+// and here are two addresses.
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 

@@ -1,15 +1,14 @@
 // The kafka trigger against Apache Kafka, which Maven fetches once into the build folder.
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
-#include <unistd.h>
 
-#include <filesystem>
 #include <memory>
 #include <string>
 #include <vector>
 
 #include "base/file.h"
 #include "scaler/trigger.h"
+#include "tests/integration/fetched.h"
 #include "tests/integration/scaled_source.h"
 
 namespace tidewright::scaler {
@@ -31,17 +30,7 @@ class Broker {
     for (const char* program : {"java", "kcat"}) {
       if (!base::HaveProgram(program)) return std::string(program) + " is not installed";
     }
-    if (std::filesystem::exists(TIDEWRIGHT_KAFKA)) return "";
-    if (!base::HaveProgram("mvn")) return "maven is not installed";
-    // Another process may be about to do the same: what is there is whole.
-    const std::string part = std::string(TIDEWRIGHT_KAFKA) + "." + std::to_string(getpid());
-    auto maven = base::Subprocess::Start({"mvn", "-q", "-B", "-f", TIDEWRIGHT_SOURCE_DIR "/tests/integration/kafka",
-                                          "dependency:copy-dependencies", "-DoutputDirectory=" + part});
-    if (!maven.ok() || maven->Wait() != 0) return "maven cannot fetch org.apache.kafka:kafka_2.13";
-    std::error_code lost;
-    std::filesystem::rename(part, TIDEWRIGHT_KAFKA, lost);
-    if (lost) std::filesystem::remove_all(part);
-    return std::filesystem::exists(TIDEWRIGHT_KAFKA) ? "" : "cannot make " TIDEWRIGHT_KAFKA;
+    return FetchByMaven(TIDEWRIGHT_SOURCE_DIR "/tests/integration/kafka", TIDEWRIGHT_KAFKA);
   }
 
   Broker() {
