@@ -61,12 +61,7 @@ class Evaluation {
   void ReadSignals() {
     size_t failed = 0;
     for (const Signal& signal : in_.signals) {
-      Proposal proposal = Propose(signal, spec_, in_.current);
-      if (spec_.composite && proposal.error.empty()) {
-        proposal.text =
-            signal.name + (signal.absent ? " is " + signal.detail : " = " + FormatMilli(signal.value_milli));
-        proposal.replicas = current_;  // It asks for nothing by itself.
-      }
+      Proposal proposal = spec_.composite ? Variable(signal) : Propose(signal, spec_, in_.current);
       AddStep("signal", proposal.error.empty() ? proposal.replicas : current_, proposal.text, signal.name);
       out_.measured.push_back(proposal.measured);
       if (!proposal.error.empty()) {
@@ -86,6 +81,17 @@ class Evaluation {
     out_.any_error = failed > 0;
     out_.all_failed = failed == in_.signals.size();
     if (spec_.composite) Compose(failed);
+  }
+
+  // What a formula has of a signal: a value, whatever its target, and no number of replicas.
+  Proposal Variable(const Signal& signal) const {
+    Proposal result;
+    result.replicas = current_;
+    result.error = signal.error;
+    result.text = signal.name + " = " + FormatMilli(signal.value_milli);
+    if (signal.absent) result.text = signal.name + " is " + signal.detail;
+    if (!signal.error.empty()) result.text = signal.name + " cannot be read: " + signal.error;
+    return result;
   }
 
   void Consider(const Proposal& proposal, const std::string& name) {

@@ -155,13 +155,14 @@ void ReadPollingInterval(base::ObjectReader& spec, int64_t* ms) {
   *ms = interval_ms;
 }
 
-void ReadTriggers(base::ObjectReader& spec, const std::string& ns, base::ErrorList& errors,
+void ReadTriggers(base::ObjectReader& spec, const std::string& ns, bool in_formula, base::ErrorList& errors,
                   std::vector<TriggerSpec>* triggers) {
   spec.Objects("triggers", [&](base::ObjectReader& trigger) { ReadTrigger(trigger, ns, triggers); });
   if (triggers->empty() && errors.empty()) {
     spec.Error("triggers", "is empty; name at least one trigger, for example {type: cron, metadata: {...}}");
   }
   for (size_t i = 0; i < triggers->size(); ++i) {
+    (*triggers)[i].in_formula = in_formula;
     CheckTrigger((*triggers)[i], spec.PathOf("triggers") + "[" + std::to_string(i) + "]", errors);
   }
 }

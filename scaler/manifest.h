@@ -40,8 +40,8 @@ void ReadSeconds(base::ObjectReader& reader, const char* key, int64_t min, int64
 // Reads pollingInterval (seconds) or pollingIntervalMilliseconds (from 100) into `ms`, if one is present.
 void ReadPollingInterval(base::ObjectReader& spec, int64_t* ms);
 
-// Reads spec.triggers and checks each trigger. `errors` is that of the reader.
-void ReadTriggers(base::ObjectReader& spec, const std::string& ns, base::ErrorList& errors,
+// Reads spec.triggers and checks each trigger. `in_formula`: see TriggerSpec. `errors` is that of the reader.
+void ReadTriggers(base::ObjectReader& spec, const std::string& ns, bool in_formula, base::ErrorList& errors,
                   std::vector<TriggerSpec>* triggers);
 
 }  // namespace tidewright::scaler

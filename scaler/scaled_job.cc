@@ -57,7 +57,7 @@ class JobDecoder {
     }
     out_.keep_old_jobs = strategy == "gradual";
     spec.Object("scalingStrategy", [this](base::ObjectReader& reader) { ReadStrategy(reader); });
-    ReadTriggers(spec, out_.ns, errors_, &out_.triggers);
+    ReadTriggers(spec, out_.ns, false, errors_, &out_.triggers);
     for (const TriggerSpec& trigger : out_.triggers) {
       if (MeasuresPods(trigger.type)) {
         spec.Error("triggers[" + std::to_string(trigger.index) + "].type",

@@ -71,7 +71,7 @@ class Decoder {
     out_.scale.scale_up = behavior.up;
     out_.scale.scale_down = behavior.down;
     out_.has_down_window = behavior.has_down_window;
-    ReadTriggers(spec, out_.ns, errors_, &out_.triggers);
+    ReadTriggers(spec, out_.ns, out_.scale.composite.has_value(), errors_, &out_.triggers);
     CheckFormula();
     CheckPodTriggers(spec);
     CheckHpa(spec);
@@ -79,7 +79,8 @@ class Decoder {
   }
 
   void ReadMode(base::ObjectReader& spec) {
-    std::string mode = "direct";
+    // Who takes over an HPA wants to keep one; manifests of KEDA cannot say so in any other way.
+    std::string mode = out_.transfer_hpa ? "hpa" : "direct";
     spec.Optional("scalingMode", &mode);
     if (mode == "dryRun") out_.mode = ScalingMode::kDryRun;
     if (mode == "hpa") out_.mode = ScalingMode::kHpa;

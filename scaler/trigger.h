@@ -41,6 +41,7 @@ struct TriggerSpec {
   std::optional<int32_t> max_replicas;                 // maxReplicaCount: the most that this trigger may ask for.
   std::string pod_selector;                            // Of the target's pods, once that is known: for cpu and memory.
   std::optional<TriggerHours> when;
+  bool in_formula = false;  // The object scales by a formula over the values of its triggers, without their targets.
 };
 
 // What one reading said.

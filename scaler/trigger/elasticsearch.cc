@@ -101,7 +101,7 @@ constexpr Field<ElasticsearchConfig> kFields[] = {
     {"valueLocation", Need::kRequired, From::kAny,
      [](const std::string& value, ElasticsearchConfig& config) { return Keep(value, &config.location); },
      "Where the number stands: `hits.total.value`, `aggregations.waiting.value`; `#` is the number of elements."},
-    {"targetValue", Need::kRequired, From::kMetadata,
+    {"targetValue", Need::kTarget, From::kMetadata,
      [](const std::string& value, ElasticsearchConfig& config) {
        return ParsePositiveMilli(value, &config.target_milli);
      },

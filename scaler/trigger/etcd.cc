@@ -25,7 +25,7 @@ constexpr Field<EtcdConfig> kFields[] = {
      "Addresses, separated by commas; the first that answers counts."},
     {"watchKey", Need::kRequired, From::kMetadata,
      [](const std::string& value, EtcdConfig& config) { return Keep(value, &config.key); }, "The key."},
-    {"value", Need::kRequired, From::kMetadata,
+    {"value", Need::kTarget, From::kMetadata,
      [](const std::string& value, EtcdConfig& config) { return ParsePositiveMilli(value, &config.target_milli); },
      "The value per replica."},
     {"activationValue", Need::kOptional, From::kMetadata,

@@ -34,7 +34,7 @@ constexpr Field<InfluxdbConfig> kFields[] = {
     {"query", Need::kRequired, From::kMetadata,
      [](const std::string& value, InfluxdbConfig& config) { return Keep(value, &config.query); },
      "Flux; `_value` of the first record counts."},
-    {"thresholdValue", Need::kRequired, From::kMetadata,
+    {"thresholdValue", Need::kTarget, From::kMetadata,
      [](const std::string& value, InfluxdbConfig& config) { return ParsePositiveMilli(value, &config.target_milli); },
      "The value per replica."},
     {"activationThresholdValue", Need::kOptional, From::kMetadata,

@@ -12,6 +12,8 @@ namespace tidewright::scaler::trigger {
 namespace {
 
 constexpr char kFromEnv[] = "FromEnv";
+// Named the metric in KEDA before version 2.10, which has ignored it since.
+constexpr char kMetricName[] = "metricName";
 // Milli-units of larger numbers would not fit; no threshold is that large.
 constexpr double kMaxNumber = 1e12;
 
@@ -75,7 +77,8 @@ std::optional<std::string> MetadataReader::Take(const char* key, Need need, From
     }
   }
   bool may_come_later = from != From::kMetadata && secrets_ == nullptr && !spec_.authentication.empty();
-  if (need == Need::kRequired && !may_come_later) Error(key, "is missing; it is required");
+  bool required = need == Need::kRequired || (need == Need::kTarget && !spec_.in_formula);
+  if (required && !may_come_later) Error(key, "is missing; it is required");
   return std::nullopt;
 }
 
@@ -94,7 +97,7 @@ void MetadataReader::Error(const std::string& key, const std::string& message) {
 
 void MetadataReader::Finish() {
   for (const auto& [key, value] : spec_.metadata) {
-    bool known = false;
+    bool known = key == kMetricName;
     for (const std::string& name : known_) known = known || name == key;
     if (known) continue;
     std::string nearest = base::NearestName(key, known_);

@@ -14,7 +14,11 @@
 
 namespace tidewright::scaler::trigger {
 
-enum class Need { kRequired, kOptional };
+enum class Need {
+  kRequired,
+  kTarget,  // What one replica is for: required, unless a formula takes only the trigger's value.
+  kOptional,
+};
 
 enum class From {
   kMetadata,  // The manifest only.

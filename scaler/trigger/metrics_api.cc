@@ -35,7 +35,7 @@ constexpr Field<MetricsApiConfig> kFields[] = {
     {"valueLocation", Need::kRequired, From::kMetadata,
      [](const std::string& value, MetricsApiConfig& config) { return Keep(value, &config.location); },
      "Where the number stands: `stats.queues.0.length`; `#` is the number of elements, `\\.` a dot in a name."},
-    {"targetValue", Need::kRequired, From::kMetadata,
+    {"targetValue", Need::kTarget, From::kMetadata,
      [](const std::string& value, MetricsApiConfig& config) { return ParsePositiveMilli(value, &config.target_milli); },
      "The value per replica."},
     {"activationTargetValue", Need::kOptional, From::kMetadata,

@@ -82,7 +82,7 @@ constexpr Field<MysqlConfig> kFields[] = {
     {"query", Need::kRequired, From::kMetadata,
      [](const std::string& value, MysqlConfig& config) { return Keep(value, &config.query); },
      "The first column of its first row is the value."},
-    {"queryValue", Need::kRequired, From::kMetadata,
+    {"queryValue", Need::kTarget, From::kMetadata,
      [](const std::string& value, MysqlConfig& config) { return ParsePositiveMilli(value, &config.target_milli); },
      "The value per replica."},
     {"activationQueryValue", Need::kOptional, From::kMetadata,

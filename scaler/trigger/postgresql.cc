@@ -31,7 +31,7 @@ constexpr Field<PostgresConfig> kFields[] = {
     {"query", Need::kRequired, From::kMetadata,
      [](const std::string& value, PostgresConfig& config) { return Keep(value, &config.query); },
      "The first column of its first row is the value."},
-    {"targetQueryValue", Need::kRequired, From::kMetadata,
+    {"targetQueryValue", Need::kTarget, From::kMetadata,
      [](const std::string& value, PostgresConfig& config) { return ParsePositiveMilli(value, &config.target_milli); },
      "The value per replica."},
     {"activationTargetQueryValue", Need::kOptional, From::kMetadata,

@@ -73,7 +73,7 @@ constexpr Field<PrometheusMetadata> kFields[] = {
     {"query", Need::kRequired, From::kMetadata,
      [](const std::string& value, PrometheusMetadata& config) { return Keep(value, &config.query); },
      "PromQL with one number as its result."},
-    {"threshold", Need::kRequired, From::kMetadata,
+    {"threshold", Need::kTarget, From::kMetadata,
      [](const std::string& value, PrometheusMetadata& config) {
        return ParsePositiveMilli(value, &config.target_milli);
      },

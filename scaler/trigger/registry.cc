@@ -228,8 +228,9 @@ std::string TriggerReference(const std::string& name) {
     const char* from = "metadata";
     if (field.from == trigger::From::kAny) from = "metadata, FromEnv, authentication";
     if (field.from == trigger::From::kSecret) from = "FromEnv, authentication";
-    page += "| `" + field.key + "` | " + (field.need == trigger::Need::kRequired ? "yes" : "no") + " | " + from +
-            " | " + field.help + " |\n";
+    const char* required = field.need == trigger::Need::kRequired ? "yes" : "no";
+    if (field.need == trigger::Need::kTarget) required = "yes, unless in a formula";
+    page += "| `" + field.key + "` | " + required + " | " + from + " | " + field.help + " |\n";
   }
   if (!missing.empty()) page += "\nSettings of KEDA that are errors here: " + missing + ".\n";
   return page;

@@ -76,6 +76,11 @@ Signal Capped(Signal signal, int32_t most) {
   return signal;
 }
 
+Signal Untargeted(Signal signal) {
+  signal.target_milli = 0;
+  return signal;
+}
+
 class Composites : public testing::TestWithParam<Row> {};
 
 TEST_P(Composites, Decide) {
@@ -88,6 +93,7 @@ TEST_P(Composites, Decide) {
 const Row kRows[] = {
     {"FormulaTakesThePlaceOfTheMaximum", Input(4, {Queue("a", 10), Queue("b", 30)}, "(a + b) / 2"), 10,
      "formula = 20, target 2 per replica -> 10 replicas"},
+    {"FormulaNeedsNoTargets", Input(4, {Untargeted(Queue("a", 10))}, "a"), 5, "formula = 10, target 2 per replica"},
     {"FormulaWakesUp", Input(0, {Queue("a", 10), Queue("b", 0)}, "a + b"), 5, "waking up from 0 replicas"},
     {"FormulaOfZeroRests", Input(4, {Queue("a", 10)}, "a > 100 ? a : 0"), 0, "no trigger is active"},
     {"FormulaBelowZeroRests", Input(4, {Queue("a", 10)}, "a - 100"), 0, "no trigger is active"},

@@ -317,6 +317,30 @@ spec:
   EXPECT_EQ(trigger.when->exclude, "12-25");
 }
 
+TEST(DecodeScaledObject, AFormulaTakesValuesWithoutTargets) {
+  for (const char* formula : {"", "advanced: {scalingModifiers: {formula: a + b, target: '2'}}, "}) {
+    auto object = DecodeYaml(std::string(kHead) + "spec: {" TARGET + formula +
+                             "triggers: [{type: prometheus, name: a, metadata: {query: up}}, "
+                             "{type: kubernetes-workload, name: b, metadata: {podSelector: app=x}}]}");
+    EXPECT_EQ(object.ok(), *formula != 0) << object.status().ToString();
+  }
+}
+
+TEST(DecodeScaledObject, TakingOverAnHpaKeepsIt) {
+  auto object = DecodeYaml(R"yaml(
+apiVersion: keda.sh/v1alpha1
+kind: ScaledObject
+metadata: {name: w, namespace: shop, annotations: {scaledobject.keda.sh/transfer-hpa-ownership: "true"}}
+spec:
+  scaleTargetRef: {name: w}
+  advanced: {horizontalPodAutoscalerConfig: {name: theirs}}
+  triggers: [{type: cron, metadata: {timezone: UTC, start: 0 8 * * *, end: 0 9 * * *, desiredReplicas: "2"}}]
+)yaml");
+  ASSERT_TRUE(object.ok()) << object.status().ToString();
+  EXPECT_EQ(object->mode, ScalingMode::kHpa);
+  EXPECT_EQ(object->hpa_name, "theirs");
+}
+
 TEST(DecodeScaledObject, SecretsMayComeLater) {
   for (const char* trigger : {"{type: redis, metadata: {addressFromEnv: REDIS, listName: l, passwordFromEnv: PW}}",
                               "{type: redis, authenticationRef: {name: a}, metadata: {listName: l}}"}) {

@@ -273,6 +273,13 @@ TEST_F(HpaModeTest, OtherHpasAreInTheWayUnlessTheyAreTakenOver) {
   EXPECT_EQ(ReadHpa("theirs")["spec"]["maxReplicas"], 7);
   EXPECT_EQ(ReadHpa("theirs")["metadata"]["ownerReferences"][0]["kind"], "ScaledObject");
 
+  // Without a mode the annotation asks for this one, as it does in KEDA.
+  base::Json unsaid = named;
+  unsaid.erase("scalingMode");
+  Apply(unsaid, {{"scaledobject.keda.sh/transfer-hpa-ownership", "true"}});
+  Pass();
+  EXPECT_EQ(Condition("Ready"), "ScaledObjectReady") << Condition("Ready", "message");
+
   base::Json direct = named;
   direct["scalingMode"] = "direct";
   Apply(direct, {{"scaledobject.keda.sh/transfer-hpa-ownership", "true"}});

@@ -19,6 +19,11 @@ struct MetadataRow {
 
 const MetadataRow kRows[] = {
     {"mysql", "mysql", {{"host", "db"}, {"username", "u"}, {"dbName", "d"}, {"query", "q"}, {"queryValue", "1"}}, ""},
+    {"mysql_metric_name",  // Of KEDA before version 2.10.
+     "mysql",
+     {{"host", "db"}, {"username", "u"}, {"dbName", "d"}, {"query", "q"}, {"queryValue", "1"}, {"metricName", "m"}},
+     ""},
+    {"mysql_no_target", "mysql", {{"connectionStringFromEnv", "DSN"}, {"query", "q"}}, "queryValue: is missing"},
     {"mysql_by_string", "mysql", {{"connectionStringFromEnv", "DSN"}, {"query", "q"}, {"queryValue", "1"}}, ""},
     {"mysql_no_host",
      "mysql",
