@@ -14,26 +14,37 @@ import (
 
 const redisPort = 6379
 
-// redis is a server of the run's own, which pods reach at the bridge's address.
-type redis struct{ address netip.AddrPort }
+// redis is a server of the run's own, which pods reach at the bridge's address. What it holds goes when it stops.
+type redis struct {
+	address netip.AddrPort
+	folder  string
+	command *exec.Cmd
+}
 
 func (w *world) startRedis(t *testing.T) *redis {
 	t.Helper()
-	r := &redis{netip.AddrPortFrom(w.bridge.Gateway(), redisPort)}
-	command := exec.Command("redis-server", "--bind", r.address.Addr().String(), "--port", fmt.Sprint(redisPort),
-		"--protected-mode", "no", "--save", "", "--appendonly", "no", "--dir", t.TempDir())
-	if err := command.Start(); err != nil {
+	r := &redis{address: netip.AddrPortFrom(w.bridge.Gateway(), redisPort), folder: t.TempDir()}
+	r.start(t)
+	t.Cleanup(r.stop)
+	return r
+}
+
+func (r *redis) start(t *testing.T) {
+	t.Helper()
+	r.command = exec.Command("redis-server", "--bind", r.address.Addr().String(), "--port", fmt.Sprint(redisPort),
+		"--protected-mode", "no", "--save", "", "--appendonly", "no", "--dir", r.folder)
+	if err := r.command.Start(); err != nil {
 		t.Fatalf("starting a Redis server: %v", err)
 	}
-	t.Cleanup(func() {
-		_ = command.Process.Kill()
-		_ = command.Wait()
-	})
 	eventually(t, soon, "Redis to answer", func(context.Context) error {
 		_, err := r.ask("PING")
 		return err
 	})
-	return r
+}
+
+func (r *redis) stop() {
+	_ = r.command.Process.Kill()
+	_ = r.command.Wait()
 }
 
 // setLength gives a list a length, as one change.

@@ -248,8 +248,15 @@ func (w *world) checkActive(t *testing.T, namespace string) {
 
 func (w *world) checkConditions(t *testing.T, namespace string, wanted map[string]string) {
 	t.Helper()
+	w.checkConditionsOf(t, scaledObjects, namespace, wanted)
+}
+
+func (w *world) checkConditionsOf(
+	t *testing.T, kind schema.GroupVersionResource, namespace string, wanted map[string]string,
+) {
+	t.Helper()
 	eventually(t, soon, "the ScaledObject's conditions", func(ctx context.Context) error {
-		object, err := w.dynamic.Resource(scaledObjects).Namespace(namespace).Get(ctx, "worker", metav1.GetOptions{})
+		object, err := w.dynamic.Resource(kind).Namespace(namespace).Get(ctx, "worker", metav1.GetOptions{})
 		if err != nil {
 			return err
 		}
