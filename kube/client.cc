@@ -150,9 +150,11 @@ class HttpKubeClient : public Client {
                  std::string(ContentType(type)), type == PatchType::kMerge});
   }
 
-  base::Status Delete(const Resource& resource, std::string_view ns, std::string_view name) override {
-    // Asked for by name: Jobs would leave their pods behind otherwise.
-    return Call({.method = "DELETE", .path = resource.Path(ns, name) + "?propagationPolicy=Background"}).status();
+  base::Status Delete(const Resource& resource, std::string_view ns, std::string_view name,
+                      Propagation propagation) override {
+    // Always asked for by name: Jobs would leave their pods behind otherwise.
+    const char* policy = propagation == Propagation::kForeground ? "Foreground" : "Background";
+    return Call({.method = "DELETE", .path = resource.Path(ns, name) + "?propagationPolicy=" + policy}).status();
   }
 
   base::Result<base::Json> GetRaw(const std::string& path_and_query) override {

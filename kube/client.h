@@ -46,6 +46,9 @@ extern const Resource kLeases, kApiServices, kCustomResourceDefinitions, kTokenR
 
 enum class PatchType { kMerge, kJson, kStrategic };
 
+// When a deleted object goes: at once, its dependents after it, or once its dependents have gone.
+enum class Propagation { kBackground, kForeground };
+
 // For lists and watches.
 struct ListOptions {
   std::string label_selector;
@@ -89,7 +92,8 @@ class Client {
   virtual base::Result<base::Json> Patch(const Resource& resource, std::string_view ns, std::string_view name,
                                          PatchType type, const base::Json& patch,
                                          std::string_view subresource = "") = 0;
-  virtual base::Status Delete(const Resource& resource, std::string_view ns, std::string_view name) = 0;
+  virtual base::Status Delete(const Resource& resource, std::string_view ns, std::string_view name,
+                              Propagation propagation = Propagation::kBackground) = 0;
 
   // Streams changes after `options.resource_version` until the server ends the watch (OK), an error, or `cancel`.
   // kOutOfRange: the server has forgotten that version; kDataLoss: an event was lost. After both, list again.

@@ -33,9 +33,10 @@ class GuardedClient : public Client {
     TW_RETURN_IF_ERROR(Admit(true));
     return inner_.Patch(resource, ns, name, type, patch, subresource);
   }
-  base::Status Delete(const Resource& resource, std::string_view ns, std::string_view name) override {
+  base::Status Delete(const Resource& resource, std::string_view ns, std::string_view name,
+                      Propagation propagation) override {
     TW_RETURN_IF_ERROR(Admit(true));
-    return inner_.Delete(resource, ns, name);
+    return inner_.Delete(resource, ns, name, propagation);
   }
   base::Status Watch(const Resource& resource, std::string_view ns, const ListOptions& options,
                      const WatchHandler& handler, http::CancelToken* cancel) override {

@@ -138,7 +138,8 @@ base::Status JobPool::Refresh(const base::Json& owner, const ScaledJob& spec) {
   std::vector<Object> unfinished;
   for (const Object& job : jobs) {
     known.insert(kube::NameOf(*job));
-    if (!IsFinished(*job) && !kube::IsBeingDeleted(*job)) unfinished.push_back(job);
+    const bool ended = IsFinished(*job) || (kube::IsBeingDeleted(*job) && !spec.wait_for_old_jobs);
+    if (!ended) unfinished.push_back(job);
   }
   TW_RETURN_IF_ERROR(CountExpected(spec, known));
   const auto expected = static_cast<int32_t>(expected_.size());
@@ -214,8 +215,9 @@ base::Status JobPool::TidyUp(const ScaledJob& spec) {
   if (spec.keep_old_jobs) return first;
   for (const Object& job : jobs_) {
     if (IsFinished(*job) || kube::IsBeingDeleted(*job) || !HasOtherTemplate(*job, spec)) continue;
-    base::Status gone = cluster_.client->Delete(kube::resources::kJobs, spec.ns, kube::NameOf(*job));
-    if (gone.ok()) --counts_.running;
+    const auto how = spec.wait_for_old_jobs ? kube::Propagation::kForeground : kube::Propagation::kBackground;
+    base::Status gone = cluster_.client->Delete(kube::resources::kJobs, spec.ns, kube::NameOf(*job), how);
+    if (gone.ok() && !spec.wait_for_old_jobs) --counts_.running;
     if (first.ok() && gone.code() != base::Code::kNotFound) first = gone;
   }
   return first;

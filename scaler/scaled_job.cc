@@ -51,7 +51,7 @@ class JobDecoder {
     }
     std::string strategy = "immediate";
     spec.Optional("rolloutStrategy", &strategy);  // Of old manifests.
-    spec.Object("rollout", [&strategy](base::ObjectReader& rollout) { ReadRollout(rollout, &strategy); });
+    spec.Object("rollout", [&](base::ObjectReader& rollout) { ReadRollout(rollout, &strategy); });
     if (strategy != "gradual" && strategy != "immediate" && strategy != "default") {
       spec.Error("rollout", base::Quoted(strategy) + " is not a strategy; use immediate or gradual");
     }
@@ -80,12 +80,10 @@ class JobDecoder {
     out_.job_spec = std::make_shared<const base::Json>(job);
   }
 
-  static void ReadRollout(base::ObjectReader& rollout, std::string* strategy) {
+  void ReadRollout(base::ObjectReader& rollout, std::string* strategy) {
     rollout.Optional("strategy", strategy);
-    std::string propagation = "background";
-    rollout.Optional("propagationPolicy", &propagation);
-    if (propagation == "background") return;
-    rollout.Error("propagationPolicy", base::Quoted(propagation) + " is not supported; use background");
+    constexpr std::pair<const char*, bool> kPolicies[] = {{"background", false}, {"foreground", true}};
+    ReadWord(rollout, "propagationPolicy", kPolicies, &out_.wait_for_old_jobs);
   }
 
   template <typename Value, size_t kCount>

@@ -24,6 +24,7 @@ struct ScaledJob {
   int32_t successful_history = 100;  // How many finished Jobs are kept.
   int32_t failed_history = 100;
   bool keep_old_jobs = false;                   // rollout.strategy gradual: a changed template ends no Job.
+  bool wait_for_old_jobs = false;               // rollout.propagationPolicy foreground: ended Jobs count until they go.
   std::vector<std::string> pending_conditions;  // Of a pod; a Job counts as pending until one has all of them.
   JobScaling scaling;
   std::vector<TriggerSpec> triggers;

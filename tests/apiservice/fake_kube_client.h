@@ -78,7 +78,8 @@ class FakeKubeClient : public kube::Client {
     ++writes_;
     return it->second;
   }
-  base::Status Delete(const kube::Resource& resource, std::string_view ns, std::string_view name) override {
+  base::Status Delete(const kube::Resource& resource, std::string_view ns, std::string_view name,
+                      kube::Propagation) override {
     base::MutexLock lock(mu_);
     ++writes_;
     return objects_.erase(resource.Path(ns, name)) > 0 ? base::Status::Ok() : base::NotFoundError("no such object");

@@ -53,7 +53,7 @@ class MemoryApi : public kube::Client {
     if (subresource == "scale") on_scale(name);
     return Write(patch);
   }
-  base::Status Delete(const kube::Resource&, std::string_view, std::string_view) override {
+  base::Status Delete(const kube::Resource&, std::string_view, std::string_view, kube::Propagation) override {
     return Write(base::Json()).status();
   }
   base::Status Watch(const kube::Resource&, std::string_view, const kube::ListOptions& options,

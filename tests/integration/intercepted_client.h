@@ -50,10 +50,11 @@ class InterceptedClient : public kube::Client {
     return Pass(Make("patch", resource, ns, name, subresource),
                 [&] { return inner_.Patch(resource, ns, name, type, patch, subresource); });
   }
-  base::Status Delete(const kube::Resource& resource, std::string_view ns, std::string_view name) override {
+  base::Status Delete(const kube::Resource& resource, std::string_view ns, std::string_view name,
+                      kube::Propagation propagation) override {
     Call call = Make("delete", resource, ns, name, "");
     TW_RETURN_IF_ERROR(before(call));
-    base::Status status = inner_.Delete(resource, ns, name);
+    base::Status status = inner_.Delete(resource, ns, name, propagation);
     after(call, status);
     return status;
   }

@@ -99,7 +99,7 @@ class ScriptedClient : public Client {
                                  std::string_view) override {
     return base::UnimplementedError("patch");
   }
-  base::Status Delete(const Resource&, std::string_view, std::string_view) override {
+  base::Status Delete(const Resource&, std::string_view, std::string_view, Propagation) override {
     return base::UnimplementedError("delete");
   }
   base::Result<base::Json> GetRaw(const std::string&) override { return base::UnimplementedError("raw"); }

@@ -69,7 +69,7 @@ class LeaseApi : public Client {
                                  std::string_view) override {
     return base::Json::object();  // What a leader writes.
   }
-  base::Status Delete(const Resource&, std::string_view, std::string_view) override {
+  base::Status Delete(const Resource&, std::string_view, std::string_view, Propagation) override {
     return base::UnimplementedError("delete");
   }
   base::Status Watch(const Resource&, std::string_view, const ListOptions&, const WatchHandler&,

@@ -28,7 +28,7 @@ class LeaseCluster : public MemoryCluster {
     Put(resource, object);
     return object;
   }
-  base::Status Delete(const Resource& resource, std::string_view ns, std::string_view name) override {
+  base::Status Delete(const Resource& resource, std::string_view ns, std::string_view name, Propagation) override {
     Remove(resource, std::string(ns), std::string(name));
     return base::Status::Ok();
   }

@@ -109,7 +109,7 @@ class MemoryCluster : public Client {
                                  std::string_view) override {
     return ReadOnly();
   }
-  base::Status Delete(const Resource&, std::string_view, std::string_view) override { return ReadOnly(); }
+  base::Status Delete(const Resource&, std::string_view, std::string_view, Propagation) override { return ReadOnly(); }
 
  private:
   struct Event {

@@ -188,7 +188,12 @@ base::Result<base::Json> FakeKube::Patch(const kube::Resource& resource, std::st
   return object;
 }
 
-base::Status FakeKube::Delete(const kube::Resource& resource, std::string_view ns, std::string_view name) {
+base::Status FakeKube::Delete(const kube::Resource& resource, std::string_view ns, std::string_view name,
+                              kube::Propagation propagation) {
+  if (propagation == kube::Propagation::kForeground) {
+    const base::Json waits = {{"metadata", {{"finalizers", base::Json::array({"foregroundDeletion"})}}}};
+    TW_RETURN_IF_ERROR(Patch(resource, ns, name, kube::PatchType::kMerge, waits, "").status());
+  }
   Remove(resource, std::string(ns), std::string(name));
   return base::Status::Ok();
 }

@@ -24,7 +24,8 @@ class FakeKube : public kube::Client {
  public:
   // Creates or replaces an object.
   void Put(const kube::Resource& resource, base::Json object);
-  // Deletes as a user would: objects with finalizers only get a deletionTimestamp.
+  // Deletes as a user would: objects with finalizers only get a deletionTimestamp. A foreground deletion leaves them
+  // with the finalizer foregroundDeletion.
   void Remove(const kube::Resource& resource, const std::string& ns, const std::string& name);
   // The object, or null.
   base::Json Read(const kube::Resource& resource, const std::string& ns, const std::string& name);
@@ -52,7 +53,8 @@ class FakeKube : public kube::Client {
                                   const base::Json& object, std::string_view subresource) override;
   base::Result<base::Json> Patch(const kube::Resource& resource, std::string_view ns, std::string_view name,
                                  kube::PatchType type, const base::Json& patch, std::string_view subresource) override;
-  base::Status Delete(const kube::Resource& resource, std::string_view ns, std::string_view name) override;
+  base::Status Delete(const kube::Resource& resource, std::string_view ns, std::string_view name,
+                      kube::Propagation propagation) override;
   base::Status Watch(const kube::Resource& resource, std::string_view ns, const kube::ListOptions& options,
                      const kube::WatchHandler& handler, http::CancelToken* cancel) override;
   base::Result<base::Json> GetRaw(const std::string& path_and_query) override;

@@ -192,6 +192,29 @@ TEST_F(JobWorkloadTest, AChangedTemplateEndsWhatRunsUnlessTheRolloutIsGradual) {
   }
 }
 
+TEST_F(JobWorkloadTest, AForegroundRolloutWaitsForTheOldJobs) {
+  const base::Json rollout = {{"strategy", "immediate"}, {"propagationPolicy", "foreground"}};
+  Apply({{"rollout", rollout}, {"maxReplicaCount", 2}});
+  engine_.SetVector({2});
+  Pass();
+  const auto old = Jobs();
+  ASSERT_EQ(old.size(), 2u);
+  Apply({{"rollout", rollout}, {"maxReplicaCount", 2}, {"jobTargetRef", JobTemplate("v2")}}, {{"generation", 2}});
+  for (int i = 0; i < 3; ++i) {
+    Pass();
+    ASSERT_EQ(Jobs().size(), 2u) << "the old ones end, and new ones do not start beside them";
+    for (const base::Json& job : Jobs()) EXPECT_TRUE(kube::IsBeingDeleted(job));
+  }
+  const base::Json gone = {{"metadata", {{"finalizers", nullptr}}}};
+  ASSERT_TRUE(kube_.Patch(kJobs, "shop", kube::NameOf(old[0]), kube::PatchType::kMerge, gone, "").ok());
+  Pass();
+  ASSERT_EQ(Jobs().size(), 2u) << "one for the one that went";
+  ASSERT_TRUE(kube_.Patch(kJobs, "shop", kube::NameOf(old[1]), kube::PatchType::kMerge, gone, "").ok());
+  Pass();
+  ASSERT_EQ(Jobs().size(), 2u);
+  for (const base::Json& job : Jobs()) EXPECT_FALSE(kube::IsBeingDeleted(job));
+}
+
 TEST_F(JobWorkloadTest, PendingPodsCountForTheAccurateStrategy) {
   Apply({{"scalingStrategy",
           {{"strategy", "accurate"}, {"pendingPodConditions", base::Json::array({"Ready", "Fetched"})}}}});
