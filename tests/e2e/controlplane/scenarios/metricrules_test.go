@@ -50,7 +50,7 @@ func TestNamespacesBringTheirOwnMetricRules(t *testing.T) {
 	for _, name := range []string{namespace, other} {
 		w.node.Metrics().SetGauge(node.Pods{Namespace: name}, "orders_open", 7)
 		w.apply(t, name, fmt.Sprintf(webWorkload, 1))
-		w.runningPods(t, name, 1)
+		w.readyPods(t, name, 1)
 	}
 	w.apply(t, namespace, ownRules)
 

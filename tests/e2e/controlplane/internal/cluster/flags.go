@@ -31,6 +31,9 @@ var controllers = []string{
 	"statefulset-controller",
 }
 
+// HorizontalPodAutoscalers may scale to zero, which is an alpha feature since 1.16.
+const featureGates = "--feature-gates=HPAScaleToZero=true"
+
 func (c *Cluster) etcdURL(port int) string {
 	return fmt.Sprintf("http://%s:%d", c.options.Address, port)
 }
@@ -71,6 +74,7 @@ func (c *Cluster) apiServerFlags() []string {
 		"--audit-log-path=" + c.file(auditLog),
 		"--audit-log-maxsize=0",
 		"--shutdown-delay-duration=0s",
+		featureGates,
 	}
 }
 
@@ -86,6 +90,7 @@ func (c *Cluster) managerFlags() []string {
 		"--use-service-account-credentials=true",
 		"--service-account-private-key-file=" + c.file("token.key"),
 		"--root-ca-file=" + c.file("ca.crt"),
+		featureGates,
 		"--horizontal-pod-autoscaler-sync-period=1s",
 		"--horizontal-pod-autoscaler-downscale-stabilization=5s",
 		"--horizontal-pod-autoscaler-initial-readiness-delay=1s",

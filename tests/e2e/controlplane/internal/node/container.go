@@ -65,7 +65,7 @@ func (c *container) live() *process {
 }
 
 // sync starts, buries and kills, and returns when it wants to be called again at the latest; zero: when woken.
-func (c *container) sync(object *corev1.Pod, now time.Time, held bool) time.Time {
+func (c *container) sync(object *corev1.Pod, now time.Time) time.Time {
 	if process := c.current(); process != nil {
 		if !process.ended() {
 			return c.supervise(process, object, now)
@@ -73,8 +73,8 @@ func (c *container) sync(object *corev1.Pod, now time.Time, held bool) time.Time
 		c.bury(process)
 	}
 	switch {
-	case !c.startedAt.IsZero() || (held && c.last != nil):
-		return time.Time{} // A simulated one that runs, or a dead one that shall stay dead.
+	case !c.startedAt.IsZero() || c.pod.node.holds(c.pod.name, c.last != nil):
+		return time.Time{} // A simulated one that runs, or one that shall not.
 	case now.Before(c.startAt):
 		return c.startAt
 	case c.program == "":

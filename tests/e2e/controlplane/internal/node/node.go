@@ -107,6 +107,7 @@ type Node struct {
 	pods      map[types.UID]*pod
 	binding   map[types.UID]bool
 	held      map[types.NamespacedName]bool
+	pending   map[string]bool // Namespaces.
 	unready   map[types.NamespacedName]bool
 	apiServer netip.AddrPort
 }
@@ -135,6 +136,7 @@ func Start(ctx context.Context, options Options) (*Node, error) {
 		pods:       map[types.UID]*pod{},
 		binding:    map[types.UID]bool{},
 		held:       map[types.NamespacedName]bool{},
+		pending:    map[string]bool{},
 		unready:    map[types.NamespacedName]bool{},
 		apiServer:  options.APIServer,
 	}
@@ -265,6 +267,23 @@ func (n *Node) set(names map[types.NamespacedName]bool, name types.NamespacedNam
 			p.wake()
 		}
 	}
+}
+
+// HoldStarts keeps the pods of a namespace that have not started yet Pending from now on.
+func (n *Node) HoldStarts(namespace string) {
+	n.mutex.Lock()
+	defer n.mutex.Unlock()
+	n.pending[namespace] = true
+}
+
+// holds says that a container of the pod, which has run before or not, must not be started.
+func (n *Node) holds(pod types.NamespacedName, before bool) bool {
+	n.mutex.Lock()
+	defer n.mutex.Unlock()
+	if before {
+		return n.held[pod]
+	}
+	return n.pending[pod.Namespace]
 }
 
 // LogFile is where the output of a real container goes, that of earlier instances included.

@@ -135,11 +135,8 @@ func (p *pod) sync(ctx context.Context) (again time.Time, gone bool) {
 		p.log.Warn("preparing the pod", "error", problem)
 		again = now.Add(retryDelay)
 	} else {
-		p.node.mutex.Lock()
-		held := p.node.held[p.name]
-		p.node.mutex.Unlock()
 		for _, c := range p.containers {
-			again = earlier(again, c.sync(object, now, held))
+			again = earlier(again, c.sync(object, now))
 		}
 		if p.volumes != nil {
 			again = earlier(again, p.volumes.renewal())

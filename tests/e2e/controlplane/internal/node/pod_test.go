@@ -39,6 +39,7 @@ func bareNode(t *testing.T, objects ...any) *Node {
 			Log:      slog.New(slog.NewTextHandler(io.Discard, nil)),
 		},
 		held:      map[types.NamespacedName]bool{},
+		pending:   map[string]bool{},
 		unready:   map[types.NamespacedName]bool{},
 		apiServer: netip.MustParseAddrPort("10.0.0.1:6443"),
 	}
@@ -295,6 +296,21 @@ func TestPodsAreUnreadyOnDemand(t *testing.T) {
 	object.Annotations = map[string]string{UnreadyAnnotation: ""}
 	if ready() {
 		t.Error("ready against its annotation")
+	}
+}
+
+func TestPodsThatHaveNotStartedStayPendingOnDemand(t *testing.T) {
+	n := bareNode(t)
+	spec := corev1.PodSpec{Containers: []corev1.Container{{Name: "web", Image: "nginx"}}}
+	running, object := barePod(n, spec)
+	running.containers[0].sync(object, time.Now())
+	n.HoldStarts("shop")
+	waiting, _ := barePod(n, spec)
+	for p, wanted := range map[*pod]corev1.PodPhase{running: corev1.PodRunning, waiting: corev1.PodPending} {
+		p.containers[0].sync(object, time.Now())
+		if status := p.status(object, nil); status.Phase != wanted {
+			t.Errorf("got phase %s, want %s", status.Phase, wanted)
+		}
 	}
 }
 
