@@ -144,7 +144,7 @@ class SourceScenario {
     ExpectReached(covered, 3, "messages");
 
     server.Kill();
-    for (int i = 0; i < 4; ++i) EXPECT_EQ(held.NextReplicas(), 3) << "without the server, pass " << i;
+    for (int i = 0; i < 3; ++i) EXPECT_EQ(held.NextReplicas(), 3) << "without the server, pass " << i;
     EXPECT_THAT(held.Readiness(), testing::HasSubstr(" cannot be read: "));
     EXPECT_TRUE(Eventually([&] { return covered.NextReplicas() == 7; })) << "the fallback; " << covered.Readiness();
 
