@@ -69,8 +69,10 @@ class EtcdTrigger : public Trigger {
     if (!config_.username.empty() && token_.empty()) TW_RETURN_IF_ERROR(LogIn(endpoint));
     http::Headers headers;
     if (!token_.empty()) headers.Set("Authorization", token_);
-    TW_ASSIGN_OR_RETURN(base::Json reply, source_.PostJson(endpoint + "/v3/kv/range",
-                                                           {{"key", base::Base64Encode(config_.key)}}, headers));
+    TW_ASSIGN_OR_RETURN(base::Json reply,
+                        Ask(endpoint + "/v3/kv/range", {{"key", base::Base64Encode(config_.key)}}, headers,
+                            "the server answered 400 Bad Request; give username and password if the server asks for "
+                            "them"));
     const base::Json* entries = base::Find(reply, {"kvs"});
     if (entries == nullptr || !entries->is_array() || entries->empty()) {
       return base::FailedPreconditionError("key " + base::Quoted(config_.key) + " does not exist");
@@ -84,9 +86,17 @@ class EtcdTrigger : public Trigger {
     return Reading{milli, config_.key + " = " + FormatMilli(milli)};
   }
 
+  // `bad_request`: what etcd means by 400, which is its answer to a missing or wrong login.
+  base::Result<base::Json> Ask(const std::string& url, const base::Json& question, const http::Headers& headers,
+                               const char* bad_request) {
+    auto reply = source_.PostJson(url, question, headers);
+    if (reply.status().code() == base::Code::kInvalidArgument) return base::FailedPreconditionError(bad_request);
+    return reply;
+  }
+
   base::Status LogIn(const std::string& endpoint) {
-    auto reply = source_.PostJson(endpoint + "/v3/auth/authenticate",
-                                  {{"name", config_.username}, {"password", config_.password}});
+    auto reply = Ask(endpoint + "/v3/auth/authenticate", {{"name", config_.username}, {"password", config_.password}},
+                     {}, "the server refuses the user name or the password, or has no users");
     if (!reply.ok()) return reply.status().Annotate("log in");
     token_ = base::FindString(*reply, {"token"});
     return token_.empty() ? base::UnavailableError("log in: the reply has no token") : base::Status::Ok();

@@ -112,9 +112,10 @@ const base::Json* Walk(const base::Json& document, const std::string& path, base
 base::Result<std::string> BodyOf(http::Response response) {
   if (response.status / 100 == 2) return std::move(response.body);
   bool refused = response.status == 401 || response.status == 403;
-  return base::UnavailableError("the server answered " + std::to_string(response.status) + " " +
-                                std::string(http::ReasonPhrase(response.status)) +
-                                (refused ? "; check the credentials" : ""));
+  const std::string text = "the server answered " + std::to_string(response.status) + " " +
+                           std::string(http::ReasonPhrase(response.status)) +
+                           (refused ? "; check the credentials" : "");
+  return response.status == 400 ? base::InvalidArgumentError(text) : base::UnavailableError(text);
 }
 
 }  // namespace

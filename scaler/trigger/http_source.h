@@ -53,7 +53,8 @@ class HttpSource {
  public:
   HttpSource(HttpAccess access, const TriggerContext& context) : access_(std::move(access)), context_(context) {}
 
-  // The body of a reply with status 2xx. Errors name the status and never the body, which may repeat what was sent.
+  // The body of a reply with status 2xx. Errors name the status and never the body, which may repeat what was sent;
+  // kInvalidArgument is 400.
   base::Result<std::string> Get(const std::string& url, const http::Headers& headers = {});
   base::Result<std::string> Post(const std::string& url, const std::string& body, const http::Headers& headers = {});
   base::Result<base::Json> GetJson(const std::string& url);

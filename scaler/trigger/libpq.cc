@@ -2,9 +2,11 @@
 
 #include <poll.h>
 
+#include <string_view>
 #include <vector>
 
 #include "scaler/trigger/client_library.h"
+#include "scaler/trigger/metadata.h"
 
 namespace tidewright::scaler::trigger {
 
@@ -15,7 +17,21 @@ constexpr int kConnectionBad = 1;
 constexpr int kPollingFailed = 0, kPollingReading = 1, kPollingWriting = 2, kPollingOk = 3;
 constexpr int kTuplesOk = 2;
 
+struct Option {
+  char* keyword;
+  char* environment;
+  char* compiled;
+  char* value;
+  char* label;
+  char* shown_as;
+  int size;
+};
+
 struct Library {
+  Option* (*parse)(const char*, char**);
+  void (*free_options)(Option*);
+  void (*free)(void*);
+  void (*(*set_notice)(void*, void (*)(void*, const char*), void*))(void*, const char*);
   void* (*connect)(const char* const*, const char* const*, int);
   int (*poll)(void*);
   int (*status)(const void*);
@@ -42,16 +58,37 @@ const Library* Pq() {
   static const Library* const library = []() -> const Library* {
     static Library pq;
     ClientLibrary file("libpq.so.5");
+    file.Bind("PQconninfoParse", &pq.parse).Bind("PQconninfoFree", &pq.free_options).Bind("PQfreemem", &pq.free);
     file.Bind("PQconnectStartParams", &pq.connect).Bind("PQconnectPoll", &pq.poll).Bind("PQstatus", &pq.status);
     file.Bind("PQsocket", &pq.socket).Bind("PQerrorMessage", &pq.error).Bind("PQfinish", &pq.finish);
     file.Bind("PQsendQuery", &pq.send).Bind("PQconsumeInput", &pq.consume).Bind("PQisBusy", &pq.busy);
     file.Bind("PQflush", &pq.flush).Bind("PQsetnonblocking", &pq.set_nonblocking).Bind("PQgetResult", &pq.result);
     file.Bind("PQresultStatus", &pq.result_status).Bind("PQresultErrorMessage", &pq.result_error);
     file.Bind("PQntuples", &pq.rows).Bind("PQnfields", &pq.columns).Bind("PQgetisnull", &pq.is_null);
-    file.Bind("PQgetvalue", &pq.value).Bind("PQclear", &pq.clear);
+    file.Bind("PQgetvalue", &pq.value).Bind("PQclear", &pq.clear).Bind("PQsetNoticeProcessor", &pq.set_notice);
     return file.usable() ? &pq : nullptr;
   }();
   return library;
+}
+
+// Finds what libpq's own messages would quote of a connection string, passwords included: one that it cannot read, and
+// a password that ends at its "@" and goes on as the host.
+base::Status CheckConnectionString(const Library& pq, const std::string& text) {
+  char* reason = nullptr;
+  std::unique_ptr<Option, void (*)(Option*)> options(pq.parse(text.c_str(), &reason), pq.free_options);
+  if (options == nullptr) {
+    const std::string shown = HideQuotesOf(text, FirstLine(reason));
+    if (reason != nullptr) pq.free(reason);
+    return base::FailedPreconditionError("connect: the connection string is malformed: " + shown);
+  }
+  for (const Option* option = options.get(); option->keyword != nullptr; ++option) {
+    const bool host = std::string_view(option->keyword) == "host" && option->value != nullptr;
+    if (host && std::string_view(option->value).find('@') != std::string_view::npos) {
+      return base::FailedPreconditionError(
+          "connect: the connection string has an \"@\" in the host; write one in a password as %40");
+    }
+  }
+  return base::Status::Ok();
 }
 
 }  // namespace
@@ -62,6 +99,10 @@ base::Result<std::unique_ptr<SqlConnection>> PostgresConnection::Open(
   if (pq == nullptr) {
     return base::UnimplementedError("libpq.so.5 is not installed; add the package libpq5 to the image");
   }
+  auto database = parameters.find("dbname");
+  const bool connection_string = database != parameters.end() && (database->second.find('=') != std::string::npos ||
+                                                                  database->second.find("://") != std::string::npos);
+  if (connection_string) TW_RETURN_IF_ERROR(CheckConnectionString(*pq, database->second));
   std::vector<const char*> keywords;
   std::vector<const char*> values;
   for (const auto& [keyword, value] : parameters) {
@@ -73,6 +114,9 @@ base::Result<std::unique_ptr<SqlConnection>> PostgresConnection::Open(
   void* raw = pq->connect(keywords.data(), values.data(), 1);
   if (raw == nullptr) return base::ResourceExhaustedError("no memory for a connection");
   std::unique_ptr<PostgresConnection> connection(new PostgresConnection(raw));
+  // Otherwise the server's notices come out on our standard error.
+  pq->set_notice(
+      raw, [](void*, const char*) {}, nullptr);
   TW_RETURN_IF_ERROR(connection->Connect(SocketNowMs() + timeout_ms));
   return std::unique_ptr<SqlConnection>(std::move(connection));
 }

@@ -95,6 +95,12 @@ void MetadataReader::Error(const std::string& key, const std::string& message) {
   errors_.Add({}, path_ + ".metadata." + key, message);
 }
 
+void MetadataReader::Refuse(const std::string& key, const std::string& value, const std::string& message) {
+  auto plain = spec_.metadata.find(key);
+  const bool visible = plain != spec_.metadata.end() && value.find('@') == std::string::npos;
+  Error(key, visible ? message : HideQuotesOf(value, message));
+}
+
 void MetadataReader::Finish() {
   for (const auto& [key, value] : spec_.metadata) {
     bool known = key == kMetricName;
@@ -104,6 +110,24 @@ void MetadataReader::Finish() {
     Error(key, "is not a setting of the " + spec_.type + " trigger; " +
                    (nearest.empty() ? "remove it" : "did you mean " + base::Quoted(nearest) + "?"));
   }
+}
+
+std::string HideQuotesOf(const std::string& secret, const std::string& message) {
+  const std::string escaped = base::Quoted(secret);
+  std::string shown;
+  size_t done = 0;
+  for (size_t open = message.find('"'); open != std::string::npos; open = message.find('"', done)) {
+    size_t close = open + 1;
+    while (close < message.size() && message[close] != '"') close += message[close] == '\\' ? 2 : 1;
+    if (close >= message.size()) break;
+    const std::string quoted = message.substr(open + 1, close - open - 1);
+    // A single character is punctuation.
+    const bool part =
+        quoted.size() > 1 && (secret.find(quoted) != std::string::npos || escaped.find(quoted) != std::string::npos);
+    shown += message.substr(done, open - done) + (part ? "(hidden)" : message.substr(open, close + 1 - open));
+    done = close + 1;
+  }
+  return shown + message.substr(done);
 }
 
 base::Status ParseMilli(const std::string& value, int64_t* milli) {

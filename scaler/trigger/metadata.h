@@ -70,6 +70,9 @@ class MetadataReader {
   // After the fields have been read; from then on every key is known, unless it is one of them in another case.
   PassedOn PassOn();
   void Error(const std::string& key, const std::string& message);
+  // Reports what a parser said of a value. Parts of the value that the message quotes are hidden, unless users find them
+  // in the manifest, without a password.
+  void Refuse(const std::string& key, const std::string& value, const std::string& message);
   // Reports keys that no field knows, with the nearest name.
   void Finish();
 
@@ -99,7 +102,7 @@ void ReadInto(const Field<Config> (&table)[kCount], MetadataReader& reader, Conf
     std::optional<std::string> value = reader.Take(field.key, field.need, field.from);
     if (!value) continue;
     base::Status status = field.parse(*value, config);
-    if (!status.ok()) reader.Error(field.key, status.message());
+    if (!status.ok()) reader.Refuse(field.key, *value, status.message());
   }
 }
 
@@ -115,6 +118,9 @@ inline base::Status Keep(const std::string& value, std::string* out) {
   *out = value;
   return base::Status::Ok();
 }
+
+// A message without what it quotes ("...") of a secret text: "(hidden)" stands there.
+std::string HideQuotesOf(const std::string& secret, const std::string& message);
 
 // Parsers for fields. Numbers become milli-units; a positive number below 0.001 is an error because it would vanish.
 base::Status ParseMilli(const std::string& value, int64_t* milli);

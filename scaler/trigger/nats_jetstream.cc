@@ -22,9 +22,10 @@ struct NatsConfig {
 
 base::Status ParseEndpoint(const std::string& value, NatsConfig& config) {
   std::string ignored;
-  if (!ParseHttpAddress("http://" + value, &ignored, nullptr).ok()) {
+  const bool bare = value.find("://") == std::string::npos;
+  if (!bare || !ParseHttpAddress("http://" + value, &ignored, nullptr).ok()) {
     return base::InvalidArgumentError(base::Quoted(value) +
-                                      " is not an endpoint; use host:port, for example nats:8222");
+                                      " is not an endpoint; use host:port without a scheme, for example nats:8222");
   }
   return Keep(value, &config.endpoint);
 }

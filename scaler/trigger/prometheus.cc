@@ -230,6 +230,8 @@ class PrometheusTrigger : public Trigger {
   static base::Status Refused(const http::Response& response) {
     auto body = base::ParseJson(response.body);
     std::string reason = body.ok() ? base::FindString(*body, {"error"}) : "";
+    const bool refused = response.status == 401 || response.status == 403;
+    if (reason.empty() && refused) reason = "check the credentials";
     return base::UnavailableError("the server answered " + std::to_string(response.status) +
                                   (reason.empty() ? "" : ": " + reason.substr(0, 300)));
   }

@@ -189,7 +189,8 @@ RedisEndpoint ReadRedisEndpoint(const TriggerSpec& spec, RedisTopology topology,
   ReadInto(kLoginFields, reader, endpoint);
   if (reader.described() != nullptr) return endpoint;
   base::Status complete = Complete(spec, context != nullptr, &endpoint);
-  if (!complete.ok()) reader.Error(list ? "addresses" : "address", complete.message());
+  const std::string written = endpoint.address + endpoint.addresses + endpoint.host + endpoint.hosts;
+  if (!complete.ok()) reader.Refuse(list ? "addresses" : "address", written, complete.message());
   return endpoint;
 }
 

@@ -1,7 +1,6 @@
 // Triggers that ask by HTTP, from what the source says to replicas. Each source is a fake over our own http::Server,
 // which says what it leaves out. No InfluxDB with Flux is in Debian; a real Elasticsearch is in elasticsearch_test.cc,
 // and here are two addresses.
-#include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
 #include <atomic>
@@ -10,22 +9,19 @@
 #include <utility>
 
 #include "base/json.h"
-#include "base/strings.h"
 #include "http/server.h"
-#include "tests/integration/scaled_source.h"
+#include "tests/integration/nginx_front.h"
+#include "tests/integration/source_scenario.h"
 
 namespace tidewright::scaler {
 namespace {
 
-using testing::HasSubstr;
-using testing::Not;
-
 // A server whose answers a test sets while it runs, and that can be away.
-class FakeSource {
+class FakeSource : public SourceServer {
  public:
-  virtual ~FakeSource() { Stop(); }
+  ~FakeSource() override { Kill(); }
 
-  void Start() {
+  void Start() override {
     auto server =
         http::Server::Create({}, [this](const http::ServerRequest& request, std::shared_ptr<http::Responder> out) {
           out->Reply(Answer(request));
@@ -36,13 +32,15 @@ class FakeSource {
     ASSERT_TRUE(port.ok()) << port.status().ToString();
     port_ = *port;
   }
-  void Stop() {
+  void Kill() override {
     if (server_ != nullptr) server_->Stop();
     server_.reset();
   }
-  std::string Url() const { return "http://127.0.0.1:" + std::to_string(port_); }
+  void Hold(int64_t number) override { value = number; }
+  std::string Url() const { return "http://127.0.0.1:" + Port(); }
+  std::string Port() const { return std::to_string(port_); }
 
-  std::atomic<int> value = 0;
+  std::atomic<int64_t> value = 0;
 
  protected:
   virtual http::Response Answer(const http::ServerRequest& request) = 0;
@@ -60,7 +58,8 @@ class FakeInfluxdb : public FakeSource {
 
  private:
   http::Response Answer(const http::ServerRequest& request) override {
-    if (request.headers.Get("Authorization") != "Token t0ken") return {401, {}, R"({"code":"unauthorized"})"};
+    if (request.headers.Get("Authorization") != std::string("Token ") + kPassword)
+      return {401, {}, R"({"code":"unauthorized"})"};
     if (request.method != "POST" || request.target != "/api/v2/query?org=shop") return {404, {}, ""};
     auto body = base::ParseJson(request.body);
     if (!body.ok() || base::FindString(*body, {"query"}) != kQuery) return {400, {}, R"({"code":"invalid"})"};
@@ -72,34 +71,22 @@ class FakeInfluxdb : public FakeSource {
   }
 };
 
-TEST(HttpSources, InfluxdbIsFollowedAndAnOutageChangesNothing) {
+TEST(HttpSources, InfluxdbIsFollowed) {
   FakeInfluxdb server;
   server.Start();
-  const ScaledSource::Metadata metadata = {{"serverURL", server.Url()},
-                                           {"organizationName", "shop"},
-                                           {"query", FakeInfluxdb::kQuery},
-                                           {"thresholdValue", "5"}};
-  ScaledSource source;
-  source.Follow("influxdb", metadata, {{"authToken", "t0ken"}});
-  EXPECT_EQ(source.NextReplicas(), 0);
-  EXPECT_TRUE(source.Ready()) << source.Readiness();
-  server.value = 11;
-  EXPECT_EQ(source.NextReplicas(), 3);
-
-  server.Stop();
-  for (int i = 0; i < 5; ++i) EXPECT_EQ(source.NextReplicas(), 3) << i;
-  EXPECT_THAT(source.Readiness(), HasSubstr("influxdb at " + server.Url() + ": "));
-  server.value = 21;
-  server.Start();
-  EXPECT_EQ(source.NextReplicas(), 5);
-  EXPECT_TRUE(source.Ready()) << source.Readiness();
-
-  source.Follow("influxdb", metadata, {{"authToken", "s3cret"}}, 9);
-  EXPECT_EQ(source.NextReplicas(), 5);
-  EXPECT_THAT(source.Readiness(), HasSubstr("the server answered 401 Unauthorized; check the credentials"));
-  EXPECT_THAT(source.Readiness(), Not(HasSubstr("s3cret")));
-  for (int i = 0; i < 4; ++i) source.NextReplicas();
-  EXPECT_EQ(source.NextReplicas(), 9) << "the fallback";
+  SourceCase source = {.type = "influxdb",
+                       .metadata = {{"serverURL", server.Url()},
+                                    {"organizationName", "shop"},
+                                    {"query", FakeInfluxdb::kQuery},
+                                    {"thresholdValue", "5"}},
+                       .secrets = {{"authToken", kPassword}},
+                       .refusal = "the server answered 401 Unauthorized; check the credentials"};
+  SourceScenario(source).ExpectFollowed(server);
+  if (!NginxFront::Available()) GTEST_SKIP() << "nginx is not installed, for TLS";
+  NginxFront front(server.Port(), NginxFront::Asks::kNothing, NginxFront::Speaks::kHttps);
+  source.metadata["serverURL"] = "https://" + front.address();
+  source.secrets["ca"] = front.ca_pem();
+  SourceScenario(source).ExpectRefused(5);
 }
 
 // Elasticsearch: checks the user and the request, and answers as documented. Does not search: the template must be the
@@ -107,7 +94,7 @@ TEST(HttpSources, InfluxdbIsFollowedAndAnOutageChangesNothing) {
 class FakeElasticsearch : public FakeSource {
  private:
   http::Response Answer(const http::ServerRequest& request) override {
-    if (request.headers.Get("Authorization") != "Basic " + base::Base64Encode("elastic:pa55")) return {401, {}, "{}"};
+    if (request.headers.Get("Authorization") != BasicLogin("elastic")) return {401, {}, "{}"};
     if (request.method != "POST" || request.target != "/orders/_search/template") return {404, {}, "{}"};
     if (request.body != R"({"id":"waiting","params":{"queue":"eu"}})") return {400, {}, "{}"};
     const base::Json reply = {{"took", 3},
@@ -130,31 +117,22 @@ TEST(HttpSources, ElasticsearchIsFollowedAtWhicheverAddressAnswers) {
                                            {"valueLocation", "hits.total.value"},
                                            {"targetValue", "5"}};
   ScaledSource source;
-  source.Follow("elasticsearch", metadata, {{"password", "pa55"}});
+  source.Follow("elasticsearch", metadata, {{"password", kPassword}});
   EXPECT_EQ(source.NextReplicas(), 0);
   EXPECT_TRUE(source.Ready()) << source.Readiness();
   first.value = 11;
   second.value = 19;
   EXPECT_EQ(source.NextReplicas(), 3);
-  first.Stop();
+  first.Kill();
   EXPECT_EQ(source.NextReplicas(), 4);
   EXPECT_TRUE(source.Ready()) << source.Readiness();
 
-  second.Stop();
-  for (int i = 0; i < 5; ++i) EXPECT_EQ(source.NextReplicas(), 4) << i;
-  EXPECT_THAT(source.Readiness(), HasSubstr("elasticsearch at " + first.Url() + ": "));
-  EXPECT_THAT(source.Readiness(), HasSubstr("elasticsearch at " + second.Url() + ": "));
-  first.value = 25;
-  first.Start();
-  EXPECT_EQ(source.NextReplicas(), 5);
-  EXPECT_TRUE(source.Ready()) << source.Readiness();
-
-  source.Follow("elasticsearch", metadata, {{"password", "s3cret"}}, 9);
-  EXPECT_EQ(source.NextReplicas(), 5);
-  EXPECT_THAT(source.Readiness(), HasSubstr("the server answered 401 Unauthorized; check the credentials"));
-  EXPECT_THAT(source.Readiness(), Not(HasSubstr("s3cret")));
-  for (int i = 0; i < 4; ++i) source.NextReplicas();
-  EXPECT_EQ(source.NextReplicas(), 9) << "the fallback";
+  // With both away, too.
+  SourceScenario({.type = "elasticsearch",
+                  .metadata = metadata,
+                  .secrets = {{"password", kPassword}},
+                  .refusal = "the server answered 401 Unauthorized; check the credentials"})
+      .ExpectFollowed(second);
 }
 
 }  // namespace

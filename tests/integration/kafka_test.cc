@@ -6,16 +6,14 @@
 #include <string>
 #include <vector>
 
+#include "base/clock.h"
 #include "base/file.h"
-#include "scaler/trigger.h"
+#include "http/tls.h"
 #include "tests/integration/fetched.h"
-#include "tests/integration/scaled_source.h"
+#include "tests/integration/source_scenario.h"
 
 namespace tidewright::scaler {
 namespace {
-
-using testing::HasSubstr;
-using testing::Not;
 
 using Words = std::vector<std::string>;
 
@@ -23,7 +21,7 @@ using Words = std::vector<std::string>;
 const Words kJava = {"java", "-Xmx256m", "-XX:+UseSerialGC", "-XX:TieredStopAtLevel=1", "-cp", TIDEWRIGHT_KAFKA "/*"};
 
 // One broker for all tests of this program, as it takes seconds to start.
-class Broker {
+class Broker : public SourceServer {
  public:
   // Why there is none, or "".
   static std::string Fetch() {
@@ -34,55 +32,47 @@ class Broker {
   }
 
   Broker() {
-    const std::string listeners = "PLAINTEXT://" + address() + ",SASL_PLAINTEXT://" + login_address();
-    const std::string login = "listener.name.sasl_plaintext.";
-    const std::string module = "org.apache.kafka.common.security.";
-    const std::string settings =
-        "process.roles=broker,controller\nnode.id=1\ncontroller.listener.names=CONTROLLER\n"
-        "controller.quorum.voters=1@127.0.0.1:" +
-        controller_port_ +
-        "\n"
-        "listeners=" +
-        listeners + ",CONTROLLER://127.0.0.1:" + controller_port_ +
-        "\n"
-        "advertised.listeners=" +
-        listeners +
-        "\ninter.broker.listener.name=PLAINTEXT\n"
-        "listener.security.protocol.map=PLAINTEXT:PLAINTEXT,SASL_PLAINTEXT:SASL_PLAINTEXT,CONTROLLER:PLAINTEXT\n"
-        "sasl.enabled.mechanisms=PLAIN,SCRAM-SHA-256,SCRAM-SHA-512\n" +
-        login + "plain.sasl.jaas.config=" + module + "plain.PlainLoginModule required user_shop=\"pa55\";\n" + login +
-        "scram-sha-256.sasl.jaas.config=" + module + "scram.ScramLoginModule required;\n" + login +
-        "scram-sha-512.sasl.jaas.config=" + module +
-        "scram.ScramLoginModule required;\n"
-        "log.dirs=" +
-        folder_.path() +
-        "/data\nnum.partitions=3\ngroup.initial.rebalance.delay.ms=0\n"
-        "offsets.topic.num.partitions=1\noffsets.topic.replication.factor=1\n"
-        "share.coordinator.state.topic.replication.factor=1\ntransaction.state.log.replication.factor=1\n"
-        "transaction.state.log.min.isr=1\n";
-    EXPECT_TRUE(base::WriteFileAtomic(settings_, settings).ok());
-    EXPECT_TRUE(Done(
-        Java({"kafka.tools.StorageTool", "format", "-t", "AAAAAAAAAAAAAAAAAAAAAA", "-c", settings_, "--add-scram",
-              "SCRAM-SHA-256=[name=shop,password=pa55]", "--add-scram", "SCRAM-SHA-512=[name=shop,password=pa55]"})))
+    const int64_t now_ms = base::SystemClock::Get().NowMs();
+    http::KeyPair ca = *http::GenerateCa("test", now_ms);
+    http::CertificateRequest request;
+    request.common_name = "shop";
+    request.ip_addresses = {"127.0.0.1"};
+    http::KeyPair pair = *http::IssueCertificate(ca, request, now_ms);
+    request.client = true;
+    client_ = *http::IssueCertificate(ca, request, now_ms);
+    ca_pem_ = ca.certificate_pem;
+    Write("ca.pem", ca_pem_);
+    Write("server.pem", pair.private_key_pem + pair.certificate_pem);
+    Write("server.properties", Settings());
+    const std::string scram = std::string("=[name=shop,password=") + kPassword + "]";
+    EXPECT_TRUE(Done(Java({"kafka.tools.StorageTool", "format", "-t", "AAAAAAAAAAAAAAAAAAAAAA", "-c", settings_,
+                           "--add-scram", "SCRAM-SHA-256" + scram, "--add-scram", "SCRAM-SHA-512" + scram})))
         << Log();
     Start();
   }
 
-  void Start() {
-    process_ = std::make_unique<base::Subprocess>(
-        *base::Subprocess::Start(Java({"kafka.Kafka", settings_}), folder_.path() + "/log"));
-    EXPECT_TRUE(Eventually([this] { return Done({"kcat", "-b", address(), "-L", "-m", "2"}); })) << Log();
+  void Start() override {
+    Launch(Java({"kafka.Kafka", settings_}), [this] { return Done({"kcat", "-b", address(), "-L", "-m", "2"}); });
   }
-  void Kill() {
-    process_->Signal(9);
-    process_->Wait();
+  // Of the topic "orders".
+  void Hold(int64_t value) override {
+    Produce("orders", static_cast<int>(value - held_));
+    held_ = value;
   }
 
   std::string address() const { return "127.0.0.1:" + port_; }
   std::string login_address() const { return "127.0.0.1:" + login_port_; }
+  // Where clients show a certificate, too.
+  std::string tls_address() const { return "127.0.0.1:" + tls_port_; }
+  const std::string& ca_pem() const { return ca_pem_; }
+  const http::KeyPair& client() const { return client_; }
 
   // Writes messages to the first partition.
   void Produce(const std::string& topic, int count) {
+    if (count == 0) {  // To ask for a topic makes it.
+      EXPECT_TRUE(Done({"kcat", "-L", "-b", address(), "-t", topic})) << Log();
+      return;
+    }
     std::string lines;
     for (int i = 0; i < count; ++i) lines += "message\n";
     EXPECT_TRUE(base::WriteFileAtomic(folder_.path() + "/messages", lines).ok());
@@ -101,21 +91,50 @@ class Broker {
     argv.insert(argv.end(), arguments.begin(), arguments.end());
     return argv;
   }
-  bool Done(const Words& argv) {
-    auto process = base::Subprocess::Start(argv, folder_.path() + "/log");
-    return process.ok() && process->Wait() == 0;
+  void Write(const std::string& name, const std::string& text) {
+    EXPECT_TRUE(base::WriteFileAtomic(folder_.path() + "/" + name, text).ok());
   }
-  std::string Log() {
-    auto text = base::ReadFile(folder_.path() + "/log");
-    return text.ok() ? text->substr(text->size() - std::min<size_t>(text->size(), 4000)) : "";
+  // server.properties
+  std::string Settings() const {
+    const std::string listeners =
+        "PLAINTEXT://" + address() + ",SASL_PLAINTEXT://" + login_address() + ",SASL_SSL://" + tls_address();
+    std::string text =
+        "process.roles=broker,controller\nnode.id=1\ncontroller.listener.names=CONTROLLER\n"
+        "controller.quorum.voters=1@127.0.0.1:" +
+        controller_port_ + "\nlisteners=" + listeners + ",CONTROLLER://127.0.0.1:" + controller_port_ +
+        "\nadvertised.listeners=" + listeners +
+        "\ninter.broker.listener.name=PLAINTEXT\n"
+        "listener.security.protocol.map=PLAINTEXT:PLAINTEXT,SASL_PLAINTEXT:SASL_PLAINTEXT,SASL_SSL:SASL_SSL,"
+        "CONTROLLER:PLAINTEXT\n"
+        "sasl.enabled.mechanisms=PLAIN,SCRAM-SHA-256,SCRAM-SHA-512\n"
+        "log.dirs=" +
+        folder_.path() +
+        "/data\nnum.partitions=3\ngroup.initial.rebalance.delay.ms=0\n"
+        "offsets.topic.num.partitions=1\noffsets.topic.replication.factor=1\n"
+        "share.coordinator.state.topic.replication.factor=1\ntransaction.state.log.replication.factor=1\n"
+        "transaction.state.log.min.isr=1\n";
+    for (const char* listener : {"sasl_plaintext", "sasl_ssl"}) {
+      const std::string login = std::string("listener.name.") + listener + ".";
+      const std::string module = ".sasl.jaas.config=org.apache.kafka.common.security.";
+      text += login + "plain" + module + "plain.PlainLoginModule required user_shop=\"" + kPassword + "\";\n";
+      for (const char* scram : {"scram-sha-256", "scram-sha-512"}) {
+        text += login + scram + module + "scram.ScramLoginModule required;\n";
+      }
+    }
+    const std::string tls = "listener.name.sasl_ssl.ssl.";
+    return text + tls + "keystore.type=PEM\n" + tls + "keystore.location=" + folder_.path() + "/server.pem\n" + tls +
+           "truststore.type=PEM\n" + tls + "truststore.location=" + folder_.path() + "/ca.pem\n" + tls +
+           "client.auth=required\n";
   }
 
-  base::TempDir folder_ = *base::TempDir::Create("kafka");
   const std::string settings_ = folder_.path() + "/server.properties";
-  const std::string port_ = std::to_string(*base::FreePort());
-  const std::string login_port_ = std::to_string(*base::FreePort());
-  const std::string controller_port_ = std::to_string(*base::FreePort());
-  std::unique_ptr<base::Subprocess> process_;
+  const std::string port_ = NewPort();
+  const std::string login_port_ = NewPort();
+  const std::string tls_port_ = NewPort();
+  const std::string controller_port_ = NewPort();
+  std::string ca_pem_;
+  http::KeyPair client_;
+  int64_t held_ = 0;
 };
 
 class KafkaTest : public testing::Test {
@@ -132,19 +151,10 @@ class KafkaTest : public testing::Test {
     if (!missing_.empty()) GTEST_SKIP() << missing_;
   }
 
-  // What a trigger reads in milli-units, or its error.
-  std::string Read(ScaledSource::Metadata metadata) {
+  static std::string Read(ScaledSource::Metadata metadata) {
     metadata.try_emplace("bootstrapServers", broker_->address());
     metadata.try_emplace("consumerGroup", "work");
-    TriggerSpec spec;
-    spec.type = "kafka";
-    spec.metadata = std::move(metadata);
-    TriggerSecrets secrets;
-    secrets.env = [](const std::string& name) -> base::Result<std::string> { return name; };
-    auto trigger = NewTrigger(spec, secrets, context_);
-    if (!trigger.ok()) return trigger.status().message();
-    auto reading = (*trigger)->Read();
-    return reading.ok() ? std::to_string(reading->value_milli) : reading.status().message();
+    return ReadOnce("kafka", metadata);
   }
 
   // A busy machine may let a reading run into its timeout.
@@ -152,49 +162,39 @@ class KafkaTest : public testing::Test {
     EXPECT_TRUE(Eventually([&] { return Read(metadata) == expected; })) << Read(metadata) << ", not " << expected;
   }
 
-  TriggerContext context_;
   inline static std::string missing_;
   inline static Broker* broker_ = nullptr;
 };
 
-TEST_F(KafkaTest, LagBecomesReplicasAndAnOutageChangesNothing) {
-  const ScaledSource::Metadata metadata = {{"bootstrapServers", broker_->login_address()},
-                                           {"sasl", "scram_sha256"},
-                                           {"username", "shop"},
-                                           {"consumerGroup", "work"},
-                                           {"topic", "orders"},
-                                           {"lagThreshold", "5"}};
-  broker_->Produce("orders", 4);
-  broker_->Consume("orders", "work");
-  ScaledSource source;
-  source.Follow("kafka", metadata, {{"password", "pa55"}});
-  EXPECT_TRUE(Eventually([&] { return source.NextReplicas() == 1; }))
-      << "two partitions without an offset count one each: " << source.Readiness();
-  broker_->Produce("orders", 7);
-  EXPECT_TRUE(Eventually([&] { return source.NextReplicas() == 2; })) << source.Readiness();
-
-  broker_->Kill();
-  for (int i = 0; i < 3; ++i) EXPECT_EQ(source.NextReplicas(), 2);
-  EXPECT_THAT(source.Readiness(), HasSubstr("cannot be read: kafka: "));
-  broker_->Start();
-  broker_->Produce("orders", 30);
-  EXPECT_TRUE(Eventually([&] { return source.NextReplicas() == 3; })) << "one per partition; " << source.Readiness();
-  EXPECT_TRUE(source.Ready()) << source.Readiness();
-
-  for (const char* mechanism : {"plaintext", "scram_sha256", "scram_sha512"}) {
-    ScaledSource::Metadata other = metadata;
-    other["sasl"] = mechanism;
-    source.Follow("kafka", other, {{"password", "pa55"}});
-    EXPECT_TRUE(Eventually([&] { return source.NextReplicas() == 3 && source.Ready(); }))
-        << mechanism << ": " << source.Readiness();
-    ScaledSource refused;
-    refused.Follow("kafka", other, {{"password", "s3cret"}});
-    EXPECT_TRUE(Eventually([&] {
-      return refused.NextReplicas() == 0 && refused.Readiness().find("uthentication failed") != std::string::npos;
-    })) << mechanism
-        << ": " << refused.Readiness();
-    EXPECT_THAT(refused.Readiness(), Not(HasSubstr("s3cret")));
+TEST_F(KafkaTest, LagBecomesReplicas) {
+  SourceCase source = {.type = "kafka",
+                       .metadata = {{"bootstrapServers", broker_->login_address()},
+                                    {"sasl", "scram_sha256"},
+                                    {"username", "shop"},
+                                    {"consumerGroup", "none"},
+                                    {"topic", "orders"},
+                                    {"offsetResetPolicy", "earliest"},
+                                    {"allowIdleConsumers", "true"},
+                                    {"lagThreshold", "5"}},
+                       .secrets = {{"password", kPassword}},
+                       .refusal = "uthentication failed"};
+  SourceScenario(source).ExpectFollowed(*broker_);
+  for (const char* mechanism : {"scram_sha512", "plaintext"}) {
+    source.metadata["sasl"] = mechanism;
+    SourceScenario(source).ExpectRefused(5);
   }
+  source.metadata["bootstrapServers"] = broker_->tls_address();
+  source.metadata["tls"] = "enable";
+  source.secrets.insert({{"ca", broker_->ca_pem()},
+                         {"cert", broker_->client().certificate_pem},
+                         {"key", broker_->client().private_key_pem}});
+  SourceScenario(source).ExpectRefused(5);
+  source.secrets.erase("ca");
+  ScaledSource distrustful;
+  distrustful.Follow(source.type, source.metadata, source.secrets);
+  EXPECT_TRUE(Eventually([&] {
+    return distrustful.NextReplicas() == 0 && distrustful.Readiness().find("certificate verify") != std::string::npos;
+  })) << distrustful.Readiness();
 }
 
 TEST_F(KafkaTest, Settings) {

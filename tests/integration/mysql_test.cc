@@ -1,18 +1,15 @@
 // The mysql trigger against MariaDB.
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
-#include <unistd.h>
 
 #include <filesystem>
 #include <map>
 #include <memory>
 #include <string>
-#include <vector>
 
 #include "base/file.h"
-#include "scaler/trigger.h"
 #include "scaler/trigger/libmariadb.h"
-#include "tests/integration/scaled_source.h"
+#include "tests/integration/source_scenario.h"
 
 namespace tidewright::scaler {
 namespace {
@@ -20,118 +17,85 @@ namespace {
 using testing::HasSubstr;
 using testing::Not;
 
-class MysqlTest : public testing::Test {
- protected:
-  void SetUp() override {
-    if (!base::HaveProgram("mariadbd")) GTEST_SKIP() << "mariadb-server-core is not installed";
-    const std::string data = folder_.path() + "/data";
-    std::filesystem::create_directory(data);
-    ASSERT_TRUE(base::WriteFileAtomic(folder_.path() + "/init.sql",
+class MariadbServer : public SourceServer {
+ public:
+  MariadbServer() {
+    std::filesystem::create_directory(Data());
+    EXPECT_TRUE(base::WriteFileAtomic(folder_.path() + "/init.sql",
                                       "create database if not exists shop;\n"
                                       "create table if not exists shop.orders (id int primary key);\n"
-                                      "create user if not exists shop@'%' identified by 'pa55';\n"
-                                      "grant all on shop.* to shop@'%';\n")
+                                      "create user if not exists shop@'%' identified by '" +
+                                          std::string(kPassword) + "';\ngrant all on shop.* to shop@'%';\n")
                     .ok());
-    // The server refuses to run as root.
-    if (geteuid() == 0) {
-      as_user_ = {"setpriv", "--reuid", "nobody", "--regid", "nogroup", "--clear-groups"};
-      auto owned = base::Subprocess::Start({"chown", "-R", "nobody", folder_.path()});
-      ASSERT_TRUE(owned.ok() && owned->Wait() == 0);
-    }
-    auto made = base::Subprocess::Start(AsUser({"mariadb-install-db", "--no-defaults", "--datadir=" + data,
-                                                "--auth-root-authentication-method=normal", "--skip-test-db"}),
-                                        folder_.path() + "/log", own_);
-    ASSERT_TRUE(made.ok() && made->Wait() == 0) << Log();
-    StartServer();
+    EXPECT_TRUE(Done(Unprivileged({"mariadb-install-db", "--no-defaults", "--datadir=" + Data(),
+                                   "--auth-root-authentication-method=normal", "--skip-test-db"}),
+                     own_))
+        << Log();
   }
 
-  void StartServer() {
-    auto started = base::Subprocess::Start(
-        AsUser({"mariadbd", "--no-defaults", "--datadir=" + folder_.path() + "/data", "--bind-address=127.0.0.1",
-                "--port=" + port_, "--skip-name-resolve", "--socket=" + folder_.path() + "/data/socket",
-                "--skip-log-bin", "--innodb-flush-log-at-trx-commit=2", "--innodb-buffer-pool-size=8M",
-                "--init-file=" + folder_.path() + "/init.sql"}),
-        folder_.path() + "/log", own_);
-    ASSERT_TRUE(started.ok()) << started.status().ToString();
-    server_ = std::make_unique<base::Subprocess>(std::move(*started));
-    ASSERT_TRUE(Eventually([this] { return Ask("select 1") == "1"; })) << Ask("select 1") << "\n" << Log();
+  void Start() override {
+    Launch(
+        Unprivileged({"mariadbd", "--no-defaults", "--datadir=" + Data(), "--bind-address=127.0.0.1", "--port=" + port_,
+                      "--skip-name-resolve", "--socket=" + Data() + "/socket", "--skip-log-bin",
+                      "--innodb-flush-log-at-trx-commit=2", "--innodb-buffer-pool-size=8M",
+                      "--init-file=" + folder_.path() + "/init.sql"}),
+        [this] { return Ask("select 1") == "1"; }, own_);
   }
-
-  std::vector<std::string> AsUser(std::vector<std::string> argv) {
-    argv.insert(argv.begin(), as_user_.begin(), as_user_.end());
-    return argv;
+  void Hold(int64_t value) override {
+    EXPECT_TRUE(value == 0 || Eventually([&] {
+                  Ask("insert ignore into orders select seq from seq_1_to_" + std::to_string(value));
+                  return Ask("select count(*) from orders") == std::to_string(value);
+                }))
+        << Log();
   }
+  const std::string& port() const { return port_; }
 
+ private:
   // The first value that the server gives, or the error.
   std::string Ask(const std::string& query) {
-    trigger::MysqlAddress address{"127.0.0.1", static_cast<uint16_t>(std::stoi(port_)), "shop", "pa55", "shop"};
+    trigger::MysqlAddress address{"127.0.0.1", static_cast<uint16_t>(std::stoi(port_)), "shop", kPassword, "shop"};
     auto connection = trigger::MariadbConnection::Open(address, 3000);
     if (!connection.ok()) return connection.status().message();
     auto value = (*connection)->FirstValue(query, 3000);
     return value.ok() ? *value : value.status().message();
   }
+  std::string Data() const { return folder_.path() + "/data"; }
 
-  // What a trigger reads in milli-units, or its error.
-  std::string Read(ScaledSource::Metadata metadata) {
-    TriggerSpec spec;
-    spec.type = "mysql";
-    spec.metadata = std::move(metadata);
-    TriggerSecrets secrets;
-    secrets.env = [this](const std::string& name) -> base::Result<std::string> { return env_[name]; };
-    auto trigger = NewTrigger(spec, secrets, context_);
-    if (!trigger.ok()) return trigger.status().message();
-    auto reading = (*trigger)->Read();
-    return reading.ok() ? std::to_string(reading->value_milli) : reading.status().message();
-  }
-
-  std::string Log() {
-    auto text = base::ReadFile(folder_.path() + "/log");
-    return text.ok() ? *text : text.status().ToString();
-  }
-
-  base::TempDir folder_ = *base::TempDir::Create("mysql");
-  const std::string port_ = std::to_string(*base::FreePort());
+  const std::string port_ = NewPort();
   // In a folder that servers share, one that starts removes temporary tables of the others.
   const std::map<std::string, std::string> own_ = {{"TMPDIR", folder_.path()}};
-  std::vector<std::string> as_user_;
-  std::unique_ptr<base::Subprocess> server_;
-  TriggerContext context_;
-  std::map<std::string, std::string> env_;
 };
 
-TEST_F(MysqlTest, RowsBecomeReplicasAndAnOutageChangesNothing) {
-  const ScaledSource::Metadata metadata = {{"host", "127.0.0.1"}, {"port", port_},
-                                           {"username", "shop"},  {"dbName", "shop"},
-                                           {"queryValue", "5"},   {"query", "select count(*) from orders"}};
-  ScaledSource source;
-  source.Follow("mysql", metadata, {{"password", "pa55"}});
-  EXPECT_EQ(source.NextReplicas(), 0);
-  EXPECT_TRUE(source.Ready()) << source.Readiness();
-  ASSERT_EQ(Ask("insert into orders select seq from seq_1_to_11 returning 1"), "1");
-  EXPECT_EQ(source.NextReplicas(), 3);
+class MysqlTest : public testing::Test {
+ protected:
+  void SetUp() override {
+    if (!base::HaveProgram("mariadbd")) GTEST_SKIP() << "mariadb-server-core is not installed";
+    server_ = std::make_unique<MariadbServer>();
+    server_->Start();
+  }
 
-  server_->Signal(9);
-  server_->Wait();
-  for (int i = 0; i < 5; ++i) EXPECT_EQ(source.NextReplicas(), 3) << i;
-  EXPECT_THAT(source.Readiness(), HasSubstr("mysql: connect: Can't connect to server on '127.0.0.1'"));
-  StartServer();
-  ASSERT_EQ(Ask("insert into orders select seq from seq_12_to_21 returning 1"), "1");
-  EXPECT_EQ(source.NextReplicas(), 5);
-  EXPECT_TRUE(source.Ready()) << source.Readiness();
+  std::unique_ptr<MariadbServer> server_;
+};
 
-  source.Follow("mysql", metadata, {{"password", "s3cret"}}, 9);
-  EXPECT_EQ(source.NextReplicas(), 5);
-  EXPECT_THAT(source.Readiness(), HasSubstr("mysql: connect: Access denied for user 'shop'"));
-  EXPECT_THAT(source.Readiness(), Not(HasSubstr("s3cret")));
-  for (int i = 0; i < 4; ++i) source.NextReplicas();
-  EXPECT_EQ(source.NextReplicas(), 9) << "the fallback";
+TEST_F(MysqlTest, RowsBecomeReplicas) {
+  const ScaledSource::Metadata query = {{"queryValue", "5"}, {"query", "select count(*) from orders"}};
+  const std::string refusal = "mysql: connect: Access denied for user 'shop'";
+  ScaledSource::Metadata fields = query;
+  fields.insert({{"host", "127.0.0.1"}, {"port", server_->port()}, {"username", "shop"}, {"dbName", "shop"}});
+  SourceScenario({.type = "mysql", .metadata = fields, .secrets = {{"password", kPassword}}, .refusal = refusal})
+      .ExpectFollowed(*server_);
+  const std::string login = std::string("shop:") + kPassword;
+  SourceScenario({.type = "mysql",
+                  .metadata = query,
+                  .secrets = {{"connectionString", login + "@tcp(127.0.0.1:" + server_->port() + ")/shop"}},
+                  .refusal = refusal})
+      .ExpectRefused(5);
 }
 
 TEST_F(MysqlTest, QueriesAndConnectionStrings) {
-  env_ = {{"DSN", "shop:pa55@tcp(127.0.0.1:" + port_ + ")/shop?parseTime=true"},
-          {"WRONG", "shop:s3cret@tcp(127.0.0.1:" + port_ + ")/shop"},
-          {"TLS", "shop:pa55@tcp(127.0.0.1:" + port_ + ")/shop?tls=true"},
-          {"BAD", "shop:s3cret@unix(/run/x)/shop"}};
+  const std::string address = "@tcp(127.0.0.1:" + server_->port() + ")/shop";
+  const ScaledSource::Metadata env = {{"DSN", "shop:pa55word" + address + "?parseTime=true"},
+                                      {"TLS", "shop:pa55word" + address + "?tls=true"}};
   struct {
     const char* variable;
     const char* query;
@@ -146,14 +110,12 @@ TEST_F(MysqlTest, QueriesAndConnectionStrings) {
       {"DSN", "select nonsense", "mysql: the server answered: Unknown column 'nonsense'"},
       {"DSN", "select sleep(60)", "mysql: no answer within the timeout"},
       {"TLS", "select 1", "mysql: connect: TLS/SSL error: SSL is required"},
-      {"WRONG", "select 1", "mysql: connect: Access denied for user 'shop'"},
-      {"BAD", "select 1", "connectionString: has no address of the form tcp(host:port)"},
   };
   for (const auto& row : rows) {
-    std::string text = Read({{"connectionStringFromEnv", row.variable}, {"query", row.query}, {"queryValue", "1"}});
+    const std::string text =
+        ReadOnce("mysql", {{"connectionStringFromEnv", row.variable}, {"query", row.query}, {"queryValue", "1"}}, env);
     EXPECT_THAT(text, HasSubstr(row.expected)) << row.query;
-    EXPECT_THAT(text, Not(HasSubstr("s3cret")));
-    EXPECT_THAT(text, Not(HasSubstr("pa55")));
+    EXPECT_THAT(text, Not(HasSubstr(kPassword)));
   }
 }
 

@@ -1,6 +1,6 @@
 """Makes the stream ORDERS with the consumer "work" on a NATS server and publishes messages, in NATS' text protocol.
 
-usage: nats_publish.py PORT MESSAGES
+usage: nats_publish.py PORT MESSAGES USER PASSWORD
 """
 import json
 import socket
@@ -27,10 +27,11 @@ def request(stream, subject, payload):
 
 def main():
     port, messages = int(sys.argv[1]), int(sys.argv[2])
+    login = {"verbose": False, "user": sys.argv[3], "pass": sys.argv[4]}
     connection = socket.create_connection(("127.0.0.1", port), timeout=10)
     stream = connection.makefile("rwb")
     stream.readline()  # INFO
-    stream.write(b'CONNECT {"verbose":false}\r\nSUB replies 1\r\n')
+    stream.write(b"CONNECT %s\r\nSUB replies 1\r\n" % json.dumps(login).encode())
     request(stream, "$JS.API.STREAM.CREATE.ORDERS", {"name": "ORDERS", "subjects": ["orders"], "storage": "memory"})
     request(stream, "$JS.API.CONSUMER.DURABLE.CREATE.ORDERS.work",
             {"stream_name": "ORDERS", "config": {"durable_name": "work", "ack_policy": "explicit"}})

@@ -8,7 +8,7 @@
 #include <vector>
 
 #include "base/file.h"
-#include "tests/integration/scaled_source.h"
+#include "tests/integration/source_scenario.h"
 #include "tests/scaler/redis_server.h"
 
 namespace tidewright::scaler {
@@ -31,18 +31,23 @@ class RedisTopologiesTest : public testing::Test {
     if (!reply.ok()) return reply.status().message();
     return reply->is_integer ? std::to_string(reply->integer) : reply->text;
   }
-
-  base::TempDir folder_ = *base::TempDir::Create("redis");
 };
 
-// Three masters, each with a third of the slots.
-class RedisCluster {
+// Gives the list "orders" a length, wherever it may be written just now.
+void HoldOrders(RedisServer& server, int64_t value) {
+  Words push = {"RPUSH", "orders"};
+  push.resize(2 + static_cast<size_t>(value), "x");
+  EXPECT_TRUE(Eventually([&] { return server.Run({"DEL", "orders"}).ok() && (value == 0 || server.Run(push).ok()); }));
+}
+
+// Three masters, each with a third of the slots. They are started at once.
+class RedisCluster : public SourceServer {
  public:
-  explicit RedisCluster(const std::string& folder) {
+  RedisCluster() {
     for (size_t i = 0; i < nodes_.size(); ++i) {
       nodes_[i] = std::make_unique<RedisServer>(
-          "pa55", Words{"--cluster-enabled", "yes", "--cluster-node-timeout", "30000", "--cluster-config-file",
-                        folder + "/node" + std::to_string(i), "--cluster-port", bus_[i]});
+          kPassword, Words{"--cluster-enabled", "yes", "--cluster-node-timeout", "30000", "--cluster-config-file",
+                           folder_.path() + "/node" + std::to_string(i), "--cluster-port", bus_[i]});
       const std::string first = std::to_string(i * 16384 / 3 + (i == 0 ? 0 : 1));
       const std::string last = std::to_string((i + 1) * 16384 / 3 - (i == 2 ? 1 : 0));
       EXPECT_TRUE(nodes_[i]->Run({"CLUSTER", "ADDSLOTSRANGE", first, last}).ok());
@@ -51,6 +56,16 @@ class RedisCluster {
       EXPECT_TRUE(nodes_[0]->Run({"CLUSTER", "MEET", "127.0.0.1", std::to_string(nodes_[i]->port()), bus_[i]}).ok());
     }
   }
+
+  // All of them; their configuration stays.
+  void Kill() override {
+    for (auto& node : nodes_) node->Kill();
+  }
+  void Start() override {
+    for (auto& node : nodes_) node->Start();
+    EXPECT_TRUE(Eventually([this] { return Whole(); }));
+  }
+  void Hold(int64_t value) override { HoldOrders(node(OwnerOf("orders")), value); }
 
   RedisServer& node(size_t i) { return *nodes_[i]; }
   std::string Id(size_t i) { return nodes_[i]->Ask({"CLUSTER", "MYID"})->text; }
@@ -78,7 +93,7 @@ class RedisCluster {
 };
 
 TEST_F(RedisTopologiesTest, ClusterKeysAreFollowedWhereTheyGo) {
-  RedisCluster cluster(folder_.path());
+  RedisCluster cluster;
   ASSERT_TRUE(Eventually([&] { return cluster.Whole(); }));
   const std::string slot = Text(cluster.node(0), {"CLUSTER", "KEYSLOT", "orders"});
   const size_t from = cluster.OwnerOf("orders");
@@ -87,14 +102,15 @@ TEST_F(RedisTopologiesTest, ClusterKeysAreFollowedWhereTheyGo) {
   RedisServer& new_owner = cluster.node(to);
   ASSERT_EQ(Text(old_owner, kEleven), "11");
   ScaledSource source;
-  source.Follow("redis-cluster", {{"addresses", cluster.addresses()}, {"listName", "orders"}}, {{"password", "pa55"}});
+  source.Follow("redis-cluster", {{"addresses", cluster.addresses()}, {"listName", "orders"}},
+                {{"password", kPassword}});
   EXPECT_EQ(source.NextReplicas(), 3) << source.Readiness();
 
   // While its slot moves: ASK. After that: MOVED, on the connection that is kept.
   ASSERT_TRUE(new_owner.Run({"CLUSTER", "SETSLOT", slot, "IMPORTING", cluster.Id(from)}).ok());
   ASSERT_TRUE(old_owner.Run({"CLUSTER", "SETSLOT", slot, "MIGRATING", cluster.Id(to)}).ok());
   ASSERT_EQ(Text(old_owner,
-                 {"MIGRATE", "127.0.0.1", std::to_string(new_owner.port()), "orders", "0", "5000", "AUTH", "pa55"}),
+                 {"MIGRATE", "127.0.0.1", std::to_string(new_owner.port()), "orders", "0", "5000", "AUTH", kPassword}),
             "OK");
   EXPECT_EQ(source.NextReplicas(), 3);
   EXPECT_TRUE(source.Ready()) << source.Readiness();
@@ -114,17 +130,20 @@ TEST_F(RedisTopologiesTest, ClusterKeysAreFollowedWhereTheyGo) {
   ASSERT_EQ(Text(new_owner, kTenMore), "32");
   EXPECT_EQ(source.NextReplicas(), 7);
   EXPECT_TRUE(source.Ready()) << source.Readiness();
+}
 
-  ScaledSource refused;
-  refused.Follow("redis-cluster", {{"addresses", cluster.addresses()}, {"listName", "orders"}},
-                 {{"password", "s3cret"}});
-  EXPECT_EQ(refused.NextReplicas(), 0);
-  EXPECT_THAT(refused.Readiness(), HasSubstr("AUTH: WRONGPASS"));
-  EXPECT_THAT(refused.Readiness(), Not(HasSubstr("s3cret")));
+TEST_F(RedisTopologiesTest, ClusterIsFollowed) {
+  RedisCluster cluster;
+  ASSERT_TRUE(Eventually([&] { return cluster.Whole(); }));
+  SourceScenario({.type = "redis-cluster",
+                  .metadata = {{"addresses", cluster.addresses()}, {"listName", "orders"}},
+                  .secrets = {{"password", kPassword}},
+                  .refusal = "AUTH: WRONGPASS"})
+      .ExpectFollowed(cluster);
 }
 
 TEST_F(RedisTopologiesTest, ClusterStreams) {
-  RedisCluster cluster(folder_.path());
+  RedisCluster cluster;
   ASSERT_TRUE(Eventually([&] { return cluster.Whole(); }));
   RedisServer& owner = cluster.node(cluster.OwnerOf("events"));
   for (int i = 0; i < 12; ++i) ASSERT_TRUE(owner.Run({"XADD", "events", "*", "order", "1"}).ok());
@@ -133,21 +152,65 @@ TEST_F(RedisTopologiesTest, ClusterStreams) {
   source.Follow(
       "redis-cluster-streams",
       {{"addresses", cluster.addresses()}, {"stream", "events"}, {"consumerGroup", "work"}, {"lagCount", "4"}},
-      {{"password", "pa55"}});
+      {{"password", kPassword}});
   EXPECT_EQ(source.NextReplicas(), 3) << source.Readiness();
 }
 
+// A master, its replica, and a sentinel that looks after them. They are started at once.
+class RedisSentinels : public SourceServer {
+ public:
+  // The sentinel has another master elected once this one was silent for `silence_ms`.
+  explicit RedisSentinels(int silence_ms)
+      : master_(kPassword, {"--masterauth", kPassword}),
+        replica_(kPassword, {"--masterauth", kPassword, "--replicaof", "127.0.0.1 " + std::to_string(master_.port()),
+                             "--repl-diskless-sync-delay", "0"}) {
+    const std::string config = folder_.path() + "/sentinel.conf";
+    EXPECT_TRUE(base::WriteFileAtomic(config, "sentinel monitor shop 127.0.0.1 " + std::to_string(master_.port()) +
+                                                  " 1\nsentinel auth-pass shop " + kPassword +
+                                                  "\nsentinel down-after-milliseconds shop " +
+                                                  std::to_string(silence_ms) +
+                                                  "\nsentinel failover-timeout shop 3000\n")
+                    .ok());
+    sentinel_ = std::make_unique<RedisServer>("gu4rd", Words{}, Words{config, "--sentinel"});
+  }
+
+  // Master and replica; the sentinel stays.
+  void Kill() override {
+    master_.Kill();
+    replica_.Kill();
+  }
+  void Start() override {
+    master_.Start();
+    replica_.Start();
+  }
+  void Hold(int64_t value) override { HoldOrders(master_, value); }
+
+  RedisServer& master() { return master_; }
+  RedisServer& replica() { return replica_; }
+  RedisServer& sentinel() { return *sentinel_; }
+
+ private:
+  RedisServer master_, replica_;
+  std::unique_ptr<RedisServer> sentinel_;
+};
+
+TEST_F(RedisTopologiesTest, SentinelsMasterIsFollowed) {
+  // Nobody else is to be elected while both are away.
+  RedisSentinels servers(/*silence_ms=*/600'000);
+  SourceScenario({.type = "redis-sentinel",
+                  .metadata = {{"addresses", "127.0.0.1:1," + servers.sentinel().address()},
+                               {"sentinelMaster", "shop"},
+                               {"listName", "orders"}},
+                  .secrets = {{"password", kPassword}, {"sentinelPassword", "gu4rd"}},
+                  .refusal = "AUTH: WRONGPASS"})
+      .ExpectFollowed(servers);
+}
+
 TEST_F(RedisTopologiesTest, SentinelsNameTheNextMaster) {
-  RedisServer first("pa55", {"--masterauth", "pa55"});
-  RedisServer second("pa55", {"--masterauth", "pa55", "--replicaof", "127.0.0.1 " + std::to_string(first.port()),
-                              "--repl-diskless-sync-delay", "0"});
-  const std::string config = folder_.path() + "/sentinel.conf";
-  ASSERT_TRUE(base::WriteFileAtomic(config, "sentinel monitor shop 127.0.0.1 " + std::to_string(first.port()) +
-                                                " 1\nsentinel auth-pass shop pa55\n"
-                                                "sentinel down-after-milliseconds shop 3000\n"
-                                                "sentinel failover-timeout shop 3000\n")
-                  .ok());
-  RedisServer sentinel("gu4rd", {}, {config, "--sentinel"});
+  RedisSentinels servers(/*silence_ms=*/3000);
+  RedisServer& first = servers.master();
+  RedisServer& second = servers.replica();
+  RedisServer& sentinel = servers.sentinel();
   ASSERT_EQ(Text(first, kEleven), "11");
   for (int i = 0; i < 12; ++i) ASSERT_TRUE(first.Run({"XADD", "events", "*", "order", "1"}).ok());
   ASSERT_TRUE(Eventually([&] { return Text(second, {"XLEN", "events"}) == "12"; }));
@@ -159,7 +222,7 @@ TEST_F(RedisTopologiesTest, SentinelsNameTheNextMaster) {
   ScaledSource::Metadata metadata = {
       {"addresses", "127.0.0.1:1," + sentinel.address()}, {"sentinelMaster", "shop"}, {"listName", "orders"}};
   ScaledSource source;
-  source.Follow("redis-sentinel", metadata, {{"password", "pa55"}, {"sentinelPassword", "gu4rd"}});
+  source.Follow("redis-sentinel", metadata, {{"password", kPassword}, {"sentinelPassword", "gu4rd"}});
   EXPECT_EQ(source.NextReplicas(), 3) << source.Readiness();
   first.Kill();
   EXPECT_EQ(source.NextReplicas(), 3);
@@ -173,12 +236,12 @@ TEST_F(RedisTopologiesTest, SentinelsNameTheNextMaster) {
   EXPECT_TRUE(source.Ready()) << source.Readiness();
 
   ScaledSource refused;
-  refused.Follow("redis-sentinel", metadata, {{"password", "pa55"}, {"sentinelPassword", "s3cret"}});
+  refused.Follow("redis-sentinel", metadata, {{"password", kPassword}, {"sentinelPassword", "s3cret"}});
   EXPECT_EQ(refused.NextReplicas(), 0);
   EXPECT_THAT(refused.Readiness(), HasSubstr("sentinel: AUTH: WRONGPASS"));
   EXPECT_THAT(refused.Readiness(), Not(HasSubstr("s3cret")));
   metadata["sentinelMaster"] = "warehouse";
-  source.Follow("redis-sentinel", metadata, {{"password", "pa55"}, {"sentinelPassword", "gu4rd"}});
+  source.Follow("redis-sentinel", metadata, {{"password", kPassword}, {"sentinelPassword", "gu4rd"}});
   source.NextReplicas();
   EXPECT_THAT(source.Readiness(), HasSubstr("sentinel: knows no master \"warehouse\""));
   source.Follow("redis-sentinel-streams",
@@ -187,7 +250,7 @@ TEST_F(RedisTopologiesTest, SentinelsNameTheNextMaster) {
                  {"sentinelMaster", "shop"},
                  {"stream", "events"},
                  {"streamLength", "2"}},
-                {{"password", "pa55"}, {"sentinelPassword", "gu4rd"}});
+                {{"password", kPassword}, {"sentinelPassword", "gu4rd"}});
   EXPECT_EQ(source.NextReplicas(), 6) << source.Readiness();
 }
 

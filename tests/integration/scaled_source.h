@@ -3,11 +3,11 @@
 
 #include <gtest/gtest.h>
 
-#include <functional>
 #include <map>
 #include <memory>
 #include <string>
 #include <utility>
+#include <vector>
 
 #include "base/clock.h"
 #include "base/duration.h"
@@ -16,27 +16,18 @@
 #include "http/client.h"
 #include "kube/meta.h"
 #include "scaler/scaled_workload.h"
+#include "tests/eventually.h"
 #include "tests/scaler/fake_kube.h"
 
 namespace tidewright::scaler {
-
-// Waits for another process: until a condition holds, or 90 s are over.
-inline bool Eventually(const std::function<bool()>& condition) {
-  base::StopSignal never;
-  const int64_t deadline = base::SystemClock::Get().NowMs() + 90'000;
-  while (base::SystemClock::Get().NowMs() < deadline) {
-    if (condition()) return true;
-    base::SystemClock::Get().SleepFor(100, never);
-  }
-  return condition();
-}
 
 // Not thread-safe. The API server is a FakeKube; time stands still between passes, and minReplicaCount is 0.
 class ScaledSource {
  public:
   using Metadata = std::map<std::string, std::string>;
 
-  ScaledSource() : board_(metrics_) {
+  // When its first pass is, about; for sources whose data have times, the tests' own time.
+  explicit ScaledSource(int64_t start_ms = *base::ParseTime("2026-01-08T12:00:00Z")) : clock_(start_ms) {
     context_.cluster = ClusterOf(kube_, reader_);
     context_.triggers.control = context_.triggers.calendar = &clock_;
     context_.triggers.http = http_.get();
@@ -85,12 +76,34 @@ class ScaledSource {
   }
   bool Ready() { return Readiness() == "The object is valid and its triggers can be read."; }
 
+  // Everything that users see of it: the object with its status, events, traces, signals and metrics.
+  std::string Shown() {
+    std::string text = Object().dump() + "\n" + metrics_.Render();
+    for (const std::string& event : kube_.Events()) text += event + "\n";
+    auto add_steps = [&text](const std::vector<Step>& steps) {
+      for (const Step& step : steps) text += step.stage + " " + step.signal + " " + step.text + "\n";
+    };
+    for (const WorkloadStatus& workload : board_.Snapshot()) {
+      text += workload.why + "\n";
+      add_steps(workload.steps);
+      for (const SignalStatus& signal : workload.signals) {
+        text += signal.name + " " + signal.error + " " + signal.detail + "\n";
+      }
+      for (const ScaleRecord& scale : workload.scales) text += scale.why + "\n";
+    }
+    for (const DecisionRecord& decision : board_.Decisions("", "", StatusBoard::kMaxDecisions)) {
+      text += decision.why + "\n";
+      add_steps(decision.steps);
+    }
+    return text;
+  }
+
  private:
   base::Json Object() { return kube_.Read(kube::resources::kScaledObjects, "shop", "web"); }
 
-  base::FakeClock clock_{*base::ParseTime("2026-01-08T12:00:00Z")};
+  base::FakeClock clock_;
   base::MetricRegistry metrics_;
-  StatusBoard board_;
+  StatusBoard board_{metrics_};
   TargetRegistry targets_;
   FakeKube kube_;
   DirectReader reader_{kube_};
