@@ -5,22 +5,39 @@
 #include <algorithm>
 #include <deque>
 #include <limits>
+#include <system_error>
 
 namespace tidewright::base {
 
 struct ThreadPool::Queue {
+  explicit Queue(int threads) : max_workers(static_cast<size_t>(std::max(threads, 1))) {}
+  bool WantsWorker(size_t workers) const REQUIRES_LOCK(mu) { return tasks.size() > idle && workers < max_workers; }
+  static void AddWorker(const std::shared_ptr<Queue>& queue, const std::string& name,
+                        std::vector<std::thread>* workers);
+
+  const size_t max_workers;
   Mutex mu;
   CondVar wake;
   std::deque<std::function<void()>> tasks GUARDED_BY(mu);
+  size_t idle GUARDED_BY(mu) = 0;  // Workers that wait for a task, or have been woken for one.
   bool stopping GUARDED_BY(mu) = false;
 };
 
-ThreadPool::ThreadPool(std::string name, int threads) : name_(name.substr(0, 15)), queue_(std::make_shared<Queue>()) {
-  for (int i = 0; i < std::max(threads, 1); ++i) {
-    workers_.emplace_back([queue = queue_] { Work(*queue); });
-    pthread_setname_np(workers_.back().native_handle(), name_.c_str());
+// A thread that the system refuses leaves its tasks to the others.
+void ThreadPool::Queue::AddWorker(const std::shared_ptr<Queue>& queue, const std::string& name,
+                                  std::vector<std::thread>* workers) {
+  try {
+    workers->emplace_back([queue, name] {
+      pthread_setname_np(pthread_self(), name.c_str());  // From outside it would go through /proc.
+      Work(*queue);
+    });
+  } catch (const std::system_error&) {
+    if (workers->empty()) throw;
   }
 }
+
+ThreadPool::ThreadPool(std::string name, int threads)
+    : name_(name.substr(0, 15)), queue_(std::make_shared<Queue>(threads)) {}
 
 ThreadPool::~ThreadPool() { Stop(); }
 
@@ -31,6 +48,10 @@ bool ThreadPool::Submit(std::function<void()> task) {
     MutexLock lock(queue->mu);
     if (queue->stopping) return false;
     queue->tasks.push_back(std::move(task));
+    if (queue->WantsWorker(workers_.size())) {
+      Queue::AddWorker(queue, name_, &workers_);
+      return true;
+    }
   }
   // Whoever wakes wants the lock: without it here, it need not go to sleep again at once.
   queue->wake.NotifyOne();
@@ -53,7 +74,9 @@ void ThreadPool::Work(Queue& queue) {
     std::function<void()> task;
     {
       MutexLock lock(queue.mu);
+      ++queue.idle;
       while (queue.tasks.empty() && !queue.stopping) queue.wake.Wait(queue.mu);
+      --queue.idle;
       if (queue.tasks.empty()) return;
       task = std::move(queue.tasks.front());
       queue.tasks.pop_front();
@@ -62,9 +85,11 @@ void ThreadPool::Work(Queue& queue) {
   }
 }
 
-Scheduler::Scheduler(Clock& clock, ThreadPool& pool) : clock_(clock), pool_(pool), thread_([this] { Run(); }) {
-  pthread_setname_np(thread_.native_handle(), "scheduler");
-}
+Scheduler::Scheduler(Clock& clock, ThreadPool& pool)
+    : clock_(clock), pool_(pool), thread_([this] {
+        pthread_setname_np(pthread_self(), "scheduler");
+        Run();
+      }) {}
 
 Scheduler::~Scheduler() { Stop(); }
 

@@ -1,4 +1,4 @@
-// A fixed set of worker threads, and a scheduler that runs tasks on them at given times.
+// A limited set of worker threads, and a scheduler that runs tasks on them at given times.
 #pragma once
 
 #include <cstdint>
@@ -16,10 +16,10 @@
 
 namespace tidewright::base {
 
-// Runs tasks on a fixed number of threads, first in, first out. Thread-safe. Tasks must not throw.
+// Runs tasks on a limited number of threads, first in, first out. Thread-safe. Tasks must not throw.
 class ThreadPool {
  public:
-  // Starts `threads` (at least 1) workers; `name` (at most 15 bytes) shows in debuggers.
+  // At most `threads` (at least 1) workers, each started when a task finds the others busy; `name` (15 bytes) is theirs.
   ThreadPool(std::string name, int threads);
   ~ThreadPool();  // Stop().
   ThreadPool(const ThreadPool&) = delete;
@@ -37,7 +37,7 @@ class ThreadPool {
 
   const std::string name_;
   const std::shared_ptr<Queue> queue_;  // Shared with calls of Submit() that are about to end.
-  std::vector<std::thread> workers_;    // Written by the constructor and Stop() only.
+  std::vector<std::thread> workers_;    // Under the queue's lock, until Stop().
 };
 
 // Runs tasks at given clock times on a ThreadPool: one thread and one ordered queue for any number of periodic jobs.

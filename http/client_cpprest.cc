@@ -31,15 +31,29 @@ constexpr size_t kMaxQueuedBytes = 1u << 20;
 constexpr int64_t kNoTimeoutMs = 24 * 3600 * 1000;
 constexpr size_t kMaxClients = 64;
 
-// What SSL_CERT_FILE and SSL_CERT_DIR said before InitializeCpprest() hid the system's certificates from cpprestsdk.
-struct SystemTrust {
+// What InitializeCpprest() was told, and what SSL_CERT_FILE and SSL_CERT_DIR said before it hid the system's
+// certificates from cpprestsdk.
+struct Settings {
+  int threads = 2;
   std::string file;
   std::string directory;
   std::vector<std::pair<std::string, std::string>> environment;
 };
-SystemTrust& GetSystemTrust() {
-  static SystemTrust& trust = *new SystemTrust;
-  return trust;
+Settings& GetSettings() {
+  static Settings& settings = *new Settings;
+  return settings;
+}
+
+// Not before there is a client: without a cluster nobody needs these threads.
+void StartThreads() {
+  static std::once_flag once;
+  std::call_once(once, [] {
+    try {
+      crossplat::threadpool::initialize_with_threads(static_cast<size_t>(std::max(GetSettings().threads, 2)));
+    } catch (const std::exception&) {
+      // Someone used the library first: its pool stays as it is.
+    }
+  });
 }
 
 std::string EnvironmentOr(const char* variable, const char* fallback) {
@@ -438,7 +452,7 @@ web::http::http_request CpprestClient::Compose(const ClientRequest& request, con
 }
 
 base::Status TrustSystem(SSL_CTX* context) {
-  const SystemTrust& trust = GetSystemTrust();
+  const Settings& trust = GetSettings();
   // Either may be missing: Debian has only the folder.
   int loaded = SSL_CTX_load_verify_file(context, trust.file.c_str());
   loaded |= SSL_CTX_load_verify_dir(context, trust.directory.c_str());
@@ -469,25 +483,22 @@ base::Result<SslContextPtr> NewClientContext(const ClientTls& tls) {
 void InitializeCpprest(int threads) {
   static std::once_flag once;
   std::call_once(once, [threads] {
-    GetSystemTrust() = {
+    GetSettings() = {
+        threads,
         EnvironmentOr("SSL_CERT_FILE", X509_get_default_cert_file()),
         EnvironmentOr("SSL_CERT_DIR", X509_get_default_cert_dir()),
         {{"SSL_CERT_FILE", EnvironmentOr("SSL_CERT_FILE", "")}, {"SSL_CERT_DIR", EnvironmentOr("SSL_CERT_DIR", "")}}};
     // The library parses the system's bundle for every connection (60 ms), before our callback replaces its context.
     setenv("SSL_CERT_FILE", "/nonexistent", 1);
     setenv("SSL_CERT_DIR", "/nonexistent", 1);
-    try {
-      crossplat::threadpool::initialize_with_threads(static_cast<size_t>(std::max(threads, 2)));
-    } catch (const std::exception&) {
-      // Someone used the library first: its pool stays as it is.
-    }
   });
 }
 
-std::vector<std::pair<std::string, std::string>> EnvironmentBeforeCpprest() { return GetSystemTrust().environment; }
+std::vector<std::pair<std::string, std::string>> EnvironmentBeforeCpprest() { return GetSettings().environment; }
 
 base::Result<std::unique_ptr<Client>> NewCpprestClient(const ClientOptions& options) {
   InitializeCpprest();
+  StartThreads();
   if (!options.proxy_url.empty() || options.proxy_from_environment) {
     return base::InvalidArgumentError("a proxy towards the Kubernetes API server is not supported: remove it");
   }

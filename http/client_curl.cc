@@ -172,8 +172,10 @@ class CurlClient : public Client, public Http2Client {
     if (multi_ == nullptr) return;
     curl_multi_setopt(multi_, CURLMOPT_MAXCONNECTS, kMaxIdleConnections);
     curl_multi_setopt(multi_, CURLMOPT_MAX_HOST_CONNECTIONS, static_cast<long>(options_.max_connections_per_host));
-    thread_ = std::thread([this] { Run(); });
-    pthread_setname_np(thread_.native_handle(), "http-curl");
+    thread_ = std::thread([this] {
+      pthread_setname_np(pthread_self(), "http-curl");
+      Run();
+    });
   }
 
   ~CurlClient() override {

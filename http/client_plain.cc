@@ -243,8 +243,10 @@ class PlainClient : public Client {
 
 PlainClient::PlainClient(ClientOptions options, Descriptor epoll, Descriptor wake)
     : options_(std::move(options)), epoll_(std::move(epoll)), wake_(std::move(wake)), input_(kInputBytes) {
-  thread_ = std::thread([this] { Run(); });
-  pthread_setname_np(thread_.native_handle(), "http-plain");
+  thread_ = std::thread([this] {
+    pthread_setname_np(pthread_self(), "http-plain");
+    Run();
+  });
 }
 
 PlainClient::~PlainClient() {

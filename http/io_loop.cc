@@ -20,11 +20,14 @@ constexpr int64_t kPatienceNanos = 200'000;
 }  // namespace
 
 IoLoop::IoLoop(const std::string& name) : timer_(timerfd_create(CLOCK_MONOTONIC, TFD_CLOEXEC)) {
-  threads_[0] = std::thread([this] { Work(/*leads=*/true); });
-  if (timer_ >= 0) threads_[1] = std::thread([this] { Work(/*leads=*/false); });
-  for (std::thread& thread : threads_) {
-    if (thread.joinable()) pthread_setname_np(thread.native_handle(), name.c_str());
-  }
+  auto start = [this, &name](bool leads) {
+    return std::thread([this, name, leads] {
+      pthread_setname_np(pthread_self(), name.c_str());
+      Work(leads);
+    });
+  };
+  threads_[0] = start(/*leads=*/true);
+  if (timer_ >= 0) threads_[1] = start(/*leads=*/false);
 }
 
 IoLoop::~IoLoop() {

@@ -13,6 +13,8 @@ namespace tidewright::scrape {
 namespace {
 
 constexpr std::string_view kParamPrefix = "__param_";
+constexpr uint64_t kSlotsOfInterval = 40;
+constexpr uint64_t kLongestSlotMs = 250;
 constexpr std::string_view kHistogramLabels[] = {
     "__convert_classic_histograms_to_nhcb__", "__always_scrape_classic_histograms__", "__scrape_native_histograms__"};
 
@@ -223,7 +225,8 @@ std::string ProtocolMediaType(const std::string& protocol) {
 
 int64_t FirstScrapeMs(const Target& target, int64_t now_ms) {
   auto interval = static_cast<uint64_t>(target.interval.ms);
-  uint64_t offset = target.Hash() % interval;
+  const uint64_t slot = std::clamp<uint64_t>(interval / kSlotsOfInterval, 1, kLongestSlotMs);
+  uint64_t offset = target.Hash() % (interval / slot) * slot;
   uint64_t phase = static_cast<uint64_t>(now_ms) % interval;
   return now_ms + static_cast<int64_t>((offset + interval - phase) % interval);
 }

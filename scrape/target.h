@@ -47,7 +47,8 @@ http::ClientRequest BuildRequest(const ScrapeConfig& config, const Target& targe
 std::string ProtocolMediaType(const std::string& protocol);
 
 // The first scrape at or after `now_ms` for a target: targets are spread evenly over their interval by hash, in
-// absolute time, so that restarts keep the rhythm.
+// absolute time, so that restarts keep the rhythm. They are due at the beginnings of slots, of which an interval has 40
+// or, being at most 250 ms long, more: for targets that are due together the processor wakes up once.
 int64_t FirstScrapeMs(const Target& target, int64_t now_ms);
 
 // The time of the samples of a scrape that started at `start_ms` and was planned for `planned_ms`: the plan, if the

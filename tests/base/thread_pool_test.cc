@@ -2,8 +2,13 @@
 
 #include <gtest/gtest.h>
 
+#include <algorithm>
 #include <atomic>
 #include <future>
+#include <latch>
+#include <memory>
+#include <set>
+#include <thread>
 #include <vector>
 
 namespace tidewright::base {
@@ -17,6 +22,47 @@ TEST(ThreadPoolTest, RunsEverythingQueuedBeforeStop) {
   EXPECT_EQ(ran, 100);
   EXPECT_FALSE(pool.Submit([&] { ++ran; }));
   pool.Stop();
+}
+
+// Workers come when tasks find the others busy: each task here ends only once all of them run.
+TEST(ThreadPoolTest, RunsAsManyAtATimeAsItHasThreads) {
+  constexpr int kThreads = 4;
+  ThreadPool pool("test", kThreads);
+  for (int round = 0; round < 20; ++round) {
+    auto all = std::make_shared<std::latch>(kThreads), ended = std::make_shared<std::latch>(kThreads);
+    auto task = [all, ended] {
+      all->arrive_and_wait();
+      ended->count_down();
+    };
+    // The tasks that a task queues count as those of anybody else.
+    ASSERT_TRUE(pool.Submit([&pool, task] {
+      for (int i = 1; i < kThreads; ++i) pool.Submit(task);
+      task();
+    }));
+    ended->wait();
+  }
+}
+
+TEST(ThreadPoolTest, OneThreadRunsTasksOneByOne) {
+  ThreadPool pool("test", 1);
+  std::vector<int> order;
+  std::set<std::thread::id> threads;
+  for (int i = 0; i < 100; ++i) {
+    pool.Submit([&, i] {
+      order.push_back(i);
+      threads.insert(std::this_thread::get_id());
+    });
+  }
+  pool.Stop();
+  EXPECT_EQ(threads.size(), 1u);
+  EXPECT_EQ(order.size(), 100u);
+  EXPECT_TRUE(std::is_sorted(order.begin(), order.end()));
+}
+
+TEST(ThreadPoolTest, StopsWithoutHavingRunAnything) {
+  ThreadPool pool("test", 3);
+  pool.Stop();
+  EXPECT_FALSE(pool.Submit([] {}));
 }
 
 TEST(SchedulerTest, RunsTasksInTheOrderOfTheirTimes) {

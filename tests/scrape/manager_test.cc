@@ -4,6 +4,7 @@
 #include <gtest/gtest.h>
 
 #include <atomic>
+#include <map>
 #include <set>
 #include <thread>
 
@@ -305,6 +306,28 @@ TEST(FirstScrape, IsStableAndSpread) {
     offsets.insert((first - kStartMs) / 1000);
   }
   EXPECT_EQ(offsets.size(), 10u) << "a hundred targets fall into every second of the interval";
+}
+
+TEST(FirstScrape, IsAtTheBeginningOfASlot) {
+  struct Case {
+    int64_t interval_ms;
+    int64_t slot_ms;
+    size_t slots;
+  };
+  for (const Case& c : {Case{30, 1, 30}, Case{1'000, 25, 40}, Case{5'000, 125, 40}, Case{5'010, 125, 40},
+                        Case{15'000, 250, 60}, Case{60'000, 250, 240}}) {
+    Target target;
+    target.interval.ms = c.interval_ms;
+    std::map<int64_t, int> targets_at;
+    for (int i = 0; i < 100 * static_cast<int>(c.slots); ++i) {
+      target.url = "http://h:" + std::to_string(i) + "/metrics";
+      const int64_t phase = FirstScrapeMs(target, kStartMs) % c.interval_ms;
+      EXPECT_EQ(phase % c.slot_ms, 0) << c.interval_ms << " ms";
+      ++targets_at[phase];
+    }
+    EXPECT_EQ(targets_at.size(), c.slots) << c.interval_ms << " ms: none stays empty";
+    for (const auto& [phase, targets] : targets_at) EXPECT_LT(targets, 200) << c.interval_ms << " ms, at " << phase;
+  }
 }
 
 // The whole way over a real connection: compressed reply, libcurl, the machine's clock.
