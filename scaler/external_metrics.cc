@@ -69,7 +69,7 @@ class ScaledObjectMetrics::Reader {
   base::Status Adopt(const std::shared_ptr<const base::Json>& object, const std::string& group) REQUIRES_LOCK(mu_) {
     if (object == object_) return base::Status::Ok();
     TW_ASSIGN_OR_RETURN(spec_, DecodeScaledObject(*object));
-    triggers_.Follow({spec_.ns, spec_.name, group, spec_.env_container}, spec_.triggers);
+    triggers_.Follow({spec_.ns, spec_.name, group, spec_.env_container, spec_.polling_interval_ms / 2}, spec_.triggers);
     object_ = object;
     return base::Status::Ok();
   }

@@ -65,7 +65,8 @@ void JobWorkload::Adopt(const std::shared_ptr<const base::Json>& object) {
   spec_ = *std::move(decoded);
   template_.object =
       std::make_shared<const base::Json>(base::Json{{"spec", {{"template", (*spec_.job_spec)["template"]}}}});
-  reader_.Follow({spec_.ns, spec_.name, resource_.group, spec_.env_container}, spec_.triggers);
+  // No older value: what Jobs have taken since would be counted again.
+  reader_.Follow({spec_.ns, spec_.name, resource_.group, spec_.env_container, 0}, spec_.triggers);
 }
 
 void JobWorkload::Forget() {

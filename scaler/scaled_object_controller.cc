@@ -15,7 +15,10 @@ class ScaledObjectController::Impl {
  public:
   Impl(const Cluster& cluster, promql::QueryEngine& engine, base::Clock& control, base::Clock& calendar,
        base::Scheduler& scheduler, base::MetricRegistry& metrics, ScaledObjectControllerOptions options)
-      : options_(std::move(options)), own_board_(metrics), follower_(*cluster.caches, scheduler, metrics) {
+      : options_(std::move(options)),
+        own_board_(metrics),
+        sources_(&metrics),
+        follower_(*cluster.caches, scheduler, metrics) {
     context_.cluster = cluster;
     context_.triggers.control = &control;
     context_.triggers.calendar = &calendar;

@@ -73,7 +73,9 @@ void ScaledWorkload::Adopt(const std::shared_ptr<const base::Json>& object) {
   if (!decoded.ok()) return;
   spec_ = *std::move(decoded);
   target_resource_.reset();
-  reader_.Follow({spec_.ns, spec_.name, resource_.group, spec_.env_container}, spec_.triggers);
+  // Half an interval: the reading that another object made lately is as good as one's own.
+  reader_.Follow({spec_.ns, spec_.name, resource_.group, spec_.env_container, spec_.polling_interval_ms / 2},
+                 spec_.triggers);
   in_fallback_ = 0;
 }
 

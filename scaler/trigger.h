@@ -42,6 +42,7 @@ struct TriggerSpec {
   std::string pod_selector;                            // Of the target's pods, once that is known: for cpu and memory.
   std::optional<TriggerHours> when;
   bool in_formula = false;  // The object scales by a formula over the values of its triggers, without their targets.
+  int64_t max_age_ms = 0;  // How old a value may be that another trigger has read; 0: only one that is being read.
 };
 
 // What one reading said.
@@ -65,6 +66,10 @@ struct TriggerInfo {
   int64_t activation_milli = 0;
   bool exact = false;     // A number of replicas rather than a load.
   std::string container;  // Of cpu and memory: the only one that counts; "": all.
+  // Who is asked, without secrets: "10.0.0.7:6379"; "": nobody outside of this program. Readings of the same source are
+  // shared, and it is left alone while it fails (scaler/source_pool.h).
+  std::string source;
+  bool own_reading = false;  // The same settings read something else for another object: never shared.
 };
 
 // A source of one value. Not thread-safe: one reading at a time. Keeps its connection between readings and renews it
@@ -79,6 +84,8 @@ class Trigger {
 
   // Blocks for a few seconds at most (each trigger has its timeout). Any failure is an error, never a value. kNotFound:
   // the source could be asked and has no value at present; that is no failure of the trigger, which stays in use.
+  // kCancelled: the source was not asked, because it keeps failing; the trigger stays in use, too. kUnavailable and
+  // kDeadlineExceeded: the source did not answer; everything else is an answer.
   virtual base::Result<Reading> Read() = 0;
 
   // Asks for a reading within `delay_ms` at the latest. Thread-safe, never blocks.
@@ -100,7 +107,7 @@ struct TriggerContext {
   base::Clock* calendar = nullptr;        // The time of cron windows; in the sandbox it runs faster.
   promql::QueryEngine* engine = nullptr;  // The embedded store, for prometheus triggers without serverAddress.
   http::Client* http = nullptr;           // For everything that is asked by HTTP.
-  SourcePool* sources = nullptr;          // What triggers share; null: each has its own.
+  SourcePool* sources = nullptr;          // What triggers share; null: each reads by itself.
   kube::ObjectReader* objects = nullptr;  // For kubernetes-workload, cpu and memory.
   kube::Client* client = nullptr;         // For cpu and memory: metrics.k8s.io.
   // What serves metrics.k8s.io in this program; empty, or null: the API server is asked. Called for each reading.

@@ -46,7 +46,10 @@ std::string CutText(const std::string& text) {
 void TriggerReader::Follow(TriggerOwner owner, std::vector<TriggerSpec> triggers) {
   owner_ = std::move(owner);
   triggers_ = std::move(triggers);
-  for (TriggerSpec& trigger : triggers_) trigger.object = owner_.name;
+  for (TriggerSpec& trigger : triggers_) {
+    trigger.object = owner_.name;
+    trigger.max_age_ms = owner_.max_age_ms;
+  }
   sources_.clear();
   sources_.resize(triggers_.size());
   reported_.clear();
@@ -70,6 +73,10 @@ TriggerReader::Secrets TriggerReader::LookUp(const TriggerSpec& trigger, const b
 void TriggerReader::Build(size_t index, const Target& target) {
   Source& source = sources_[index];
   TriggerSpec& trigger = triggers_[index];
+  // Goes once the new one is there, which takes over what is remembered of the source.
+  const std::unique_ptr<Trigger> old = std::move(source.trigger);
+  if (old != nullptr) source.info = old->info();
+  source.failed = false;
   if (MeasuresPods(trigger.type)) trigger.pod_selector = PodSelectorOf(target);
   const Secrets secrets = LookUp(trigger, *target.object);
   if (!secrets.parameters.ok()) {
@@ -102,8 +109,7 @@ bool TriggerReader::SecretsChanged(size_t index, const Target& target) {
 Signal TriggerReader::Read(size_t index, const Target& target) {
   Source& source = sources_[index];
   const TriggerSpec& trigger = triggers_[index];
-  if (source.trigger != nullptr && SecretsChanged(index, target)) source.trigger.reset();
-  if (source.trigger == nullptr) Build(index, target);
+  if (source.trigger == nullptr || source.failed || SecretsChanged(index, target)) Build(index, target);
   base::Result<Reading> reading =
       source.trigger == nullptr ? base::Result<Reading>(base::UnavailableError(source.error)) : source.trigger->Read();
   const TriggerInfo& info = this->info(index);
@@ -131,8 +137,7 @@ Signal TriggerReader::Read(size_t index, const Target& target) {
   signal.error = CutText(reading.status().message());
   if (source.trigger != nullptr && reading.status().code() == base::Code::kNotFound) return signal;
   source.failures = std::min(source.failures + 1, INT32_MAX - 1);
-  if (source.trigger != nullptr) source.info = source.trigger->info();
-  source.trigger.reset();
+  source.failed = reading.status().code() != base::Code::kCancelled;
   board_.CountTriggerError(owner_.ns, owner_.name, {signal.name, trigger.type, {}, 0, {}, false, "", ""});
   return signal;
 }

@@ -23,6 +23,7 @@ struct TriggerOwner {
   std::string ns, name;
   std::string group;          // Of its TriggerAuthentications: that of the object itself.
   std::string env_container;  // Whose environment <key>FromEnv means; "": the first container.
+  int64_t max_age_ms = 0;     // How old a value may be that another object's trigger has read.
 };
 
 // Builds triggers when they are read for the first time, keeps them with their connections, and builds them anew after
@@ -59,6 +60,7 @@ class TriggerReader {
  private:
   struct Source {
     std::unique_ptr<Trigger> trigger;  // Null while it cannot be built.
+    bool failed = false;               // It is built anew before it reads again.
     std::string error;                 // Why.
     TriggerInfo info;                  // Of the last one that was built, while there is none.
     int32_t failures = 0;

@@ -101,12 +101,12 @@ constexpr Field<ElasticsearchConfig> kFields[] = {
     {"valueLocation", Need::kRequired, From::kAny,
      [](const std::string& value, ElasticsearchConfig& config) { return Keep(value, &config.location); },
      "Where the number stands: `hits.total.value`, `aggregations.waiting.value`; `#` is the number of elements."},
-    {"targetValue", Need::kTarget, From::kMetadata,
+    {"targetValue", Need::kTarget, From::kDecision,
      [](const std::string& value, ElasticsearchConfig& config) {
        return ParsePositiveMilli(value, &config.target_milli);
      },
      "The value per replica."},
-    {"activationTargetValue", Need::kOptional, From::kMetadata,
+    {"activationTargetValue", Need::kOptional, From::kDecision,
      [](const std::string& value, ElasticsearchConfig& config) { return ParseMilli(value, &config.activation_milli); },
      "Active above this value. Default 0."},
     {"ignoreNullValues", Need::kOptional, From::kMetadata,
@@ -215,6 +215,7 @@ std::unique_ptr<Trigger> MakeElasticsearch(const TriggerSpec& spec, MetadataRead
   access.timeout_ms = std::max<int64_t>(1, access.timeout_ms / std::max<int64_t>(1, config.addresses.size()));
   const std::string subject = config.template_name.empty() ? "query" : config.template_name;
   TriggerInfo info = InfoOf(spec, subject, "elasticsearch-" + subject);
+  info.source = base::Join(config.addresses, ",");
   info.target_milli = config.target_milli;
   info.activation_milli = config.activation_milli;
   return std::make_unique<ElasticsearchTrigger>(std::move(info), std::move(config), std::move(access), *context);

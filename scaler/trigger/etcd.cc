@@ -25,10 +25,10 @@ constexpr Field<EtcdConfig> kFields[] = {
      "Addresses, separated by commas; the first that answers counts."},
     {"watchKey", Need::kRequired, From::kMetadata,
      [](const std::string& value, EtcdConfig& config) { return Keep(value, &config.key); }, "The key."},
-    {"value", Need::kTarget, From::kMetadata,
+    {"value", Need::kTarget, From::kDecision,
      [](const std::string& value, EtcdConfig& config) { return ParsePositiveMilli(value, &config.target_milli); },
      "The value per replica."},
-    {"activationValue", Need::kOptional, From::kMetadata,
+    {"activationValue", Need::kOptional, From::kDecision,
      [](const std::string& value, EtcdConfig& config) { return ParseMilli(value, &config.activation_milli); },
      "Active above this value. Default 0."},
     {"username", Need::kOptional, From::kAny,
@@ -113,6 +113,7 @@ std::unique_ptr<Trigger> MakeEtcd(const TriggerSpec& spec, MetadataReader& reade
   EtcdConfig config = ReadMetadata(kFields, reader);
   if (context == nullptr) return nullptr;
   TriggerInfo info = InfoOf(spec, config.key, "etcd-" + config.key);
+  info.source = base::Join(config.endpoints, ",");
   info.target_milli = config.target_milli;
   info.activation_milli = config.activation_milli;
   return std::make_unique<EtcdTrigger>(std::move(info), std::move(config), *context);

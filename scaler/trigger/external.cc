@@ -194,6 +194,8 @@ std::unique_ptr<Trigger> MakeExternal(const TriggerSpec& spec, MetadataReader& r
   if (context == nullptr) return nullptr;
   TriggerInfo info = InfoOf(spec, config.address, "external");
   info.type.clear();
+  info.source = config.address;
+  info.own_reading = true;  // It is told who asks.
   return std::make_unique<ExternalTrigger>(std::move(info), spec, std::move(config), *context);
 }
 

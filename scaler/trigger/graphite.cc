@@ -27,10 +27,10 @@ constexpr Field<GraphiteConfig> kFields[] = {
     {"queryTime", Need::kRequired, From::kMetadata,
      [](const std::string& value, GraphiteConfig& config) { return Keep(value, &config.from); },
      "How far to look back: `-10Minutes`."},
-    {"threshold", Need::kOptional, From::kMetadata,
+    {"threshold", Need::kOptional, From::kDecision,
      [](const std::string& value, GraphiteConfig& config) { return ParsePositiveMilli(value, &config.target_milli); },
      "The value per replica. Default 100."},
-    {"activationThreshold", Need::kOptional, From::kMetadata,
+    {"activationThreshold", Need::kOptional, From::kDecision,
      [](const std::string& value, GraphiteConfig& config) { return ParseMilli(value, &config.activation_milli); },
      "Active above this value. Default 0."},
 };
@@ -73,6 +73,7 @@ std::unique_ptr<Trigger> MakeGraphite(const TriggerSpec& spec, MetadataReader& r
   HttpAccess access = ReadHttpAccess(reader);
   if (context == nullptr) return nullptr;
   TriggerInfo info = InfoOf(spec, config.query.substr(0, 60), "graphite");
+  info.source = ServerOf(config.server);
   info.target_milli = config.target_milli;
   info.activation_milli = config.activation_milli;
   return std::make_unique<GraphiteTrigger>(std::move(info), std::move(config), std::move(access), *context);

@@ -78,7 +78,7 @@ constexpr Field<RequestsConfig> kFields[] = {
      "`namespace/name` of the ingress, or its name alone in the namespace of the object. For traefik, envoy, haproxy "
      "and "
      "istio: of the service behind it."},
-    {"requestsPerReplica", Need::kTarget, From::kMetadata,
+    {"requestsPerReplica", Need::kTarget, From::kDecision,
      [](const std::string& value, RequestsConfig& config) { return ParsePositiveMilli(value, &config.target_milli); },
      "Requests per second that one replica serves."},
     {"activationRequests", Need::kOptional, From::kMetadata,

@@ -115,7 +115,10 @@ base::Result<std::string> BodyOf(http::Response response) {
   const std::string text = "the server answered " + std::to_string(response.status) + " " +
                            std::string(http::ReasonPhrase(response.status)) +
                            (refused ? "; check the credentials" : "");
-  return response.status == 400 ? base::InvalidArgumentError(text) : base::UnavailableError(text);
+  if (response.status == 400) return base::InvalidArgumentError(text);
+  // Something is wrong with the question, or else with the server, which may also be busy.
+  const bool question = response.status / 100 == 4 && response.status != 408 && response.status != 429;
+  return question ? base::FailedPreconditionError(text) : base::UnavailableError(text);
 }
 
 }  // namespace
@@ -146,6 +149,10 @@ base::Status ParseHttpAddress(const std::string& value, std::string* address, Ht
   *address = url->ToString();
   while (address->ends_with('/')) address->pop_back();
   return base::Status::Ok();
+}
+
+std::string ServerOf(const std::string& address) {
+  return address.substr(0, address.find_first_of("/?#", address.find("://") + 3));
 }
 
 base::Status ParseHttpAddresses(const std::string& value, std::vector<std::string>* addresses) {

@@ -36,6 +36,9 @@ base::Status ParseHttpAddress(const std::string& value, std::string* address, Ht
 // Addresses separated by commas; one without a scheme is `http`.
 base::Status ParseHttpAddresses(const std::string& value, std::vector<std::string>* addresses);
 
+// The server of a valid address, without path and query: "http://graphite:8080"; "" of "".
+std::string ServerOf(const std::string& address);
+
 // The number at a path such as "queues.0.messages" of a JSON document: members and positions by dots, `#` for the
 // number of elements, a backslash before a dot that is part of a name. Texts with a number or a quantity ("1.5Gi")
 // count, too.

@@ -34,10 +34,10 @@ constexpr Field<InfluxdbConfig> kFields[] = {
     {"query", Need::kRequired, From::kMetadata,
      [](const std::string& value, InfluxdbConfig& config) { return Keep(value, &config.query); },
      "Flux; `_value` of the first record counts."},
-    {"thresholdValue", Need::kTarget, From::kMetadata,
+    {"thresholdValue", Need::kTarget, From::kDecision,
      [](const std::string& value, InfluxdbConfig& config) { return ParsePositiveMilli(value, &config.target_milli); },
      "The value per replica."},
-    {"activationThresholdValue", Need::kOptional, From::kMetadata,
+    {"activationThresholdValue", Need::kOptional, From::kDecision,
      [](const std::string& value, InfluxdbConfig& config) { return ParseMilli(value, &config.activation_milli); },
      "Active above this value. Default 0."},
     {"authToken", Need::kOptional, From::kSecret,
@@ -86,6 +86,7 @@ std::unique_ptr<Trigger> MakeInfluxdb(const TriggerSpec& spec, MetadataReader& r
   HttpAccess access = ReadHttpConnection(reader);
   if (context == nullptr) return nullptr;
   TriggerInfo info = InfoOf(spec, config.organization, "influxdb-" + config.organization);
+  info.source = ServerOf(config.server);
   info.target_milli = config.target_milli;
   info.activation_milli = config.activation_milli;
   return std::make_unique<InfluxdbTrigger>(std::move(info), std::move(config), std::move(access), *context);

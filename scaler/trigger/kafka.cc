@@ -251,6 +251,8 @@ std::unique_ptr<Trigger> MakeKafka(const TriggerSpec& spec, MetadataReader& read
   config.properties["bootstrap.servers"] = BrokerList(config.brokers, *context);
   const std::string subject = config.topic.empty() ? config.group : config.topic;
   TriggerInfo info = InfoOf(spec, subject, "kafka-" + (config.topic.empty() ? config.group + "-topics" : config.topic));
+  info.source = config.properties["bootstrap.servers"];
+  info.own_reading = config.rules.exclude_persistent_lag;  // It looks at the reading before.
   info.target_milli = config.rules.threshold_milli;
   info.activation_milli = config.rules.activation_milli;
   return std::make_unique<KafkaTrigger>(std::move(info), std::move(config));

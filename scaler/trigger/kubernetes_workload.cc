@@ -25,7 +25,7 @@ constexpr Field<WorkloadConfig> kFields[] = {
        return selector.status();
      },
      "Labels of the pods to count: `app=frontend,tier in (a,b)`. Pods that have ended do not count."},
-    {"value", Need::kTarget, From::kMetadata,
+    {"value", Need::kTarget, From::kDecision,
      [](const std::string& value, WorkloadConfig& config) { return ParsePositiveMilli(value, &config.target_milli); },
      "Pods per replica."},
     {"activationValue", Need::kOptional, From::kMetadata,

@@ -5,6 +5,7 @@
 #include <string_view>
 
 #include "base/duration.h"
+#include "base/secret_hash.h"
 #include "base/strings.h"
 
 namespace tidewright::scaler::trigger {
@@ -16,6 +17,10 @@ constexpr char kFromEnv[] = "FromEnv";
 constexpr char kMetricName[] = "metricName";
 // Milli-units of larger numbers would not fit; no threshold is that large.
 constexpr double kMaxNumber = 1e12;
+
+std::string EntryOf(const std::string& key, const std::string& value) {
+  return std::to_string(key.size()) + ":" + key + std::to_string(value.size()) + ":" + value;
+}
 
 }  // namespace
 
@@ -39,6 +44,7 @@ PassedOn MetadataReader::PassOn() {
       passed.secrets.push_back(*std::move(secret));
     }
   }
+  for (const auto& [key, value] : passed.values) question_ += EntryOf(key, value);
   return passed;
 }
 
@@ -59,6 +65,20 @@ std::optional<std::string> MetadataReader::FromEnv(const std::string& key) {
 }
 
 std::optional<std::string> MetadataReader::Take(const char* key, Need need, From from) {
+  if (from == From::kDecision) return Find(key, need, From::kMetadata);
+  std::optional<std::string> value = Find(key, need, from);
+  if (!value || secrets_ == nullptr) return value;
+  const std::string entry = EntryOf(key, *value);
+  question_ += entry;
+  const bool in_manifest = spec_.metadata.count(key) > 0;
+  if (!in_manifest || base::EqualsIgnoreCase(key, "username")) login_ += entry;
+  return value;
+}
+
+uint64_t MetadataReader::question_id() const { return base::SecretHash(question_); }
+uint64_t MetadataReader::login_id() const { return base::SecretHash(login_); }
+
+std::optional<std::string> MetadataReader::Find(const char* key, Need need, From from) {
   const std::string env_key = std::string(key) + kFromEnv;
   known_.emplace_back(key);
   if (from != From::kMetadata) known_.push_back(env_key);

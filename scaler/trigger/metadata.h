@@ -22,6 +22,7 @@ enum class Need {
 
 enum class From {
   kMetadata,  // The manifest only.
+  kDecision,  // The same; says what is made of the value, and nothing about which value is read.
   kAny,       // The manifest, <key>FromEnv, or a parameter of authenticationRef.
   kSecret,    // <key>FromEnv or a parameter of authenticationRef: never in plain text.
 };
@@ -76,8 +77,14 @@ class MetadataReader {
   // Reports keys that no field knows, with the nearest name.
   void Finish();
 
+  // Stands for what was taken so far, but for fields of kDecision; equal for equal values only.
+  uint64_t question_id() const;
+  // The same for who logs in: secrets, user names, and what came from the environment or an authenticationRef.
+  uint64_t login_id() const;
+
  private:
   std::optional<std::string> FromEnv(const std::string& key);
+  std::optional<std::string> Find(const char* key, Need need, From from);
 
   const TriggerSpec& spec_;
   const TriggerSecrets* secrets_;
@@ -85,6 +92,7 @@ class MetadataReader {
   base::ErrorList& errors_;
   std::vector<std::string> known_;
   std::vector<FieldHelp>* described_ = nullptr;
+  std::string question_, login_;  // Keys and values behind their lengths.
 };
 
 // Reads the fields of a table into `config`: for types that share some of their fields with others.

@@ -35,10 +35,10 @@ constexpr Field<MetricsApiConfig> kFields[] = {
     {"valueLocation", Need::kRequired, From::kMetadata,
      [](const std::string& value, MetricsApiConfig& config) { return Keep(value, &config.location); },
      "Where the number stands: `stats.queues.0.length`; `#` is the number of elements, `\\.` a dot in a name."},
-    {"targetValue", Need::kTarget, From::kMetadata,
+    {"targetValue", Need::kTarget, From::kDecision,
      [](const std::string& value, MetricsApiConfig& config) { return ParsePositiveMilli(value, &config.target_milli); },
      "The value per replica."},
-    {"activationTargetValue", Need::kOptional, From::kMetadata,
+    {"activationTargetValue", Need::kOptional, From::kDecision,
      [](const std::string& value, MetricsApiConfig& config) { return ParseMilli(value, &config.activation_milli); },
      "Active above this value. Default 0."},
     {"format", Need::kOptional, From::kMetadata, &ParseFormat, "json (default) or yaml."},
@@ -79,6 +79,7 @@ std::unique_ptr<Trigger> MakeMetricsApi(const TriggerSpec& spec, MetadataReader&
   HttpAccess access = ReadHttpAccess(reader);
   if (context == nullptr) return nullptr;
   TriggerInfo info = InfoOf(spec, config.location, "metric-api-" + config.location);
+  info.source = ServerOf(config.url);
   info.target_milli = config.target_milli;
   info.activation_milli = config.activation_milli;
   return std::make_unique<MetricsApiTrigger>(std::move(info), std::move(config), std::move(access), *context);

@@ -82,10 +82,10 @@ constexpr Field<MysqlConfig> kFields[] = {
     {"query", Need::kRequired, From::kMetadata,
      [](const std::string& value, MysqlConfig& config) { return Keep(value, &config.query); },
      "The first column of its first row is the value."},
-    {"queryValue", Need::kTarget, From::kMetadata,
+    {"queryValue", Need::kTarget, From::kDecision,
      [](const std::string& value, MysqlConfig& config) { return ParsePositiveMilli(value, &config.target_milli); },
      "The value per replica."},
-    {"activationQueryValue", Need::kOptional, From::kMetadata,
+    {"activationQueryValue", Need::kOptional, From::kDecision,
      [](const std::string& value, MysqlConfig& config) { return ParseMilli(value, &config.activation_milli); },
      "Active above this value. Default 0."},
     {"connectionString", Need::kOptional, From::kSecret, &ParseConnectionString,
@@ -130,6 +130,7 @@ std::unique_ptr<Trigger> MakeMysql(const TriggerSpec& spec, MetadataReader& read
   if (context == nullptr) return nullptr;
   address.host = context->Resolve(address.host);
   TriggerInfo info = InfoOf(spec, config.query.substr(0, 60), "mysql-" + address.database);
+  info.source = address.host + ":" + std::to_string(address.port);
   info.target_milli = config.target_milli;
   info.activation_milli = config.activation_milli;
   return NewSqlTrigger(std::move(info), config.query, [address = std::move(address)](int64_t timeout_ms) {

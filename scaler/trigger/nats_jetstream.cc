@@ -44,10 +44,10 @@ constexpr Field<NatsConfig> kFields[] = {
     {"consumer", Need::kRequired, From::kMetadata,
      [](const std::string& value, NatsConfig& config) { return Keep(value, &config.consumer); },
      "The consumer's name."},
-    {"lagThreshold", Need::kOptional, From::kMetadata,
+    {"lagThreshold", Need::kOptional, From::kDecision,
      [](const std::string& value, NatsConfig& config) { return ParsePositiveMilli(value, &config.target_milli); },
      "Messages per replica that are pending or not acknowledged. Default 10."},
-    {"activationLagThreshold", Need::kOptional, From::kMetadata,
+    {"activationLagThreshold", Need::kOptional, From::kDecision,
      [](const std::string& value, NatsConfig& config) { return ParseMilli(value, &config.activation_milli); },
      "Active above this value. Default 0."},
     {"useHttps", Need::kOptional, From::kMetadata,
@@ -112,6 +112,7 @@ std::unique_ptr<Trigger> MakeNatsJetstream(const TriggerSpec& spec, MetadataRead
     reader.Error("account", "is missing; give account or accountID, for example $G");
   if (context == nullptr) return nullptr;
   TriggerInfo info = InfoOf(spec, config.stream, "nats-jetstream-" + config.stream);
+  info.source = config.endpoint;
   info.target_milli = config.target_milli;
   info.activation_milli = config.activation_milli;
   return std::make_unique<NatsTrigger>(std::move(info), std::move(config), std::move(access), *context);

@@ -31,10 +31,10 @@ constexpr Field<PostgresConfig> kFields[] = {
     {"query", Need::kRequired, From::kMetadata,
      [](const std::string& value, PostgresConfig& config) { return Keep(value, &config.query); },
      "The first column of its first row is the value."},
-    {"targetQueryValue", Need::kTarget, From::kMetadata,
+    {"targetQueryValue", Need::kTarget, From::kDecision,
      [](const std::string& value, PostgresConfig& config) { return ParsePositiveMilli(value, &config.target_milli); },
      "The value per replica."},
-    {"activationTargetQueryValue", Need::kOptional, From::kMetadata,
+    {"activationTargetQueryValue", Need::kOptional, From::kDecision,
      [](const std::string& value, PostgresConfig& config) { return ParseMilli(value, &config.activation_milli); },
      "Active above this value. Default 0."},
     {"connection", Need::kOptional, From::kSecret,
@@ -83,6 +83,7 @@ std::unique_ptr<Trigger> MakePostgresql(const TriggerSpec& spec, MetadataReader&
   if (context == nullptr) return nullptr;
   if (host) config.parameters["host"] = context->Resolve(config.parameters["host"]);
   TriggerInfo info = InfoOf(spec, config.query.substr(0, 60), "postgresql");
+  info.source = host ? config.parameters["host"] + ":" + config.parameters["port"] : "connection string";
   info.target_milli = config.target_milli;
   info.activation_milli = config.activation_milli;
   return NewSqlTrigger(std::move(info), config.query, [parameters = std::move(config.parameters)](int64_t timeout_ms) {

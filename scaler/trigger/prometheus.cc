@@ -73,12 +73,12 @@ constexpr Field<PrometheusMetadata> kFields[] = {
     {"query", Need::kRequired, From::kMetadata,
      [](const std::string& value, PrometheusMetadata& config) { return Keep(value, &config.query); },
      "PromQL with one number as its result."},
-    {"threshold", Need::kTarget, From::kMetadata,
+    {"threshold", Need::kTarget, From::kDecision,
      [](const std::string& value, PrometheusMetadata& config) {
        return ParsePositiveMilli(value, &config.target_milli);
      },
      "The value per replica."},
-    {"activationThreshold", Need::kOptional, From::kMetadata,
+    {"activationThreshold", Need::kOptional, From::kDecision,
      [](const std::string& value, PrometheusMetadata& config) { return ParseMilli(value, &config.activation_milli); },
      "Active above this value. Default 0."},
     {"ignoreNullValues", Need::kOptional, From::kMetadata,
@@ -232,8 +232,9 @@ class PrometheusTrigger : public Trigger {
     std::string reason = body.ok() ? base::FindString(*body, {"error"}) : "";
     const bool refused = response.status == 401 || response.status == 403;
     if (reason.empty() && refused) reason = "check the credentials";
-    return base::UnavailableError("the server answered " + std::to_string(response.status) +
-                                  (reason.empty() ? "" : ": " + reason.substr(0, 300)));
+    const std::string text =
+        "the server answered " + std::to_string(response.status) + (reason.empty() ? "" : ": " + reason.substr(0, 300));
+    return response.status / 100 == 4 ? base::FailedPreconditionError(text) : base::UnavailableError(text);
   }
 
   const PrometheusConfig config_;
@@ -263,6 +264,7 @@ std::unique_ptr<Trigger> MakePrometheus(const TriggerSpec& spec, MetadataReader&
   if (context == nullptr) return nullptr;
   std::string shown = config.query.size() > kShownQuery ? config.query.substr(0, kShownQuery) + "..." : config.query;
   TriggerInfo info = InfoOf(spec, shown, "prometheus");
+  info.source = ServerOf(config.server);
   info.target_milli = config.target_milli;
   info.activation_milli = config.activation_milli;
   return std::make_unique<PrometheusTrigger>(std::move(info), std::move(config), std::move(access), *context);

@@ -73,13 +73,13 @@ constexpr Field<RabbitConfig> kFields[] = {
      "Default: the path of host, or /."},
     {"mode", Need::kOptional, From::kMetadata, &ParseMode,
      "QueueLength (default), MessageRate (published per second) or DeliverGetRate (delivered per second)."},
-    {"value", Need::kOptional, From::kMetadata,
+    {"value", Need::kOptional, From::kDecision,
      [](const std::string& value, RabbitConfig& config) { return ParsePositiveMilli(value, &config.target_milli); },
      "Messages, or messages per second, per replica. Default 20."},
-    {"queueLength", Need::kOptional, From::kMetadata,
+    {"queueLength", Need::kOptional, From::kDecision,
      [](const std::string& value, RabbitConfig& config) { return ParsePositiveMilli(value, &config.target_milli); },
      "The older name of value."},
-    {"activationValue", Need::kOptional, From::kMetadata,
+    {"activationValue", Need::kOptional, From::kDecision,
      [](const std::string& value, RabbitConfig& config) { return ParseMilli(value, &config.activation_milli); },
      "Active above this value. Default 0."},
     {"excludeUnacknowledged", Need::kOptional, From::kMetadata,
@@ -182,6 +182,7 @@ std::unique_ptr<Trigger> MakeRabbitmq(const TriggerSpec& spec, MetadataReader& r
   if (access.username.empty()) access.username = config.from_host.username;
   if (access.password.empty()) access.password = config.from_host.password;
   TriggerInfo info = InfoOf(spec, config.queue, "rabbitmq-" + config.queue);
+  info.source = ServerOf(config.host);
   info.target_milli = config.target_milli;
   info.activation_milli = config.activation_milli;
   return std::make_unique<RabbitTrigger>(std::move(info), std::move(config), std::move(access), *context);

@@ -19,10 +19,10 @@ struct RedisConfig {
 constexpr Field<RedisConfig> kFields[] = {
     {"listName", Need::kRequired, From::kMetadata,
      [](const std::string& value, RedisConfig& config) { return Keep(value, &config.list); }, "The key."},
-    {"listLength", Need::kOptional, From::kMetadata,
+    {"listLength", Need::kOptional, From::kDecision,
      [](const std::string& value, RedisConfig& config) { return ParsePositiveMilli(value, &config.target_milli); },
      "Elements per replica. Default 5."},
-    {"activationListLength", Need::kOptional, From::kMetadata,
+    {"activationListLength", Need::kOptional, From::kDecision,
      [](const std::string& value, RedisConfig& config) { return ParseMilli(value, &config.activation_milli); },
      "Active above this length. Default 0."},
 };
@@ -67,6 +67,7 @@ std::unique_ptr<Trigger> MakeFor(RedisTopology topology, const TriggerSpec& spec
   RedisEndpoint endpoint = ReadRedisEndpoint(spec, topology, reader, context);
   if (context == nullptr) return nullptr;
   TriggerInfo info = InfoOf(spec, config.list, "redis-" + config.list);
+  info.source = Servers(endpoint);
   info.target_milli = config.target_milli;
   info.activation_milli = config.activation_milli;
   return std::make_unique<RedisTrigger>(std::move(info), config.list, std::move(endpoint), *context);

@@ -194,6 +194,12 @@ RedisEndpoint ReadRedisEndpoint(const TriggerSpec& spec, RedisTopology topology,
   return endpoint;
 }
 
+std::string Servers(const RedisEndpoint& endpoint) {
+  std::vector<std::string> servers;
+  for (const HostPort& server : endpoint.servers) servers.push_back(Text(server));
+  return base::Join(servers, ",") + (endpoint.master.empty() ? "" : " " + endpoint.master);
+}
+
 base::Result<Reading> RedisSource::Run(const Read& read) {
   if (connection_ != nullptr && connection_->Idle()) {
     base::Result<Reading> reading = FollowRedirects(read);

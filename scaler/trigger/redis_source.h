@@ -37,6 +37,9 @@ struct RedisEndpoint {
 RedisEndpoint ReadRedisEndpoint(const TriggerSpec& spec, RedisTopology topology, MetadataReader& reader,
                                 const TriggerContext* context);
 
+// The servers as a reason shows them: "10.0.0.7:6379,10.0.0.8:6379", with the master's name where sentinels know it.
+std::string Servers(const RedisEndpoint& endpoint);
+
 // Not thread-safe.
 class RedisSource {
  public:

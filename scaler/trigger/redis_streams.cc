@@ -27,10 +27,10 @@ constexpr Field<StreamConfig> kFields[] = {
     {"consumerGroup", Need::kOptional, From::kMetadata,
      [](const std::string& value, StreamConfig& config) { return Keep(value, &config.group); },
      "The group whose work counts. Without it the length of the stream does."},
-    {"streamLength", Need::kOptional, From::kMetadata,
+    {"streamLength", Need::kOptional, From::kDecision,
      [](const std::string& value, StreamConfig& config) { return ParsePositiveMilli(value, &config.length_milli); },
      "Entries per replica, without consumerGroup. Default 5."},
-    {"pendingEntriesCount", Need::kOptional, From::kMetadata,
+    {"pendingEntriesCount", Need::kOptional, From::kDecision,
      [](const std::string& value, StreamConfig& config) { return ParsePositiveMilli(value, &config.pending_milli); },
      "Delivered entries without acknowledgement per replica, with consumerGroup. Default 5."},
     {"lagCount", Need::kOptional, From::kMetadata,
@@ -39,7 +39,7 @@ constexpr Field<StreamConfig> kFields[] = {
        return ParsePositiveMilli(value, &*config.lag_milli);
      },
      "Entries per replica that the group has not been delivered yet, instead of pendingEntriesCount. Needs Redis 7."},
-    {"activationLagCount", Need::kOptional, From::kMetadata,
+    {"activationLagCount", Need::kOptional, From::kDecision,
      [](const std::string& value, StreamConfig& config) { return ParseMilli(value, &config.activation_milli); },
      "Active above this number, whatever is counted. Default 0."},
 };
@@ -94,6 +94,7 @@ std::unique_ptr<Trigger> MakeFor(RedisTopology topology, const TriggerSpec& spec
   }
   if (context == nullptr) return nullptr;
   TriggerInfo info = InfoOf(spec, config.stream, "redis-streams-" + config.stream);
+  info.source = Servers(endpoint);
   info.target_milli = config.group.empty() ? config.length_milli : config.lag_milli.value_or(config.pending_milli);
   info.activation_milli = config.activation_milli;
   return std::make_unique<StreamTrigger>(std::move(info), std::move(config), std::move(endpoint), *context);

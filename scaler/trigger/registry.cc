@@ -1,7 +1,9 @@
 #include <algorithm>
 #include <iterator>
 
+#include "base/secret_hash.h"
 #include "base/strings.h"
+#include "scaler/source_pool.h"
 #include "scaler/trigger.h"
 #include "scaler/trigger/hours.h"
 #include "scaler/trigger/types.h"
@@ -163,6 +165,44 @@ void ReportUnknown(const std::string& name, const std::string& path, base::Error
 
 }  // namespace
 
+namespace {
+
+// A trigger whose readings go by way of the pool.
+class PooledTrigger : public Trigger {
+ public:
+  PooledTrigger(std::unique_ptr<Trigger> trigger, std::shared_ptr<SharedRead> read, int64_t max_age_ms)
+      : Trigger(trigger->info()), trigger_(std::move(trigger)), read_(std::move(read)), max_age_ms_(max_age_ms) {}
+
+  base::Result<Reading> Read() override {
+    base::Result<Reading> reading = read_->Read(trigger_, max_age_ms_);
+    // Others may be reading by this trigger now, unless it reads for itself alone.
+    if (info().own_reading && reading.ok()) SetInfo(trigger_->info());
+    return reading;
+  }
+  void Push(Hasten hasten) override { trigger_->Push(std::move(hasten)); }
+
+ private:
+  const std::shared_ptr<Trigger> trigger_;
+  const std::shared_ptr<SharedRead> read_;
+  const int64_t max_age_ms_;
+};
+
+std::unique_ptr<Trigger> Pooled(const TriggerSpec& spec, const MetadataReader& reader, std::unique_ptr<Trigger> made,
+                                const TriggerContext& context) {
+  const TriggerInfo& info = made->info();
+  if (context.sources == nullptr || info.source.empty()) return made;
+  const std::string source = spec.type + " " + info.source + " " + std::to_string(reader.login_id());
+  std::string question = source + " " + std::to_string(reader.question_id());
+  if (info.own_reading) question += " " + spec.ns + "/" + spec.object + " " + std::to_string(spec.index);
+  auto read = context.sources->ReadOf({spec.type, info.source, base::SecretHash(source), base::SecretHash(question)},
+                                      *context.control);
+  // What nobody else reads is read whenever it is asked for: the source may have said that it is worthwhile.
+  const int64_t max_age_ms = info.own_reading ? 0 : spec.max_age_ms;
+  return std::make_unique<PooledTrigger>(std::move(made), std::move(read), max_age_ms);
+}
+
+}  // namespace
+
 TriggerInfo InfoOf(const TriggerSpec& spec, const std::string& subject, const std::string& metric) {
   TriggerInfo info;
   info.type = spec.type;
@@ -192,6 +232,7 @@ base::Result<std::unique_ptr<Trigger>> NewTrigger(const TriggerSpec& spec, const
   std::unique_ptr<Trigger> made = type->make(spec, reader, &context);
   TW_RETURN_IF_ERROR(errors.ToStatus());
   if (made == nullptr) return base::InternalError("trigger " + spec.type + " was not built");
+  made = trigger::Pooled(spec, reader, std::move(made), context);
   if (!spec.when) return made;
   auto hours = trigger::PlanHours(*spec.when, "spec.triggers[" + std::to_string(spec.index) + "].when", errors);
   if (!hours) return errors.ToStatus();

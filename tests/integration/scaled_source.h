@@ -16,6 +16,7 @@
 #include "http/client.h"
 #include "kube/meta.h"
 #include "scaler/scaled_workload.h"
+#include "scaler/source_pool.h"
 #include "tests/eventually.h"
 #include "tests/scaler/fake_kube.h"
 
@@ -31,6 +32,7 @@ class ScaledSource {
     context_.cluster = ClusterOf(kube_, reader_);
     context_.triggers.control = context_.triggers.calendar = &clock_;
     context_.triggers.http = http_.get();
+    context_.triggers.sources = &sources_;
     context_.board = &board_;
     context_.targets = &targets_;
     workload_ = std::make_unique<ScaledWorkload>(context_, kube::resources::kScaledObjects);
@@ -108,6 +110,7 @@ class ScaledSource {
   FakeKube kube_;
   DirectReader reader_{kube_};
   std::unique_ptr<http::Client> http_ = *http::NewCurlClient({});
+  SourcePool sources_;
   WorkloadContext context_;
   std::unique_ptr<ScaledWorkload> workload_;
 };

@@ -10,6 +10,7 @@
 #include "base/duration.h"
 #include "base/strings.h"
 #include "http/server.h"
+#include "scaler/source_pool.h"
 #include "scaler/trigger.h"
 #include "tests/scaler/fake_engine.h"
 #include "tests/scaler/fake_kube.h"
@@ -24,6 +25,7 @@ class HttpTriggersTest : public testing::Test {
   void SetUp() override {
     auto server =
         http::Server::Create({}, [this](const http::ServerRequest& request, std::shared_ptr<http::Responder> out) {
+          ++requests_;
           target_ = request.target;
           headers_ = request.headers;
           body_ = request.body;
@@ -86,6 +88,7 @@ class HttpTriggersTest : public testing::Test {
   TriggerContext context_;
   TriggerSecrets secrets_;
   std::map<std::string, std::string> env_;
+  int requests_ = 0;
   int status_ = 200;
   std::string answer_;
   std::string target_;
@@ -448,6 +451,72 @@ TEST_F(HttpTriggersTest, RestsOutsideOfItsHours) {
   spec.when->end = "0 25 * * *";
   EXPECT_NE(NewTrigger(spec, secrets_, context_).status().message().find("spec.triggers[0].when.end: cron expression"),
             std::string::npos);
+}
+
+TEST_F(HttpTriggersTest, WhatIsReadOnceForTwoTriggers) {
+  SourcePool pool;
+  context_.sources = &pool;
+  answer_ = R"({"a":1,"b":2,"status":"success","data":{"resultType":"scalar","result":[1,"3"]}})";
+  const Metadata orders = {{"url", Url() + "/orders"}, {"valueLocation", "a"}, {"targetValue", "5"}};
+  const Metadata query = {{"serverAddress", Url()}, {"query", "sum(up)"}, {"threshold", "5"}};
+  using Parameters = std::map<std::string, std::string>;
+  const struct {
+    const char* name;
+    const char* type;
+    Metadata first;
+    Metadata other;  // Differs from the first by this.
+    Parameters first_login, other_login;
+    int requests;
+  } kRows[] = {
+      {"the same", "metrics-api", orders, {}, {}, {}, 1},
+      {"another target", "metrics-api", orders, {{"targetValue", "9"}, {"activationTargetValue", "3"}}, {}, {}, 1},
+      {"the same by PromQL", "prometheus", query, {{"activationThreshold", "2"}}, {}, {}, 1},
+      {"the same login", "metrics-api", orders, {}, {{"bearerToken", "x"}}, {{"bearerToken", "x"}}, 1},
+      {"another login", "metrics-api", orders, {}, {{"bearerToken", "x"}}, {{"bearerToken", "y"}}, 2},
+      {"no login", "metrics-api", orders, {}, {{"bearerToken", "x"}}, {}, 2},
+      {"another way to log in", "metrics-api", orders, {}, {{"apiKey", "x"}}, {{"bearerToken", "x"}}, 2},
+      {"another user", "metrics-api", orders, {{"username", "b"}}, {{"password", "x"}}, {{"password", "x"}}, 2},
+      {"another address", "metrics-api", orders, {{"url", Url() + "/returns"}}, {}, {}, 2},
+      {"another number", "metrics-api", orders, {{"valueLocation", "b"}}, {}, {}, 2},
+      {"another query", "prometheus", query, {{"query", "sum(down)"}}, {}, {}, 2},
+      {"another tenant", "prometheus", query, {{"customHeaders", "X-Scope-OrgID=b"}}, {}, {}, 2},
+      {"another patience", "metrics-api", orders, {{"timeout", "5s"}}, {}, {}, 2},
+  };
+  for (const auto& row : kRows) {
+    SCOPED_TRACE(row.name);
+    requests_ = 0;
+    Metadata second = row.other;
+    second.insert(row.first.begin(), row.first.end());
+    std::vector<std::unique_ptr<Trigger>> triggers;
+    for (const auto& [metadata, login] : {std::pair(row.first, row.first_login), std::pair(second, row.other_login)}) {
+      secrets_.parameters = login;
+      TriggerSpec spec;
+      spec.type = row.type;
+      spec.ns = "shop";
+      spec.object = "web" + std::to_string(triggers.size());
+      spec.metadata = metadata;
+      spec.max_age_ms = 1'000;
+      auto made = NewTrigger(spec, secrets_, context_);
+      ASSERT_TRUE(made.ok()) << made.status().ToString();
+      triggers.push_back(std::move(*made));
+    }
+    for (auto& trigger : triggers) EXPECT_TRUE(trigger->Read().ok());
+    EXPECT_EQ(requests_, row.requests);
+  }
+}
+
+TEST_F(HttpTriggersTest, ARefusalIsAnAnswerAndAnErrorOfTheServerIsNone) {
+  for (const auto& [status, code] : {std::pair(404, base::Code::kFailedPrecondition),
+                                     {401, base::Code::kFailedPrecondition},
+                                     {408, base::Code::kUnavailable},
+                                     {429, base::Code::kUnavailable},
+                                     {500, base::Code::kUnavailable},
+                                     {503, base::Code::kUnavailable}}) {
+    SCOPED_TRACE(status);
+    status_ = status;
+    auto trigger = Make("metrics-api", {{"url", Url()}, {"valueLocation", "a"}, {"targetValue", "5"}});
+    EXPECT_EQ((*trigger)->Read().status().code(), code);
+  }
 }
 
 }  // namespace
