@@ -73,7 +73,10 @@ constexpr Type kTypes[] = {
      "The number that a query to PostgreSQL gives. Needs libpq (package libpq5), which is loaded on first use."},
     {"prometheus", &MakePrometheus, "The value of a PromQL query, of the embedded store or of another server."},
     {"rabbitmq", &MakeRabbitmq,
-     "The length of a queue of RabbitMQ, or the rate of its messages, by the management API."},
+     "The length of a queue of RabbitMQ, by AMQP 0-9-1; or that and the rates of its messages, by the management API. "
+     "AMQP "
+     "counts the messages that are ready, the management API also those that consumers hold. AMQP needs rabbitmq-c "
+     "(package librabbitmq4), which is loaded on first use. A queue that does not exist is an error."},
     {"redis", &MakeRedis,
      "The length of a list, hash, set or sorted set of Redis. A key that does not exist has length 0."},
     {"redis-cluster", &MakeRedisCluster,

@@ -1,5 +1,6 @@
 // Triggers that ask by HTTP, against a server that answers what the test says. The real servers are asked in
 // tests/integration/queues_test.cc.
+#include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
 #include <map>
@@ -8,6 +9,7 @@
 
 #include "base/document.h"
 #include "base/duration.h"
+#include "base/json.h"
 #include "base/strings.h"
 #include "http/server.h"
 #include "scaler/source_pool.h"
@@ -178,11 +180,57 @@ TEST_F(HttpTriggersTest, Rabbitmq) {
   EXPECT_EQ(Read("rabbitmq", metadata), "8000 messages in 2 queues that match ^o = 8");
   status_ = 404;
   EXPECT_EQ(Read("rabbitmq", metadata), "rabbitmq at " + Url() + ": the server answered 404 Not Found");
-  EXPECT_NE(Read("rabbitmq", {{"host", "amqp://peer"}, {"queueName", "q"}}).find("is an AMQP address"),
-            std::string::npos);
   std::string refused = Read("rabbitmq", {{"host", "http://u:s3cret@peer"}, {"queueName", "q"}});
   EXPECT_NE(refused.find("must not hold a password"), std::string::npos) << refused;
   EXPECT_EQ(refused.find("s3cret"), std::string::npos);
+}
+
+TEST_F(HttpTriggersTest, RabbitmqModes) {
+  // Values and activity by what the management API says, at activationValue 2; "+" and "-": active by its own word.
+  struct {
+    const char* mode;
+    int messages;
+    double published, delivered;
+    const char* want;
+  } rows[] = {
+      {"QueueLength", 7, 1, 1, "7000"},
+      {"DeliverGetRate", 7, 1, 2.5, "2500"},
+      {"MessageRate", 0, 3.5, 0, "3500 +"},
+      {"MessageRate", 0, 1.5, 0, "1500 -"},
+      {"MessageRate", 3, 0, 0, "0 +"},
+      {"PublishedToDeliveredRatio", 9, 6, 2, "3000 +"},
+      {"PublishedToDeliveredRatio", 9, 3, 2, "1500 -"},
+      {"PublishedToDeliveredRatio", 9, 6, 0, "2000 +"},
+      {"PublishedToDeliveredRatio", 9, 0, 2, "0 -"},
+      {"PublishedToDeliveredRatio", 9, 0, 0, "0 -"},
+      {"ExpectedQueueConsumptionTime", 12, 6, 2, "8000 +"},
+      {"ExpectedQueueConsumptionTime", 2, 2, 2, "1000 -"},
+      {"ExpectedQueueConsumptionTime", 2, 0, 10, "0 -"},
+      {"ExpectedQueueConsumptionTime", 2, 6, 0, "2000 +"},
+      {"ExpectedQueueConsumptionTime", 0, 6, 2, "0 -"},
+  };
+  for (const auto& row : rows) {
+    const base::Json statistics = {{"publish_details", {{"rate", row.published}}},
+                                   {"deliver_get_details", {{"rate", row.delivered}}}};
+    answer_ = base::DumpJson({{"messages", row.messages}, {"message_stats", statistics}});
+    auto trigger =
+        Make("rabbitmq", {{"host", Url()}, {"queueName", "q"}, {"mode", row.mode}, {"activationValue", "2"}});
+    ASSERT_TRUE(trigger.ok()) << trigger.status().ToString();
+    auto reading = (*trigger)->Read();
+    ASSERT_TRUE(reading.ok()) << reading.status().ToString();
+    std::string seen = std::to_string(reading->value_milli);
+    if (reading->active) seen += *reading->active ? " +" : " -";
+    EXPECT_EQ(seen, row.want) << row.mode << ": " << reading->detail;
+  }
+  // Rates of several queues are composed before they are compared: 6 published for 4 that are delivered.
+  answer_ = R"({"items":[{"message_stats":{"publish_details":{"rate":5},"deliver_get_details":{"rate":1}}},
+                         {"message_stats":{"publish_details":{"rate":1},"deliver_get_details":{"rate":3}}}]})";
+  Metadata metadata = {
+      {"host", Url()}, {"queueName", "^q"}, {"useRegex", "true"}, {"mode", "PublishedToDeliveredRatio"}};
+  EXPECT_EQ(Read("rabbitmq", metadata),
+            "1500 messages published for each that is delivered of 2 queues that match ^q = 1.5");
+  metadata["mode"] = "ExpectedQueueConsumptionTime";
+  EXPECT_THAT(Read("rabbitmq", metadata), testing::HasSubstr("the reply has nothing at \"messages\""));
 }
 
 TEST_F(HttpTriggersTest, Nats) {
