@@ -86,7 +86,7 @@ class KubernetesDiscoverer : public Discoverer {
   void Start(Update update) override {
     update_ = std::move(update);
     for (auto& [role, view] : views_) {
-      view.Open([this, role](const std::string& ns, const std::string& name) { MarkChanged({role, ns, name}); });
+      view.Open([this, role = role](const std::string& ns, const std::string& name) { MarkChanged({role, ns, name}); });
     }
     base::MutexLock lock(mu_);
     started_ = true;

@@ -51,9 +51,10 @@ OperatorRegistry::OperatorRegistry(const base::Json& prometheus, GlobalConfig gl
     // The lookup runs inside Convert(), which holds the lock.
     : converter_(std::make_unique<const OperatorConverter>(
           prometheus,
-          [this](const std::string& kind, const std::string& ns, const std::string& name, const std::string& key) {
-            return Lookup({kind, ns, name}, key);
-          })),
+          [this](const std::string& kind, const std::string& ns, const std::string& name, const std::string& key)
+              REQUIRES_LOCK(mu_) {
+                return Lookup({kind, ns, name}, key);
+              })),
       global_(std::move(global)) {}
 
 OperatorRegistry::~OperatorRegistry() = default;
