@@ -41,14 +41,29 @@ base::Result<RedisReply> Convert(const redisReply& reply) {
 
 }  // namespace
 
-base::Result<std::unique_ptr<RedisConnection>> RedisConnection::Open(const RedisAddress& address) {
+RedisConnection::RedisConnection(int64_t timeout_ms, std::unique_ptr<http::ByteStream> tls)
+    : timeout_ms_(timeout_ms), tls_(std::move(tls)), tls_reader_(redisReaderCreate()) {}
+
+base::Result<std::unique_ptr<RedisConnection>> RedisConnection::Connect(const RedisAddress& address) {
+  if (address.tls) {
+    TW_ASSIGN_OR_RETURN(std::unique_ptr<http::ByteStream> stream,
+                        http::ByteStream::Open(address.host, address.port, *address.tls, address.timeout_ms));
+    std::unique_ptr<RedisConnection> connection(new RedisConnection(address.timeout_ms, std::move(stream)));
+    if (connection->tls_reader_ == nullptr) return base::ResourceExhaustedError("no memory for a connection");
+    return connection;
+  }
   timeval timeout{static_cast<time_t>(address.timeout_ms / 1000),
                   static_cast<suseconds_t>(address.timeout_ms % 1000 * 1000)};
   redisContext* context = redisConnectWithTimeout(address.host.c_str(), address.port, timeout);
   if (context == nullptr) return base::ResourceExhaustedError("no memory for a connection");
-  std::unique_ptr<RedisConnection> connection(new RedisConnection(context));
+  std::unique_ptr<RedisConnection> connection(new RedisConnection(address.timeout_ms, context));
   if (context->err != 0) return connection->Failure();
   if (redisSetTimeout(context, timeout) != REDIS_OK) return connection->Failure();
+  return connection;
+}
+
+base::Result<std::unique_ptr<RedisConnection>> RedisConnection::Open(const RedisAddress& address) {
+  TW_ASSIGN_OR_RETURN(std::unique_ptr<RedisConnection> connection, Connect(address));
   if (!address.password.empty()) {
     std::vector<std::string> words = {"AUTH"};
     if (!address.username.empty()) words.push_back(address.username);
@@ -63,9 +78,15 @@ base::Result<std::unique_ptr<RedisConnection>> RedisConnection::Open(const Redis
   return connection;
 }
 
-RedisConnection::~RedisConnection() { redisFree(context_); }
+RedisConnection::~RedisConnection() {
+  if (context_ != nullptr) redisFree(context_);
+  if (tls_reader_ != nullptr) redisReaderFree(tls_reader_);
+}
+
+redisReader* RedisConnection::reader() const { return context_ != nullptr ? context_->reader : tls_reader_; }
 
 bool RedisConnection::Idle() const {
+  if (tls_ != nullptr) return tls_->Idle();
   pollfd waiting{context_->fd, POLLIN, 0};
   return poll(&waiting, 1, 0) == 0;
 }
@@ -77,10 +98,23 @@ base::Status RedisConnection::Failure() const {
   return late ? base::DeadlineExceededError(text) : base::UnavailableError(text);
 }
 
-base::Status RedisConnection::Flush() {
+base::Status RedisConnection::Send(const char* bytes, size_t size) {
+  if (tls_ != nullptr) return tls_->Write({bytes, size}, timeout_ms_);
+  if (redisAppendFormattedCommand(context_, bytes, size) != REDIS_OK) return Failure();
   int done = 0;
   while (done == 0) {
     if (redisBufferWrite(context_, &done) != REDIS_OK) return Failure();
+  }
+  return base::Status::Ok();
+}
+
+// Some bytes for the reader.
+base::Status RedisConnection::Receive() {
+  if (tls_ == nullptr) return redisBufferRead(context_) == REDIS_OK ? base::Status::Ok() : Failure();
+  char buffer[16 << 10];
+  TW_ASSIGN_OR_RETURN(size_t size, tls_->Read(buffer, sizeof(buffer), timeout_ms_));
+  if (redisReaderFeed(tls_reader_, buffer, size) != REDIS_OK) {
+    return base::ResourceExhaustedError("no memory for a reply");
   }
   return base::Status::Ok();
 }
@@ -97,14 +131,16 @@ base::Result<RedisReply> RedisConnection::Exchange(const std::vector<std::string
     argv.push_back(word.data());
     lengths.push_back(word.size());
   }
-  if (redisAppendCommandArgv(context_, static_cast<int>(argv.size()), argv.data(), lengths.data()) != REDIS_OK) {
-    return Failure();
-  }
-  TW_RETURN_IF_ERROR(Flush());
-  for (int reads = 0; reads < kMaxReads && context_->reader->len <= kMaxReplyBytes; ++reads) {
-    if (redisBufferRead(context_) != REDIS_OK) return Failure();
+  char* formatted = nullptr;
+  const int size = redisFormatCommandArgv(&formatted, static_cast<int>(argv.size()), argv.data(), lengths.data());
+  if (size < 0) return base::ResourceExhaustedError("no memory for a command");
+  base::Status sent = Send(formatted, static_cast<size_t>(size));
+  redisFreeCommand(formatted);
+  TW_RETURN_IF_ERROR(sent);
+  for (int reads = 0; reads < kMaxReads && reader()->len <= kMaxReplyBytes; ++reads) {
+    TW_RETURN_IF_ERROR(Receive());
     void* raw = nullptr;
-    if (redisGetReplyFromReader(context_, &raw) != REDIS_OK) return Failure();
+    if (redisReaderGetReply(reader(), &raw) != REDIS_OK) return base::UnavailableError(reader()->errstr);
     if (raw == nullptr) continue;
     std::unique_ptr<void, FreeReply> owner(raw);
     return Convert(*static_cast<redisReply*>(raw));

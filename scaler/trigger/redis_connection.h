@@ -1,14 +1,18 @@
-// One connection to a Redis server, through hiredis. Private to scaler/trigger.
+// One connection to a Redis server, through hiredis, plain or by TLS. Private to scaler/trigger.
 #pragma once
 
 #include <cstdint>
 #include <memory>
+#include <optional>
 #include <string>
 #include <vector>
 
 #include "base/status.h"
+#include "http/byte_stream.h"
+#include "http/client.h"
 
 struct redisContext;
+struct redisReader;
 
 namespace tidewright::scaler::trigger {
 
@@ -18,7 +22,8 @@ struct RedisAddress {
   std::string username;
   std::string password;
   int64_t database = 0;
-  int64_t timeout_ms = 3000;  // To connect, and for each wait for bytes.
+  int64_t timeout_ms = 3000;           // To connect, and for each wait for bytes.
+  std::optional<http::ClientTls> tls;  // None: plain.
 };
 
 // A reply: a status or string as text, an integer, or a list, of which texts are kept. None of them: nil.
@@ -49,12 +54,20 @@ class RedisConnection {
   bool Idle() const;
 
  private:
-  explicit RedisConnection(redisContext* context) : context_(context) {}
+  RedisConnection(int64_t timeout_ms, redisContext* context) : timeout_ms_(timeout_ms), context_(context) {}
+  RedisConnection(int64_t timeout_ms, std::unique_ptr<http::ByteStream> tls);
+  static base::Result<std::unique_ptr<RedisConnection>> Connect(const RedisAddress& address);
   base::Status Failure() const;
-  base::Status Flush();
+  base::Status Send(const char* bytes, size_t size);
+  base::Status Receive();
   base::Result<RedisReply> Exchange(const std::vector<std::string>& words);
 
-  redisContext* context_;  // Owned.
+  redisReader* reader() const;
+
+  const int64_t timeout_ms_;
+  redisContext* context_ = nullptr;  // Owned; null with TLS. Its reader reads what it receives.
+  std::unique_ptr<http::ByteStream> tls_;
+  redisReader* tls_reader_ = nullptr;  // Owned.
   bool asking_ = false;
 };
 

@@ -17,9 +17,17 @@ constexpr size_t kMaxServers = 32;
 // For all servers of a list together, so that many of them that do not answer do not hold up a decision.
 constexpr int64_t kPatienceMs = 6000;
 
-base::Status RefuseTls(const std::string& value) {
-  if (value == "false" || value == "disable") return base::Status::Ok();
-  return base::InvalidArgumentError("TLS to Redis is not supported by this version; remove it or use a plain address");
+base::Status ParseTls(const std::string& value, RedisEndpoint& endpoint) {
+  endpoint.tls = endpoint.tls || value == "enable";
+  if (value == "enable" || value == "disable") return base::Status::Ok();
+  return base::InvalidArgumentError(base::Quoted(value) + " is not a mode of TLS; use enable or disable");
+}
+
+base::Status ParseEnableTls(const std::string& value, RedisEndpoint& endpoint) {
+  bool enable = false;
+  TW_RETURN_IF_ERROR(ParseFlag(value, &enable));
+  endpoint.tls = endpoint.tls || enable;
+  return base::Status::Ok();
 }
 
 constexpr Field<RedisEndpoint> kServerFields[] = {
@@ -77,15 +85,27 @@ constexpr Field<RedisEndpoint> kLoginFields[] = {
     {"password", Need::kOptional, From::kSecret,
      [](const std::string& value, RedisEndpoint& endpoint) { return Keep(value, &endpoint.login.password); },
      "The password."},
-    {"enableTLS", Need::kOptional, From::kMetadata,
-     [](const std::string& value, RedisEndpoint&) { return RefuseTls(value); }, "Only off: TLS is not supported."},
-    {"tls", Need::kOptional, From::kAny, [](const std::string& value, RedisEndpoint&) { return RefuseTls(value); },
-     "Only off: TLS is not supported."},
+    {"enableTLS", Need::kOptional, From::kMetadata, &ParseEnableTls,
+     "TLS, to every server. Default false. This or tls."},
+    {"tls", Need::kOptional, From::kAny, &ParseTls, "`enable` or `disable`. Default `disable`."},
     {"unsafeSsl", Need::kOptional, From::kMetadata,
-     [](const std::string& value, RedisEndpoint&) { return RefuseTls(value); }, "Only off: TLS is not supported."},
-    {"ca", Need::kOptional, From::kAny, nullptr},
-    {"cert", Need::kOptional, From::kAny, nullptr},
-    {"key", Need::kOptional, From::kAny, nullptr},
+     [](const std::string& value, RedisEndpoint& endpoint) {
+       return ParseFlag(value, &endpoint.certificates.insecure_skip_verify);
+     },
+     "With TLS: trust any certificate. Default false."},
+    {"ca", Need::kOptional, From::kAny,
+     [](const std::string& value, RedisEndpoint& endpoint) { return Keep(value, &endpoint.certificates.ca_pem); },
+     "With TLS: certificates (PEM) to trust instead of the system's."},
+    {"cert", Need::kOptional, From::kAny,
+     [](const std::string& value, RedisEndpoint& endpoint) {
+       return Keep(value, &endpoint.certificates.certificate_pem);
+     },
+     "With TLS: client certificate (PEM)."},
+    {"key", Need::kOptional, From::kSecret,
+     [](const std::string& value, RedisEndpoint& endpoint) {
+       return Keep(value, &endpoint.certificates.private_key_pem);
+     },
+     "Its private key (PEM)."},
     {"keyPassword", Need::kOptional, From::kAny, nullptr},
 };
 
@@ -187,6 +207,7 @@ RedisEndpoint ReadRedisEndpoint(const TriggerSpec& spec, RedisTopology topology,
   if (topology == RedisTopology::kSentinel) ReadInto(kSentinelFields, reader, endpoint);
   if (topology != RedisTopology::kCluster) ReadInto(kDatabaseFields, reader, endpoint);
   ReadInto(kLoginFields, reader, endpoint);
+  if (endpoint.tls) endpoint.login.tls = endpoint.certificates;
   if (reader.described() != nullptr) return endpoint;
   base::Status complete = Complete(spec, context != nullptr, &endpoint);
   const std::string written = endpoint.address + endpoint.addresses + endpoint.host + endpoint.hosts;

@@ -30,7 +30,9 @@ struct RedisEndpoint {
   std::vector<HostPort> servers;  // The server, members of the cluster, or the sentinels: complete once it is read.
   std::string master;             // Its name for the sentinels.
   std::string sentinel_username, sentinel_password;
-  RedisAddress login;  // Everything but host and port.
+  bool tls = false;
+  http::ClientTls certificates;  // They count with tls.
+  RedisAddress login;            // Everything but host and port.
 };
 
 // Reads the fields of RedisEndpoint. With `context` it is complete afterwards, or an error is reported.

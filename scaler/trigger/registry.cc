@@ -25,6 +25,7 @@ constexpr char kKafka[] =
     "`apache-kafka` mean the same.";
 constexpr Type kTypes[] = {
     {"apache-kafka", &MakeKafka, kKafka},
+    {"beanstalkd", &MakeBeanstalkd, "The jobs in a tube of beanstalkd that are ready or reserved."},
     {"cpu", &MakeCpu,
      "What the target's pods use of their processors, by the arithmetic of HorizontalPodAutoscalers. Read from "
      "metrics.k8s.io."},
@@ -113,7 +114,6 @@ constexpr const char* kKedaTypes[] = {"activemq",
                                       "azure-pipelines",
                                       "azure-queue",
                                       "azure-servicebus",
-                                      "beanstalkd",
                                       "cassandra",
                                       "clickhouse",
                                       "couchdb",

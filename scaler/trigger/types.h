@@ -16,6 +16,7 @@ using Factory = std::unique_ptr<Trigger> (*)(const TriggerSpec& spec, MetadataRe
 
 std::unique_ptr<Trigger> MakeCpu(const TriggerSpec& spec, MetadataReader& reader, const TriggerContext* context);
 std::unique_ptr<Trigger> MakeMemory(const TriggerSpec& spec, MetadataReader& reader, const TriggerContext* context);
+std::unique_ptr<Trigger> MakeBeanstalkd(const TriggerSpec& spec, MetadataReader& reader, const TriggerContext* context);
 std::unique_ptr<Trigger> MakeCron(const TriggerSpec& spec, MetadataReader& reader, const TriggerContext* context);
 std::unique_ptr<Trigger> MakeElasticsearch(const TriggerSpec& spec, MetadataReader& reader,
                                            const TriggerContext* context);

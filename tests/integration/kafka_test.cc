@@ -6,9 +6,7 @@
 #include <string>
 #include <vector>
 
-#include "base/clock.h"
 #include "base/file.h"
-#include "http/tls.h"
 #include "tests/integration/fetched.h"
 #include "tests/integration/source_scenario.h"
 
@@ -32,17 +30,8 @@ class Broker : public SourceServer {
   }
 
   Broker() {
-    const int64_t now_ms = base::SystemClock::Get().NowMs();
-    http::KeyPair ca = *http::GenerateCa("test", now_ms);
-    http::CertificateRequest request;
-    request.common_name = "shop";
-    request.ip_addresses = {"127.0.0.1"};
-    http::KeyPair pair = *http::IssueCertificate(ca, request, now_ms);
-    request.client = true;
-    client_ = *http::IssueCertificate(ca, request, now_ms);
-    ca_pem_ = ca.certificate_pem;
-    Write("ca.pem", ca_pem_);
-    Write("server.pem", pair.private_key_pem + pair.certificate_pem);
+    Write("ca.pem", certificates_.ca_pem);
+    Write("server.pem", certificates_.server.private_key_pem + certificates_.server.certificate_pem);
     Write("server.properties", Settings());
     const std::string scram = std::string("=[name=shop,password=") + kPassword + "]";
     EXPECT_TRUE(Done(Java({"kafka.tools.StorageTool", "format", "-t", "AAAAAAAAAAAAAAAAAAAAAA", "-c", settings_,
@@ -64,8 +53,7 @@ class Broker : public SourceServer {
   std::string login_address() const { return "127.0.0.1:" + login_port_; }
   // Where clients show a certificate, too.
   std::string tls_address() const { return "127.0.0.1:" + tls_port_; }
-  const std::string& ca_pem() const { return ca_pem_; }
-  const http::KeyPair& client() const { return client_; }
+  const Certificates& certificates() const { return certificates_; }
 
   // Writes messages to the first partition.
   void Produce(const std::string& topic, int count) {
@@ -90,9 +78,6 @@ class Broker : public SourceServer {
     Words argv = kJava;
     argv.insert(argv.end(), arguments.begin(), arguments.end());
     return argv;
-  }
-  void Write(const std::string& name, const std::string& text) {
-    EXPECT_TRUE(base::WriteFileAtomic(folder_.path() + "/" + name, text).ok());
   }
   // server.properties
   std::string Settings() const {
@@ -132,8 +117,7 @@ class Broker : public SourceServer {
   const std::string login_port_ = NewPort();
   const std::string tls_port_ = NewPort();
   const std::string controller_port_ = NewPort();
-  std::string ca_pem_;
-  http::KeyPair client_;
+  const Certificates certificates_ = NewCertificates();
   int64_t held_ = 0;
 };
 
@@ -185,9 +169,9 @@ TEST_F(KafkaTest, LagBecomesReplicas) {
   }
   source.metadata["bootstrapServers"] = broker_->tls_address();
   source.metadata["tls"] = "enable";
-  source.secrets.insert({{"ca", broker_->ca_pem()},
-                         {"cert", broker_->client().certificate_pem},
-                         {"key", broker_->client().private_key_pem}});
+  source.secrets.insert({{"ca", broker_->certificates().ca_pem},
+                         {"cert", broker_->certificates().client.certificate_pem},
+                         {"key", broker_->certificates().client.private_key_pem}});
   SourceScenario(source).ExpectRefused(5);
   source.secrets.erase("ca");
   ScaledSource distrustful;

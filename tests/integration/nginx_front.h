@@ -7,9 +7,7 @@
 #include <memory>
 #include <string>
 
-#include "base/clock.h"
 #include "base/file.h"
-#include "http/tls.h"
 #include "tests/integration/source_scenario.h"
 
 namespace tidewright::scaler {
@@ -25,16 +23,10 @@ class NginxFront {
   NginxFront(const std::string& server_port, Asks asks, Speaks speaks) {
     std::string settings = "listen 127.0.0.1:" + port_ + (speaks == Speaks::kHttps ? " ssl" : "") + ";\n";
     if (speaks == Speaks::kHttps) {
-      const int64_t now_ms = base::SystemClock::Get().NowMs();
-      auto ca = http::GenerateCa("test", now_ms);
-      http::CertificateRequest request;
-      request.common_name = "source";
-      request.ip_addresses = {"127.0.0.1"};
-      auto pair = http::IssueCertificate(*ca, request, now_ms);
-      EXPECT_TRUE(pair.ok()) << pair.status().ToString();
-      ca_pem_ = ca->certificate_pem;
-      Write("certificate", pair->certificate_pem);
-      Write("key", pair->private_key_pem);
+      const Certificates certificates = NewCertificates();
+      ca_pem_ = certificates.ca_pem;
+      Write("certificate", certificates.server.certificate_pem);
+      Write("key", certificates.server.private_key_pem);
       settings += "ssl_certificate certificate;\nssl_certificate_key key;\n";
     }
     if (asks == Asks::kLogin) {

@@ -6,9 +6,6 @@
 #include <map>
 #include <string>
 
-#include "base/clock.h"
-#include "base/file.h"
-#include "http/tls.h"
 #include "scaler/trigger/libpq.h"
 #include "tests/integration/source_scenario.h"
 
@@ -23,18 +20,12 @@ class PostgresServer : public SourceServer {
 
   // With a certificate for the address 127.0.0.1 and for no name.
   PostgresServer() {
-    const int64_t now_ms = base::SystemClock::Get().NowMs();
-    auto ca = http::GenerateCa("test", now_ms);
-    http::CertificateRequest request;
-    request.common_name = "source";
-    request.ip_addresses = {"127.0.0.1"};
-    auto pair = http::IssueCertificate(*ca, request, now_ms);
-    EXPECT_TRUE(pair.ok()) << pair.status().ToString();
+    const Certificates certificates = NewCertificates();
     std::filesystem::create_directory(Data());
     Write("password", kPassword);
-    Write("ca.pem", ca->certificate_pem);
-    Write("server.pem", pair->certificate_pem);
-    Write("server.key", pair->private_key_pem);
+    Write("ca.pem", certificates.ca_pem);
+    Write("server.pem", certificates.server.certificate_pem);
+    Write("server.key", certificates.server.private_key_pem, 0600);
     EXPECT_TRUE(Done(Unprivileged({std::string(kPrograms) + "initdb", "-D", Data(), "-U", "shop", "-A", "scram-sha-256",
                                    "--pwfile", folder_.path() + "/password", "--no-sync"})))
         << Log();
@@ -63,9 +54,6 @@ class PostgresServer : public SourceServer {
   bool Did(const std::string& statement) {
     auto opened = trigger::PostgresConnection::Open({{"dbname", connection()}}, 3000);
     return opened.ok() && (*opened)->FirstValue(statement + "; select 1", 3000).ok();
-  }
-  void Write(const std::string& name, const std::string& text) {
-    EXPECT_TRUE(base::WriteFileAtomic(folder_.path() + "/" + name, text, 0600).ok());
   }
   std::string Data() const { return folder_.path() + "/data"; }
 

@@ -47,10 +47,6 @@ class PrometheusServer : public SourceServer {
   const std::string& port() const { return port_; }
 
  private:
-  void Write(const std::string& name, const std::string& text) {
-    EXPECT_TRUE(base::WriteFileAtomic(folder_.path() + "/" + name, text).ok());
-  }
-
   const std::string port_ = NewPort();
   std::atomic<int64_t> waiting_ = 0;
   std::unique_ptr<http::Server> exporter_;

@@ -4,12 +4,14 @@
 
 #include <filesystem>
 #include <memory>
+#include <optional>
 #include <string>
-#include <vector>
+#include <utility>
 
 #include "base/file.h"
 #include "base/json.h"
 #include "base/strings.h"
+#include "http/byte_stream.h"
 #include "tests/integration/nginx_front.h"
 #include "tests/integration/source_scenario.h"
 #include "tests/scaler/redis_server.h"
@@ -144,7 +146,7 @@ class RabbitServer : public SourceServer {
   static constexpr char kProgram[] = "/usr/lib/rabbitmq/bin/rabbitmq-server";
 
   RabbitServer() {
-    EXPECT_TRUE(base::WriteFileAtomic(folder_.path() + "/plugins", "[rabbitmq_management].").ok());
+    Write("plugins", "[rabbitmq_management].");
     EXPECT_TRUE(base::WriteFileAtomic(
                     folder_.path() + "/rabbit.conf",
                     "listeners.tcp.local = 127.0.0.1:" + port_ +
@@ -207,33 +209,73 @@ TEST(Queues, Rabbitmq) {
       .ExpectRefused(5);
 }
 
-// One list.
+// The list "orders", by TLS as well.
 class RedisList : public SourceServer {
  public:
-  explicit RedisList(RedisServer& server) : server_(server) {}
   void Start() override { server_.Start(); }
   void Kill() override { server_.Kill(); }
   void Hold(int64_t value) override {
-    std::vector<std::string> push = {"RPUSH", "orders"};
+    Words push = {"RPUSH", "orders"};
     push.resize(2 + static_cast<size_t>(value), "x");
     EXPECT_TRUE(Eventually([&] {
       return server_.Run({"DEL", "orders"}).ok() && (value == 0 || server_.Run(push).ok());
     }));
   }
 
+  std::string address() const { return server_.address(); }
+  std::string tls_address() const { return "127.0.0.1:" + tls_port_; }
+  const Certificates& certificates() const { return certificates_; }
+
  private:
-  RedisServer& server_;
+  const Certificates certificates_ = NewCertificates();
+  const std::string tls_port_ = NewPort();
+  RedisServer server_{
+      kPassword,
+      {"--tls-port", tls_port_, "--tls-cert-file", Write("server.pem", certificates_.server.certificate_pem),
+       "--tls-key-file", Write("server.key", certificates_.server.private_key_pem), "--tls-ca-cert-file",
+       Write("ca.pem", certificates_.ca_pem), "--tls-auth-clients", "yes"}};
 };
 
 TEST(Queues, Redis) {
   if (!RedisServer::Available()) GTEST_SKIP() << "redis-server is not installed";
-  RedisServer server(kPassword);
-  RedisList list(server);
-  SourceScenario({.type = "redis",
-                  .metadata = {{"address", server.address()}, {"listName", "orders"}, {"listLength", "5"}},
-                  .secrets = {{"password", kPassword}},
-                  .refusal = "AUTH: WRONGPASS"})
-      .ExpectFollowed(list);
+  RedisList list;
+  SourceCase source = {.type = "redis",
+                       .metadata = {{"address", list.address()}, {"listName", "orders"}, {"listLength", "5"}},
+                       .secrets = {{"password", kPassword}},
+                       .refusal = "AUTH: WRONGPASS"};
+  SourceScenario(source).ExpectFollowed(list);
+
+  source.metadata["address"] = list.tls_address();
+  source.metadata["enableTLS"] = "true";
+  source.secrets.insert({{"ca", list.certificates().ca_pem},
+                         {"cert", list.certificates().client.certificate_pem},
+                         {"key", list.certificates().client.private_key_pem}});
+  SourceScenario(source).ExpectFollowed(list);
+  struct {
+    const char* name;
+    const char* without;
+    std::pair<const char*, const char*> with;
+    const char* expected;
+  } rows[] = {
+      {"unknown authority", "ca", {}, "SSL certificate problem"},
+      {"any authority", "ca", {"unsafeSsl", "true"}, ""},
+      {"a name that it has not", "", {"address", "localhost"}, "no alternative certificate subject name matches"},
+      {"half a certificate", "key", {}, "client certificate"},
+      {"no certificate", "cert key", {}, "redis at 127.0.0.1"},
+      {"plain text", "", {"enableTLS", "false"}, "redis at 127.0.0.1"},
+  };
+  for (const auto& row : rows) {
+    SourceCase changed = source;
+    for (const std::string& parameter : base::Split(row.without, ' ')) changed.secrets.erase(parameter);
+    std::string value = row.with.first == nullptr ? "" : row.with.second;
+    if (value == "localhost") value += list.tls_address().substr(list.tls_address().find(':'));
+    if (!value.empty()) changed.metadata[row.with.first] = value;
+    ScaledSource read;
+    read.Follow(changed.type, changed.metadata, changed.secrets);
+    read.NextReplicas();
+    EXPECT_EQ(read.Ready(), std::string(row.expected).empty()) << row.name << ": " << read.Readiness();
+    EXPECT_THAT(read.Readiness(), HasSubstr(row.expected)) << row.name;
+  }
 }
 
 TEST(Queues, RedisStreams) {
@@ -254,6 +296,65 @@ TEST(Queues, RedisStreams) {
   EXPECT_EQ(ReadOnce("redis-streams", metadata), "3000");
   metadata.erase("lagCount");
   EXPECT_EQ(ReadOnce("redis-streams", metadata), "2000");
+}
+
+// Its jobs are in memory. It knows no passwords.
+class BeanstalkServer : public SourceServer {
+ public:
+  void Start() override {
+    held_ = 0;
+    stream_ = nullptr;
+    Launch({"beanstalkd", "-l", "127.0.0.1", "-p", port_}, [this] { return Says("use orders", "USING orders\r\n"); });
+  }
+  void Hold(int64_t value) override {
+    for (; held_ < value; ++held_) Put("0 0 60 1");
+  }
+  // Priority, delay, seconds to run and size of a job.
+  void Put(const std::string& job) { EXPECT_TRUE(Says("put " + job + "\r\nx", "INSERTED")) << answer_; }
+  // The beginning of the answer to a command, on a connection that is kept.
+  bool Says(const std::string& command, const std::string& expected) {
+    if (stream_ == nullptr) {
+      auto stream =
+          http::ByteStream::Open("127.0.0.1", static_cast<uint16_t>(std::stoi(port_)), std::nullopt, kPatienceMs);
+      if (!stream.ok()) return false;
+      stream_ = std::move(*stream);
+    }
+    char buffer[200];
+    auto size = stream_->Write(command + "\r\n", kPatienceMs).ok() ? stream_->Read(buffer, sizeof(buffer), kPatienceMs)
+                                                                   : base::UnavailableError("not sent");
+    answer_ = size.ok() ? std::string(buffer, *size) : size.status().ToString();
+    return answer_.starts_with(expected);
+  }
+  std::string address() const { return "127.0.0.1:" + port_; }
+
+ private:
+  static constexpr int64_t kPatienceMs = 60'000;
+  const std::string port_ = NewPort();
+  int64_t held_ = 0;
+  std::unique_ptr<http::ByteStream> stream_;
+};
+
+TEST(Queues, Beanstalkd) {
+  if (!base::HaveProgram("beanstalkd")) GTEST_SKIP() << "beanstalkd is not installed";
+  BeanstalkServer server;
+  server.Start();
+  Metadata metadata = {{"server", server.address()}, {"tube", "orders"}, {"value", "5"}};
+  SourceScenario({.type = "beanstalkd", .metadata = metadata}).ExpectFollowed(server);
+
+  EXPECT_EQ(ReadOnce("beanstalkd", metadata), "21000");
+  EXPECT_TRUE(server.Says("watch orders", "WATCHING 2"));
+  EXPECT_TRUE(server.Says("reserve", "RESERVED"));
+  EXPECT_EQ(ReadOnce("beanstalkd", metadata), "21000") << "one of them reserved";
+  server.Put("0 3600 60 1");
+  EXPECT_EQ(ReadOnce("beanstalkd", metadata), "21000");
+  metadata["includeDelayed"] = "true";
+  EXPECT_EQ(ReadOnce("beanstalkd", metadata), "22000");
+  metadata["tube"] = "none";
+  EXPECT_EQ(ReadOnce("beanstalkd", metadata), "0");
+  if (!RedisServer::Available()) return;
+  RedisServer another;
+  metadata["server"] = another.address();
+  EXPECT_THAT(ReadOnce("beanstalkd", metadata), HasSubstr("the server answered \"-ERR unknown command"));
 }
 
 // Whoever mistypes an address with a password in it is told so without seeing the password in a condition.

@@ -202,7 +202,7 @@ const ErrorRow kErrors[] = {
      "spec.triggers[0].type: \"reddis\" is not a trigger type; did you mean redis?"},
     {"keda_trigger", "{" TARGET "triggers: [{type: pulsar, metadata: {}}]}",
      "spec.triggers[0].type: \"pulsar\" is a trigger of KEDA that this version does not read; use one of apache-kafka, "
-     "cpu, cron, "},
+     "beanstalkd, cpu, cron, "},
     {"duplicate_name",
      "{" TARGET "triggers: [{type: redis, name: q, metadata: {address: 'r:1', listName: l}}, {type: redis, "
      "name: q, metadata: {address: 'r:1', listName: m}}]}",
@@ -220,8 +220,8 @@ const ErrorRow kErrors[] = {
     {"plain_password",
      "{" TARGET "triggers: [{type: redis, metadata: {address: 'r:1', listName: l, password: hunter2}}]}",
      "spec.triggers[0].metadata.password: must not stand in the manifest; use passwordFromEnv"},
-    {"redis_tls", "{" TARGET "triggers: [{type: redis, metadata: {address: 'r:1', listName: l, enableTLS: 'true'}}]}",
-     "spec.triggers[0].metadata.enableTLS: TLS to Redis is not supported"},
+    {"redis_tls", "{" TARGET "triggers: [{type: redis, metadata: {address: 'r:1', listName: l, enableTLS: 'yes'}}]}",
+     "spec.triggers[0].metadata.enableTLS: \"yes\" is not a truth value"},
     {"bad_length", "{" TARGET "triggers: [{type: redis, metadata: {address: 'r:1', listName: l, listLength: five}}]}",
      "spec.triggers[0].metadata.listLength: \"five\" is not a number; use for example 5"},
     {"bad_cron",
