@@ -15,6 +15,8 @@ namespace {
 
 // An integer of this size at any scale is found again in its value, so that it need not be looked for.
 constexpr uint64_t kSureIntegers = uint64_t{1} << 50;
+inline bool IsSure(int64_t integer) { return static_cast<uint64_t>(integer) + kSureIntegers < 2 * kSureIntegers; }
+
 constexpr size_t kGroups = kBlockValues / 4;
 constexpr uint32_t kNarrow = 14;  // Bits: four such numbers, and 7 bits in front, are in one word.
 
@@ -51,15 +53,16 @@ TW_AVX2 inline void Unpack(const uint8_t* in, uint32_t width, __m256i numbers[kG
   }
 }
 
-// Makes of numbers their sums up to each, beginning with `*sum` (in all lanes), which becomes the last.
-TW_AVX2 inline void SumUp(__m256i numbers[kGroups], __m256i* sum) {
+// Makes of numbers their sums up to each, beginning with `sum` (in all lanes). Only one addition for each four waits
+// for what is in front of them.
+TW_AVX2 inline void SumUp(__m256i numbers[kGroups], __m256i sum) {
 #pragma GCC unroll 4
   for (size_t k = 0; k < kGroups; ++k) {
-    __m256i pairs = _mm256_add_epi64(numbers[k], _mm256_slli_si256(numbers[k], 8));
-    const __m256i low = _mm256_permute4x64_epi64(pairs, 0x50);
-    pairs = _mm256_add_epi64(pairs, _mm256_blend_epi32(_mm256_setzero_si256(), low, 0xf0));
-    numbers[k] = _mm256_add_epi64(pairs, *sum);
-    *sum = _mm256_permute4x64_epi64(numbers[k], 0xff);
+    __m256i sums = _mm256_add_epi64(numbers[k], _mm256_slli_si256(numbers[k], 8));
+    const __m256i low = _mm256_permute4x64_epi64(sums, 0x50);
+    sums = _mm256_add_epi64(sums, _mm256_blend_epi32(_mm256_setzero_si256(), low, 0xf0));
+    numbers[k] = _mm256_add_epi64(sums, sum);
+    sum = _mm256_add_epi64(sum, _mm256_permute4x64_epi64(sums, 0xff));
   }
 }
 
@@ -87,10 +90,8 @@ TW_AVX2 inline int64_t WriteIntegers(const IntegersHeader& header, const uint8_t
     const __m256i first = _mm256_set1_epi64x(static_cast<long long>(header.first));
     numbers[0] = _mm256_blend_epi32(numbers[0], first, 0x03);
   }
-  __m256i sum = _mm256_setzero_si256();
-  if (header.second_order) SumUp(numbers, &sum);
-  sum = _mm256_set1_epi64x(origin);
-  SumUp(numbers, &sum);
+  if (header.second_order) SumUp(numbers, _mm256_setzero_si256());
+  SumUp(numbers, _mm256_set1_epi64x(origin));
   const __m256d power = _mm256_set1_pd(kPowers[header.scale]);
 #pragma GCC unroll 4
   for (size_t k = 0; k < kGroups; ++k) {
@@ -98,7 +99,54 @@ TW_AVX2 inline int64_t WriteIntegers(const IntegersHeader& header, const uint8_t
     if (header.scale > 0) four = _mm256_div_pd(four, power);
     _mm256_storeu_pd(values + 4 * k, four);
   }
-  return _mm_cvtsi128_si64(_mm256_castsi256_si128(sum));
+  return _mm256_extract_epi64(numbers[kGroups - 1], 3);
+}
+
+// Whether sums of the numbers fit 32 bits, and those with `origin` a double, so that WriteSmall() is as good.
+inline bool IsSmall(const IntegersHeader& header, int64_t origin) {
+  constexpr uint64_t kSmallBase = uint64_t{1} << 26;
+  return header.width <= kNarrow && !header.second_order && header.base + kSmallBase < 2 * kSmallBase &&
+         IsSure(origin) && IsSure(static_cast<int64_t>(header.first));
+}
+
+// Makes of eight numbers their sums up to each.
+TW_AVX2 inline __m256i SumUpSmall(__m256i numbers) {
+  __m256i sums = _mm256_add_epi32(numbers, _mm256_slli_si256(numbers, 4));
+  sums = _mm256_add_epi32(sums, _mm256_slli_si256(sums, 8));
+  const __m256i low = _mm256_permute2x128_si256(sums, sums, 0x08);  // The upper half becomes the lower, that becomes 0.
+  return _mm256_add_epi32(sums, _mm256_shuffle_epi32(low, 0xff));
+}
+
+// The lower halves of eight words, in order.
+TW_AVX2 inline __m256i LowerHalves(__m256i first, __m256i second) {
+  const __m256 halves = _mm256_shuffle_ps(_mm256_castsi256_ps(first), _mm256_castsi256_ps(second), 0x88);
+  return _mm256_permute4x64_epi64(_mm256_castps_si256(halves), 0xd8);
+}
+
+// As WriteIntegers(), with numbers of 32 bits, which are converted before `origin` is added: exact, as all are integers
+// below 2^53.
+TW_AVX2 inline int64_t WriteSmall(const IntegersHeader& header, const uint8_t* packed, int64_t origin, double* values) {
+  __m256i numbers[kGroups];
+  Unpack(packed, header.width, numbers);
+  const __m256i base = _mm256_set1_epi32(static_cast<int>(header.base));
+  __m256i front = _mm256_add_epi32(LowerHalves(numbers[0], numbers[1]), base);
+  __m256i back = _mm256_add_epi32(LowerHalves(numbers[2], numbers[3]), base);
+  if (header.separate) {
+    front = _mm256_blend_epi32(front, _mm256_setzero_si256(), 0x01);
+    origin += static_cast<int64_t>(header.first);
+  }
+  front = SumUpSmall(front);
+  back = _mm256_add_epi32(SumUpSmall(back), _mm256_permutevar8x32_epi32(front, _mm256_set1_epi32(7)));
+  const __m128i sums[kGroups] = {_mm256_castsi256_si128(front), _mm256_extracti128_si256(front, 1),
+                                 _mm256_castsi256_si128(back), _mm256_extracti128_si256(back, 1)};
+  const __m256d start = _mm256_set1_pd(static_cast<double>(origin)), power = _mm256_set1_pd(kPowers[header.scale]);
+#pragma GCC unroll 4
+  for (size_t k = 0; k < kGroups; ++k) {
+    __m256d four = _mm256_add_pd(_mm256_cvtepi32_pd(sums[k]), start);
+    if (header.scale > 0) four = _mm256_div_pd(four, power);
+    _mm256_storeu_pd(values + 4 * k, four);
+  }
+  return origin + _mm_extract_epi32(sums[kGroups - 1], 3);
 }
 
 // With eight bytes of zeros behind. Sizes are small and even.
@@ -125,9 +173,9 @@ TW_AVX2 inline size_t DecodeIntegers(const uint8_t* in, size_t size, double prev
     CopyPacked(packed, packed_bytes, padded);
     packed = padded;
   }
-  const int64_t last = WriteIntegers(header, packed, origin, values);
-  const bool sure = static_cast<uint64_t>(last) + kSureIntegers < 2 * kSureIntegers;
-  *before = {sure ? header.scale : -1, last};
+  const int64_t last = IsSmall(header, origin) ? WriteSmall(header, packed, origin, values)
+                                               : WriteIntegers(header, packed, origin, values);
+  *before = {IsSure(last) ? header.scale : -1, last};
   return header.size + packed_bytes;
 }
 
