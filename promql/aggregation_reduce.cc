@@ -9,13 +9,14 @@
 #include "promql/aggregation.h"
 #include "promql/grouping.h"
 #include "promql/histogram.h"
+#include "promql/wide_columns.h"
 
 namespace tidewright::promql {
 namespace {
 
 struct SumState {
   static constexpr bool kSkipsHistograms = false;
-  KahanSum sum;
+  KahanSum sum;  // Alone, so that those of all steps are a column.
   void Add(double v) { sum.Add(v); }
   double Value() const { return sum.Value(); }
 };
@@ -101,10 +102,13 @@ class Reduction {
   // Histograms are summed, or count like floats.
   static constexpr bool kSums = std::is_same_v<State, SumState> || std::is_same_v<State, AvgState>;
 
+  static constexpr size_t kFewSteps = 4;  // Until several at once are tried again.
+
   Evaluator& evaluator_;
   const Aggregate& node_;
   Grouper grouper_;
   const size_t steps_;
+  const WideColumns* const wide_ = std::is_same_v<State, SumState> ? FindWideColumns() : nullptr;
   std::vector<Group<State>> groups_;
 };
 
@@ -136,10 +140,17 @@ void Reduction<State>::AddFloats(Group<State>& group, const std::vector<double>&
   const bool any_histograms = kSums && !group.histograms.empty();
   State* states = group.states.data();
   uint8_t* used = group.used.data();
-  for (size_t i = 0; i < steps_; ++i) {
-    if (IsAbsent(values[i]) || (any_histograms && group.histograms[i].incompatible)) continue;
-    states[i].Add(values[i]);
-    used[i] = 1;
+  const WideColumns* wide = any_histograms ? nullptr : wide_;
+  for (size_t i = 0; i < steps_;) {
+    if constexpr (std::is_same_v<State, SumState>) {
+      if (wide != nullptr) i = wide->add(values.data(), i, steps_, &states->sum, used);
+    }
+    const size_t stop = wide == nullptr ? steps_ : std::min(i + kFewSteps, steps_);
+    for (; i < stop; ++i) {
+      if (IsAbsent(values[i]) || (any_histograms && group.histograms[i].incompatible)) continue;
+      states[i].Add(values[i]);
+      used[i] = 1;
+    }
   }
 }
 

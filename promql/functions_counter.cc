@@ -10,6 +10,7 @@
 #include "promql/histogram.h"
 #include "promql/histogram_rate.h"
 #include "promql/range_call.h"
+#include "promql/wide_columns.h"
 
 namespace tidewright::promql {
 namespace {
@@ -47,14 +48,6 @@ double ExtrapolationFactor(const Reach& reach, double first, double increase, bo
   double to_start = reach.to_start;
   if (counter && increase > 0 && first >= 0) to_start = std::min(to_start, reach.sampled * (first / increase));
   return Stretch(reach, to_start);
-}
-
-// True when ExtrapolationFactor() surely does not depend on the counter's values. Without divisions, which it has to be
-// right about to the last bit: what is too near to tell counts as dependent.
-inline bool ZeroIsFar(const Reach& reach, double first, double increase) {
-  if (!(increase > 0 && first >= 0)) return true;
-  constexpr double kMargin = 1.0001, kSmallest = 1e-290;
-  return first * reach.sampled > std::max(reach.to_start * increase * kMargin, kSmallest);
 }
 
 void WarnOverlap(RangeCall& call) {
@@ -156,53 +149,83 @@ std::vector<uint32_t> ResetsOf(std::span<const double> v, size_t begin, size_t e
 
 // The reach of each window. It depends on times only, so that series of one timeline share it.
 template <Kind kKind>
-const std::vector<Reach>& ReachesOf(const RangeInput& input) {
+const Reaches& ReachesOf(const RangeInput& input) {
   const Windows& windows = input.windows();
-  if (!windows.reaches.empty()) return windows.reaches;
+  Reaches& reaches = windows.reaches;
+  if (!reaches.factor.empty()) return reaches;
   auto t = input.samples().t;
-  windows.reaches.resize(windows.end.size());
-  for (size_t i = 0; i < windows.reaches.size(); ++i) {
+  reaches.Resize(windows.end.size());
+  for (size_t i = 0; i < windows.end.size(); ++i) {
     size_t begin = windows.begin[i];
     size_t end = windows.end[i];
     if (end - begin < 2) continue;
-    Reach& reach = windows.reaches[i];
-    reach = ReachOf({t[begin], t[end - 1], end - begin, 0}, input.start_ms(i), input.end_ms(i));
-    reach.factor = Finish<kKind>(Stretch(reach, reach.to_start), input.start_ms(i), input.end_ms(i));
+    Reach reach = ReachOf({t[begin], t[end - 1], end - begin, 0}, input.start_ms(i), input.end_ms(i));
+    reaches.sampled[i] = reach.sampled;
+    reaches.to_start[i] = reach.to_start;
+    reaches.to_end[i] = reach.to_end;
+    reaches.factor[i] = Finish<kKind>(Stretch(reach, reach.to_start), input.start_ms(i), input.end_ms(i));
   }
-  return windows.reaches;
+  return reaches;
 }
 
-// As ExtrapolateFloats for all windows; only the resets within are visited.
+// As ExtrapolateFloats for windows one after the other; only the resets within are visited.
+template <Kind kKind>
+class ColumnExtrapolation {
+ public:
+  static constexpr bool kCounter = kKind != Kind::kDelta;
+
+  explicit ColumnExtrapolation(const RangeInput& input)
+      : input_(input),
+        samples_(input.samples().v.data()),
+        windows_(input.windows()),
+        reaches_(ReachesOf<kKind>(input)) {
+    if (!kCounter || input.samples().rising) return;
+    resets_ = ResetsOf(input.samples().v, windows_.begin.front(), windows_.end.back());
+  }
+
+  void Fill(std::vector<double>& values) {
+    const WideColumns* wide = resets_.empty() ? FindWideColumns() : nullptr;
+    const Increases increases{samples_, windows_.begin.data(), windows_.end.data(), &reaches_, kCounter};
+    const size_t count = values.size();
+    for (size_t i = 0; i < count;) {
+      if (wide != nullptr) i = wide->extrapolate(increases, i, count, values.data());
+      const size_t stop = wide == nullptr ? count : std::min(i + kFewWindows, count);
+      for (; i < stop; ++i) {
+        if (windows_.end[i] - windows_.begin[i] >= 2) values[i] = At(i);
+      }
+    }
+  }
+
+ private:
+  static constexpr size_t kFewWindows = 4;  // Until several at once are tried again.
+
+  double At(size_t i) {
+    const size_t begin = windows_.begin[i], end = windows_.end[i];
+    double increase = samples_[end - 1] - samples_[begin];
+    if (!resets_.empty()) [[unlikely]] {
+      while (next_ < resets_.size() && resets_[next_] <= begin) ++next_;
+      for (size_t r = next_; r < resets_.size() && resets_[r] < end; ++r) increase += samples_[resets_[r] - 1];
+    }
+    double factor = reaches_.factor[i];
+    if (kCounter && ZeroMayBeNear(reaches_, i, samples_[begin], increase)) [[unlikely]] {
+      factor = Finish<kKind>(ExtrapolationFactor(reaches_.at(i), samples_[begin], increase, true), input_.start_ms(i),
+                             input_.end_ms(i));
+    }
+    return increase * factor;
+  }
+
+  const RangeInput& input_;
+  const double* const samples_;
+  const Windows& windows_;
+  const Reaches& reaches_;
+  std::vector<uint32_t> resets_;
+  size_t next_ = 0;  // Of the resets: the first behind the beginning of the window.
+};
+
 template <Kind kKind>
 void ExtrapolatedColumn(RangeCall& call, const RangeInput& input, std::vector<double>& values) {
-  constexpr bool kCounter = kKind != Kind::kDelta;
-  auto v = input.samples().v;
-  const Windows& windows = input.windows();
-  const std::vector<Reach>& reaches = ReachesOf<kKind>(input);
-  std::vector<uint32_t> resets;
-  if (kCounter) resets = ResetsOf(v, windows.begin.front(), windows.end.back());
-  if (kCounter && windows.widest > 1) call.CheckCounterName();
-  size_t next = 0;
-  const uint32_t* const begins = windows.begin.data();
-  const uint32_t* const ends = windows.end.data();
-  const double* const samples = v.data();
-  for (size_t i = 0; i < values.size(); ++i) {
-    const size_t begin = begins[i];
-    const size_t end = ends[i];
-    if (end - begin < 2) continue;
-    double increase = samples[end - 1] - samples[begin];
-    if (!resets.empty()) [[unlikely]] {
-      while (next < resets.size() && resets[next] <= begin) ++next;
-      for (size_t r = next; r < resets.size() && resets[r] < end; ++r) increase += samples[resets[r] - 1];
-    }
-    const Reach& reach = reaches[i];
-    double factor = reach.factor;
-    if (kCounter && !ZeroIsFar(reach, samples[begin], increase)) [[unlikely]] {
-      factor =
-          Finish<kKind>(ExtrapolationFactor(reach, samples[begin], increase, true), input.start_ms(i), input.end_ms(i));
-    }
-    values[i] = increase * factor;
-  }
+  if (kKind != Kind::kDelta && input.windows().widest > 1) call.CheckCounterName();
+  ColumnExtrapolation<kKind>(input).Fill(values);
 }
 
 // --- irate, idelta.

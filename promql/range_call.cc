@@ -212,7 +212,11 @@ namespace {
 class RangeEvaluation {
  public:
   RangeEvaluation(Evaluator& evaluator, const Call& node, RangeInput& input, std::vector<std::vector<double>> scalars)
-      : evaluator_(evaluator), function_(*node.function), input_(input), scalars_(std::move(scalars)) {
+      : evaluator_(evaluator),
+        function_(*node.function),
+        input_(input),
+        scalars_(std::move(scalars)),
+        absent_(evaluator.steps().count, Absent()) {
     bool extended = input.extension() != Extension::kNone;
     compute_ = extended ? function_.extended : std::get<RangeFn>(function_.implementation);
     columns_ = extended || evaluator.state().options().use_start_timestamps ? nullptr : function_.columns;
@@ -235,7 +239,8 @@ class RangeEvaluation {
   std::vector<std::vector<double>> scalars_;
   RangeFn compute_ = nullptr;
   ColumnFn columns_ = nullptr;
-  bool counter_named_ = false;  // All series are known to have the name of a counter.
+  const std::vector<double> absent_;  // At every step.
+  bool counter_named_ = false;        // All series are known to have the name of a counter.
   RangeCall call_;
 };
 
@@ -247,7 +252,7 @@ base::Status RangeEvaluation::Run(size_t i, EvalSeries& series) {
   series.labels = call_.labels = input_.labels(i);
   series.drop_name = input_.drop_name(i);
   series.histograms.clear();
-  series.values.assign(evaluator_.steps().count, Absent());
+  series.values = absent_;
   series.sampled_ms = input_.NewestOf(i);
   call_.name_checked = counter_named_;
   if (widest == 0) return base::Status::Ok();

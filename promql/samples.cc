@@ -5,6 +5,7 @@
 #include <cstring>
 
 #include "promql/histogram.h"
+#include "promql/wide_columns.h"
 
 namespace tidewright::promql {
 namespace {
@@ -138,6 +139,9 @@ bool HasStale(std::span<const double> v) {
 
 // Copies the columns without the markers, if there are any.
 void SampleReader::DropStale() {
+  const WideColumns* wide = FindWideColumns();
+  span_.rising = wide != nullptr && wide->rises(span_.v.data(), span_.v.size());
+  if (span_.rising) return;
   if (!HasStale(span_.v)) return;
   t_.clear();
   v_.clear();

@@ -25,6 +25,7 @@ struct SampleSpan {
   std::span<const double> v;
   std::span<const int64_t> start;  // When the counters of the floats began, 0: unknown. Empty: all unknown.
   std::span<const HistogramSample> histograms;
+  bool rising = false;  // The floats are known to have no NaN among them, and never to fall.
 
   bool empty() const { return t.empty() && histograms.empty(); }
   size_t size() const { return t.size() + histograms.size(); }
@@ -35,15 +36,24 @@ struct Reach {
   double sampled = 0;
   double to_start = 0;
   double to_end = 0;
-  // By what an increase is multiplied to fill the window, per second for rates, unless a counter's zero is nearer.
-  double factor = 1;
+};
+
+// Of each window, by columns, and by what an increase is multiplied to fill the window, per second for rates, unless a
+// counter's zero is nearer.
+struct Reaches {
+  std::vector<double> sampled, to_start, to_end, factor;
+
+  void Resize(size_t count) {
+    for (auto* column : {&sampled, &to_start, &to_end, &factor}) column->resize(count);
+  }
+  Reach at(size_t i) const { return {sampled[i], to_start[i], to_end[i]}; }
 };
 
 // The window of step i is [begin[i], end[i]) of a column.
 struct Windows {
   std::vector<uint32_t> begin, end;
-  uint32_t widest = 0;                 // Samples in the largest one.
-  mutable std::vector<Reach> reaches;  // What rate() and its kin work out from the times, once; else empty.
+  uint32_t widest = 0;      // Samples in the largest one.
+  mutable Reaches reaches;  // What rate() and its kin work out from the times, once; else empty.
 };
 
 // Which times the windows cover: of step i those in (At(i) - before, At(i) + behind], where At(i) = first + i * stride.
@@ -61,7 +71,7 @@ struct WindowTimes {
 // `time_of(k)` is the ascending time of element k of `size`.
 template <typename TimeOf>
 void FindWindows(const WindowTimes& times, size_t size, TimeOf time_of, Windows* windows) {
-  windows->reaches.clear();
+  windows->reaches.Resize(0);
   windows->widest = 0;
   windows->begin.resize(times.count);
   windows->end.resize(times.count);

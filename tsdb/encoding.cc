@@ -60,29 +60,13 @@ void PutString(std::string* out, std::string_view text) {
   out->append(text);
 }
 
-std::string_view ByteReader::Bytes(uint64_t size) {
-  if (size > rest_.size()) {
-    ok_ = false;
-    rest_ = "";  // Not {}: who copies from it may not have a null pointer, even for no bytes.
-    return rest_;
-  }
-  std::string_view bytes = rest_.substr(0, size);
-  rest_.remove_prefix(size);
-  return bytes;
+std::string_view ByteReader::PastEnd() {
+  ok_ = false;
+  rest_ = "";  // Not {}: who copies from it may not have a null pointer, even for no bytes.
+  return rest_;
 }
 
-uint64_t ByteReader::BigEndian(size_t size) {
-  uint64_t value = 0;
-  for (char c : Bytes(size)) value = (value << 8) | static_cast<unsigned char>(c);
-  return value;
-}
-
-uint8_t ByteReader::U8() { return static_cast<uint8_t>(BigEndian(1)); }
-uint16_t ByteReader::U16() { return static_cast<uint16_t>(BigEndian(2)); }
-uint32_t ByteReader::U32() { return static_cast<uint32_t>(BigEndian(4)); }
-uint64_t ByteReader::U64() { return BigEndian(8); }
-
-uint64_t ByteReader::Uvarint() {
+uint64_t ByteReader::LongUvarint() {
   uint64_t value = 0;
   for (int shift = 0; shift < 70; shift += 7) {
     if (rest_.empty()) break;

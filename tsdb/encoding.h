@@ -21,21 +21,41 @@ class ByteReader {
  public:
   explicit ByteReader(std::string_view bytes) : rest_(bytes) {}
 
-  uint8_t U8();
-  uint16_t U16();
-  uint32_t U32();
-  uint64_t U64();
-  uint64_t Uvarint();
+  uint8_t U8() { return BigEndian<uint8_t>(); }
+  uint16_t U16() { return BigEndian<uint16_t>(); }
+  uint32_t U32() { return BigEndian<uint32_t>(); }
+  uint64_t U64() { return BigEndian<uint64_t>(); }
+  uint64_t Uvarint() {
+    if (rest_.empty() || static_cast<unsigned char>(rest_.front()) >= 0x80) return LongUvarint();
+    const auto byte = static_cast<unsigned char>(rest_.front());
+    rest_.remove_prefix(1);
+    return byte;
+  }
   int64_t Varint();
   std::string_view String();
-  std::string_view Bytes(uint64_t size);
+  std::string_view Bytes(uint64_t size) {
+    if (size > rest_.size()) return PastEnd();
+    const std::string_view bytes(rest_.data(), size);
+    rest_.remove_prefix(size);
+    return bytes;
+  }
 
   bool ok() const { return ok_; }
   bool empty() const { return rest_.empty(); }
   size_t remaining() const { return rest_.size(); }
 
  private:
-  uint64_t BigEndian(size_t size);
+  template <typename T>
+  T BigEndian() {
+    const std::string_view bytes = Bytes(sizeof(T));
+    T value = 0;
+    for (size_t i = 0; i < bytes.size(); ++i) {
+      value = static_cast<T>(value | static_cast<T>(static_cast<unsigned char>(bytes[i])) << (8 * (sizeof(T) - 1 - i)));
+    }
+    return value;
+  }
+  uint64_t LongUvarint();
+  std::string_view PastEnd();
 
   std::string_view rest_;
   bool ok_ = true;

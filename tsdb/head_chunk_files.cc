@@ -44,9 +44,12 @@ base::Status WriteFully(int fd, const std::string& path, std::string_view bytes)
 
 class HeadChunkFile {
  public:
-  HeadChunkFile(std::string path, const char* bytes, uint64_t size)
-      : path_(std::move(path)), bytes_(bytes), size_(size) {}
-  ~HeadChunkFile() { munmap(const_cast<char*>(bytes_), kMappedBytes); }
+  HeadChunkFile(std::string path, const char* bytes, void* verified, uint64_t size)
+      : path_(std::move(path)), bytes_(bytes), verified_(static_cast<std::atomic<uint64_t>*>(verified)), size_(size) {}
+  ~HeadChunkFile() {
+    munmap(const_cast<char*>(bytes_), kMappedBytes);
+    munmap(verified_, kVerifiedBytes);
+  }
 
   // Maps `path`, including room for what will be appended.
   static base::Result<std::shared_ptr<HeadChunkFile>> Map(const std::string& path, uint64_t size) {
@@ -56,11 +59,22 @@ class HeadChunkFile {
     int failed = errno;
     close(fd);
     if (bytes == MAP_FAILED) return FileError("map", path, failed);
-    return std::make_shared<HeadChunkFile>(path, static_cast<const char*>(bytes), size);
+    constexpr int kFlags = MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE;
+    void* verified = mmap(nullptr, kVerifiedBytes, PROT_READ | PROT_WRITE, kFlags, -1, 0);
+    if (verified == MAP_FAILED) {
+      failed = errno;
+      munmap(bytes, kMappedBytes);
+      return FileError("make room for what is verified of", path, failed);
+    }
+    return std::make_shared<HeadChunkFile>(path, static_cast<const char*>(bytes), verified, size);
   }
 
   void set_size(uint64_t size) { size_.store(size, std::memory_order_release); }
-  void DropPages() const { madvise(const_cast<char*>(bytes_), kMappedBytes, MADV_DONTNEED); }
+  // What comes back is verified again.
+  void DropPages() const {
+    madvise(const_cast<char*>(bytes_), kMappedBytes, MADV_DONTNEED);
+    madvise(verified_, kVerifiedBytes, MADV_DONTNEED);
+  }
 
   bool HasMagic() const { return size_ >= kMagic.size() && std::string_view(bytes_, kMagic.size()) == kMagic; }
   // Where the entry at `offset` says that it ends, and its tag; nowhere when that is beyond the end.
@@ -83,7 +97,11 @@ class HeadChunkFile {
     uint32_t crc = header.U32(), length = header.U32();
     if (found != tag || length > kMaxBody || offset + kEntryHeader + length > size) return damaged("wrong entry");
     std::string_view body(bytes_ + offset + kEntryHeader, length);
+    std::atomic<uint64_t>& verified = verified_[offset / kGranule / 64];
+    const uint64_t bit = uint64_t{1} << (offset / kGranule % 64);
+    if ((verified.load(std::memory_order_relaxed) & bit) != 0) return body;
     if (Crc32c(body) != crc) return damaged("wrong checksum");
+    verified.fetch_or(bit, std::memory_order_relaxed);
     return body;
   }
 
@@ -97,8 +115,14 @@ class HeadChunkFile {
   }
 
  private:
+  // A bit for each granule of the file, set when the entry that begins in it was verified.
+  static constexpr uint64_t kGranule = 8;
+  static_assert(kGranule <= kEntryHeader, "no two entries begin in the same granule");
+  static constexpr uint64_t kVerifiedBytes = kMappedBytes / kGranule / 8;
+
   const std::string path_;
   const char* const bytes_;
+  std::atomic<uint64_t>* const verified_;
   std::atomic<uint64_t> size_;
 };
 

@@ -53,18 +53,25 @@ void ChunkFileReader::Prefetch(ChunkPlace place) {
   if (file.ok()) HeadChunkFiles::Prefetch(**file, place);
 }
 
+base::Result<const StoredTimeline*> ChunkFileReader::Timeline(ChunkPlace place) {
+  Near& near = near_[place * 0x9e3779b97f4a7c15 >> 60];
+  if (near.timeline != nullptr && near.place == place) return near.timeline;
+  auto known = timelines_.find(place);
+  if (known == timelines_.end()) {
+    StoredTimeline read;
+    TW_ASSIGN_OR_RETURN(const HeadChunkFile* file, File(FileOf(place)));
+    TW_RETURN_IF_ERROR(HeadChunkFiles::ReadTimeline(*file, place, &read));
+    known = timelines_.emplace(place, std::move(read)).first;
+  }
+  near = {place, &known->second};
+  return near.timeline;
+}
+
 base::Status ChunkFileReader::Read(ChunkPlace place, StoredChunk* chunk, const StoredTimeline** timeline) {
   TW_ASSIGN_OR_RETURN(const HeadChunkFile* file, File(FileOf(place)));
   TW_RETURN_IF_ERROR(HeadChunkFiles::ReadChunk(*file, place, chunk));
-  auto known = timelines_.find(chunk->timeline);
-  if (known == timelines_.end()) {
-    StoredTimeline read;
-    TW_ASSIGN_OR_RETURN(file, File(FileOf(chunk->timeline)));
-    TW_RETURN_IF_ERROR(HeadChunkFiles::ReadTimeline(*file, chunk->timeline, &read));
-    known = timelines_.emplace(chunk->timeline, std::move(read)).first;
-  }
-  *timeline = &known->second;
-  if (size_t{chunk->first} + chunk->count > known->second.times.size()) {
+  TW_ASSIGN_OR_RETURN(*timeline, Timeline(chunk->timeline));
+  if (size_t{chunk->first} + chunk->count > (*timeline)->times.size()) {
     return base::DataLossError("chunk is longer than its timeline");
   }
   return base::Status::Ok();

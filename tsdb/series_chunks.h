@@ -6,6 +6,7 @@
 // until maintenance moves it to a file.
 #pragma once
 
+#include <array>
 #include <cstdint>
 #include <map>
 #include <memory>
@@ -91,12 +92,19 @@ class ChunkFileReader {
 
  private:
   base::Result<const HeadChunkFile*> File(uint32_t number);
+  base::Result<const StoredTimeline*> Timeline(ChunkPlace place);
 
   const HeadChunkFiles* const files_;  // Null: there are none.
   std::map<uint32_t, std::shared_ptr<const HeadChunkFile>> held_;
   const HeadChunkFile* last_ = nullptr;  // The file used last.
   uint32_t last_number_ = 0;
   std::unordered_map<ChunkPlace, StoredTimeline> timelines_;
+  // Some of them, where they are found without a search: series that were scraped together have the same few.
+  struct Near {
+    ChunkPlace place = 0;
+    const StoredTimeline* timeline = nullptr;
+  };
+  std::array<Near, 16> near_{};
   std::vector<ChunkSlice> slices_;
 };
 

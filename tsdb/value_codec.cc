@@ -5,51 +5,20 @@
 #include <bit>
 #include <cstring>
 
+#include "tsdb/integer_block.h"
+
 namespace tidewright::tsdb {
 
 namespace {
 
 static_assert(std::endian::native == std::endian::little, "the codec reads and writes words as they are in memory");
 
-constexpr double kIntegerLimit = 9007199254740992.0;  // 2^53: below it every integer is a double.
-constexpr int kMaxScale = 9;
-constexpr double kPowers[] = {1, 1e1, 1e2, 1e3, 1e4, 1e5, 1e6, 1e7, 1e8, 1e9};
-constexpr uint32_t kMaxWidth = 56;  // Bits of a packed number: with 7 bits of shift it still fits a word.
-
 // First bytes of single values that are no plain integer difference.
 constexpr uint8_t kLongDifference = 0xf0;  // | number of bytes, 4 to 7.
 constexpr uint8_t kDecimal = 0xf8;
 constexpr uint8_t kXor = 0xf9;
 
-// First bytes of blocks.
-constexpr uint8_t kBlockSame = 0x00;
-constexpr uint8_t kBlockCodes = 0x01;
-constexpr uint8_t kBlockXor = 0x02;
-constexpr uint8_t kBlockRaw = 0x03;
-constexpr uint8_t kBlockScaled = 0x10;         // | scale; a second byte has the width and the two flags.
-constexpr uint8_t kBlockDifferences = 0x40;    // | width
-constexpr uint8_t kBlockFirstSeparate = 0x80;  // | width
-constexpr uint8_t kSeparateFlag = 0x40;        // Of the second byte.
-constexpr uint8_t kSecondOrderFlag = 0x80;
-
-uint64_t Bits(double value) { return std::bit_cast<uint64_t>(value); }
-
 uint64_t Zigzag(int64_t value) { return (static_cast<uint64_t>(value) << 1) ^ static_cast<uint64_t>(value >> 63); }
-int64_t Unzigzag(uint64_t value) { return static_cast<int64_t>((value >> 1) ^ (~(value & 1) + 1)); }
-
-bool AsInteger(double value, int64_t* integer) {
-  if (!(value > -kIntegerLimit && value < kIntegerLimit)) return false;
-  *integer = static_cast<int64_t>(value);
-  return Bits(static_cast<double>(*integer)) == Bits(value);  // Not for negative zero.
-}
-
-bool AsDecimal(double value, int scale, int64_t* integer) {
-  double scaled = value * kPowers[scale];
-  if (!(scaled > -kIntegerLimit && scaled < kIntegerLimit)) return false;
-  *integer = static_cast<int64_t>(scaled + (scaled < 0 ? -0.5 : 0.5));
-  return Bits(static_cast<double>(*integer) / kPowers[scale]) == Bits(value);
-}
-
 size_t BytesOf(uint64_t value) { return (static_cast<size_t>(std::bit_width(value)) + 7) / 8; }
 
 size_t PutBytes(uint64_t value, size_t count, uint8_t* out) {
@@ -61,12 +30,6 @@ size_t PutBytes(uint64_t value, size_t count, uint8_t* out) {
 size_t PutWord(uint64_t value, size_t count, uint8_t* out) {
   std::memcpy(out, &value, sizeof value);
   return count;
-}
-
-uint64_t GetBytes(const uint8_t* in, size_t count) {
-  uint64_t value = 0;
-  std::memcpy(&value, in, count);
-  return value;
 }
 
 size_t EncodeDifference(uint64_t zigzag, uint8_t* out) {
@@ -183,16 +146,6 @@ size_t PutVarint(uint64_t value, uint8_t* out) {
 }
 
 size_t VarintBytes(uint64_t value) { return (static_cast<size_t>(std::bit_width(value | 1)) + 6) / 7; }
-
-// 0 when there is none.
-size_t GetVarint(const uint8_t* in, size_t size, uint64_t* value) {
-  *value = 0;
-  for (size_t i = 0; i < size && i < 10; ++i) {
-    *value |= uint64_t{in[i] & 0x7fu} << (7 * i);
-    if (in[i] < 0x80) return i + 1;
-  }
-  return 0;
-}
 
 using Slots = std::array<uint64_t, kBlockValues>;
 
@@ -312,13 +265,6 @@ int CommonScale(const double* values, std::array<int64_t, kBlockValues>* integer
   return -1;
 }
 
-// Where the first difference counts from: the value before the block, if it is an integer at this scale, else 0.
-bool Origin(double previous, int scale, int64_t* origin) {
-  bool exact = scale == 0 ? AsInteger(previous, origin) : AsDecimal(previous, scale, origin);
-  if (!exact) *origin = 0;
-  return exact;
-}
-
 // Returns 0 when the values are no integers at any scale, or `limit` bytes do not suffice. `*codes_size` becomes the
 // size of the values as single codes, if all of these are differences of integers.
 size_t EncodeIntegers(const double* values, double previous, size_t limit, uint8_t* out, size_t* codes_size) {
@@ -432,41 +378,6 @@ size_t DecodeXors(const uint8_t* in, size_t size, double previous, double* value
   return 3 + 2 * size_t{in[1]};
 }
 
-// How a block of integers begins.
-struct IntegersHeader {
-  uint32_t width = 0;
-  int scale = 0;
-  bool separate = false;
-  bool second_order = false;
-  uint64_t first = 0;  // Of the differences, where it is apart.
-  uint64_t base = 0;
-  size_t size = 0;  // Of the header.
-};
-
-bool ReadHeader(const uint8_t* in, size_t size, IntegersHeader* header) {
-  size_t at = 1;
-  header->width = in[0] & 0x3f;
-  header->separate = (in[0] & 0xc0) == kBlockFirstSeparate;
-  if (in[0] < kBlockDifferences) {
-    header->scale = in[0] & 15;
-    if (size < 2 || header->scale > kMaxScale) return false;
-    header->width = in[1] & 0x3f;
-    header->separate = (in[1] & kSeparateFlag) != 0;
-    header->second_order = (in[1] & kSecondOrderFlag) != 0;
-    at = 2;
-  }
-  if (header->width > kMaxWidth) return false;
-  for (uint64_t* number : {&header->first, &header->base}) {
-    if (number == &header->first && !header->separate) continue;
-    const size_t used = GetVarint(in + at, size - at, number);
-    if (used == 0) return false;
-    *number = static_cast<uint64_t>(Unzigzag(*number));
-    at += used;
-  }
-  header->size = at;
-  return size - at >= 2 * size_t{header->width};
-}
-
 // Sums up the differences, from `at` on. `value_of` makes a value of each integer.
 template <bool kSecondOrder, typename ValueOf>
 inline void Accumulate(const IntegersHeader& header, const uint8_t* in, size_t size, uint64_t at, double* values,
@@ -534,19 +445,36 @@ bool ValueCursor::NextOfAnyKind(const uint8_t** at, const uint8_t* end) {
 
 ValueCursor::ValueCursor(double previous) : value_(previous), is_integer_(AsInteger(previous, &integer_)) {}
 
-bool DecodeValues(const uint8_t* blocks, size_t blocks_size, const uint8_t* codes, size_t codes_size, double previous,
-                  size_t count, double* values) {
-  size_t done = 0;
-  for (size_t at = 0; done < count && at < blocks_size; previous = values[done - 1]) {
-    const size_t used = DecodeBlock(blocks + at, blocks_size - at, previous, values + done);
+namespace {
+
+bool DecodeBlocks(const uint8_t* blocks, size_t size, size_t count, double* values, DecodedBlocks* decoded) {
+  for (size_t at = 0; decoded->done < count && at < size;) {
+    const size_t used = DecodeBlock(blocks + at, size - at, decoded->previous, values + decoded->done);
     if (used == 0) return false;
     at += used;
-    done += kBlockValues;
+    decoded->done += kBlockValues;
+    decoded->previous = values[decoded->done - 1];
   }
-  ValueCursor cursor(previous);
-  for (const uint8_t* const end = codes + codes_size; done < count; ++done) {
+  return true;
+}
+
+BlocksDecoder FastestDecoder() {
+  const BlocksDecoder wide = WideBlocksDecoder();
+  return wide != nullptr ? wide : DecodeBlocks;
+}
+
+}  // namespace
+
+bool DecodeValues(const uint8_t* blocks, size_t blocks_size, const uint8_t* codes, size_t codes_size, double previous,
+                  size_t count, double* values) {
+  static const BlocksDecoder decode_blocks = FastestDecoder();
+  DecodedBlocks decoded{.previous = previous};
+  if (!decode_blocks(blocks, blocks_size, count, values, &decoded)) return false;
+  ValueCursor cursor(decoded.previous);
+  const uint8_t* const end = codes + codes_size;
+  for (size_t i = decoded.done; i < count; ++i) {
     if (!cursor.Next(&codes, end)) return false;
-    values[done] = cursor.value();
+    values[i] = cursor.value();
   }
   return true;
 }

@@ -182,5 +182,34 @@ TEST(ValueCodec, ArbitraryBytesDoNoHarm) {
   }
 }
 
+// What the processor decodes several values at a time is what it decodes one by one, of whatever bytes.
+TEST(ValueCodec, DecodesBlocksTogetherAsOneByOne) {
+  std::mt19937_64 random(11);
+  for (int round = 0; round < 20'000; ++round) {
+    const Kind& kind = Kinds()[random() % Kinds().size()];
+    std::vector<double> values;
+    double value = static_cast<double>(random() % 1'000'000);
+    for (int i = 0; i < 48; ++i) values.push_back(value = kind.next(value, random() >> 11));
+    std::vector<uint8_t> blocks = Encode(values).bytes;
+    for (size_t change = random() % 4; change > 0; --change) {
+      blocks[random() % blocks.size()] ^= static_cast<uint8_t>(1 << random() % 8);
+    }
+    if (round % 4 == 0) blocks.resize(random() % blocks.size());
+    std::vector<double> one_by_one(values.size()), together(values.size());
+    double previous = 0;
+    size_t at = 0, done = 0;
+    while (done < values.size() && at < blocks.size()) {
+      const size_t used = DecodeBlock(blocks.data() + at, blocks.size() - at, previous, &one_by_one[done]);
+      if (used == 0) break;
+      at += used;
+      done += kBlockValues;
+      previous = one_by_one[done - 1];
+    }
+    const bool whole = DecodeValues(blocks.data(), blocks.size(), nullptr, 0, 0.0, values.size(), together.data());
+    ASSERT_EQ(whole, done == values.size()) << kind.name;
+    for (size_t i = 0; i < done; ++i) ASSERT_EQ(Bits(together[i]), Bits(one_by_one[i])) << kind.name << " at " << i;
+  }
+}
+
 }  // namespace
 }  // namespace tidewright::tsdb
