@@ -1,5 +1,5 @@
-// The rabbitmq trigger by AMQP, in the clear and by TLS, against a real RabbitMQ. By its management API it is asked in
-// queues_test.cc.
+// The rabbitmq trigger by AMQP, in the clear and by TLS, and the rates of its management API, against a real RabbitMQ.
+// The length of a queue is asked of that API in queues_test.cc.
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 #include <netinet/in.h>
@@ -13,6 +13,7 @@
 
 #include "base/file.h"
 #include "base/json.h"
+#include "base/strings.h"
 #include "http/tls.h"
 #include "scaler/trigger.h"
 #include "scaler/trigger/librabbitmq.h"
@@ -50,6 +51,7 @@ class Broker {
                              Path("server.pem") + "\nssl_options.keyfile = " + Path("server.key") +
                              "\nssl_options.verify = verify_peer\nssl_options.fail_if_no_peer_cert = true\n"
                              "auth_mechanisms.1 = PLAIN\nauth_mechanisms.2 = EXTERNAL\n"
+                             "collect_statistics_interval = 1000\n"
                              "ssl_cert_login_from = common_name\ndefault_user = shop\ndefault_pass = pa55\n");
     // Ours, so that it ends with the test.
     names_ = std::make_unique<base::Subprocess>(
@@ -63,7 +65,8 @@ class Broker {
     EXPECT_TRUE(Eventually([this] {
       if (process_ == nullptr || !process_->Running()) Launch();
       return Put("/api/vhosts/eu%2Fshop") && Put("/api/permissions/eu%2Fshop/shop") && Put("/api/queues/%2F/orders") &&
-             Put("/api/queues/eu%2Fshop/events") && Put("/api/queues/eu%2Fshop/secure");
+             Put("/api/queues/eu%2Fshop/events") && Put("/api/queues/eu%2Fshop/rates") &&
+             Put("/api/queues/eu%2Fshop/secure");
     })) << Log();
   }
   void Kill() {
@@ -78,6 +81,12 @@ class Broker {
     for (int i = 0; i < count; ++i) {
       EXPECT_TRUE(Sent("POST", "/api/exchanges/" + vhost + "/amq.default/publish", base::DumpJson(message))) << Log();
     }
+  }
+
+  void Consume(const std::string& vhost, const std::string& queue) {
+    EXPECT_TRUE(Sent("POST", "/api/queues/" + vhost + "/" + queue + "/get",
+                     R"({"count":1,"ackmode":"ack_requeue_false","encoding":"auto"})"))
+        << Log();
   }
 
   std::string address() const { return "127.0.0.1:" + port_; }
@@ -178,7 +187,18 @@ class AmqpTest : public testing::Test {
         << ": " << seen << ", not " << expected;
   }
 
-  TriggerContext context_;
+  trigger::AmqpAddress SecureAddress() const {
+    trigger::AmqpAddress address;
+    const std::string text = "amqps://shop:pa55@localhost:" + broker_->tls_port() + "/eu%2Fshop";
+    EXPECT_TRUE(trigger::ParseAmqpAddress(text, &address).ok());
+    address.ca_pem = broker_->ca_pem();
+    address.certificate_pem = broker_->client().certificate_pem;
+    address.private_key_pem = broker_->client().private_key_pem;
+    return address;
+  }
+
+  std::unique_ptr<http::Client> http_ = *http::NewCurlClient({});
+  TriggerContext context_{.http = http_.get()};
   inline static Broker* broker_ = nullptr;
 };
 
@@ -193,7 +213,13 @@ TEST_F(AmqpTest, MessagesBecomeReplicasAndAnOutageChangesNothing) {
   EXPECT_TRUE(Eventually([&] { return source.NextReplicas() == 3; })) << source.Readiness();
   EXPECT_TRUE(Eventually([&] { return covered.NextReplicas() == 3; })) << covered.Readiness();
 
+  auto secure = trigger::AmqpServer::Get(SecureAddress());
+  ASSERT_TRUE(secure.ok()) << secure.status().ToString();
+  auto secure_works = [&] { return (*secure)->MessagesIn("secure", 3000).ok(); };
+  EXPECT_TRUE(Eventually(secure_works));
+
   broker_->Kill();
+  EXPECT_FALSE(secure_works());
   for (int i = 0; i < 4; ++i) EXPECT_EQ(source.NextReplicas(), 3) << "without the server, pass " << i;
   EXPECT_THAT(source.Readiness(), HasSubstr("rabbitmq at " + broker_->address() + ": connect: the port is closed"));
   EXPECT_TRUE(Eventually([&] { return covered.NextReplicas() == 9; })) << covered.Readiness();
@@ -201,6 +227,7 @@ TEST_F(AmqpTest, MessagesBecomeReplicasAndAnOutageChangesNothing) {
   broker_->Publish("%2F", "orders", 21);
   EXPECT_TRUE(Eventually([&] { return source.NextReplicas() == 5 && source.Ready(); })) << source.Readiness();
   EXPECT_TRUE(Eventually([&] { return covered.NextReplicas() == 5 && covered.Ready(); })) << covered.Readiness();
+  EXPECT_TRUE(Eventually(secure_works)) << "a connection that was kept over the outage";
 
   ScaledSource refused;
   refused.Follow("rabbitmq", metadata, {{"host", "amqp://shop:s3cret@" + broker_->address()}});
@@ -305,6 +332,27 @@ TEST_F(AmqpTest, AMissingQueueLeavesTheConnection) {
     auto found = (*connection)->MessagesIn("events", 60'000);
     EXPECT_TRUE(found.ok()) << found.status().ToString();
   }
+}
+
+// Two messages go in for each that goes out: rates are there a second later.
+TEST_F(AmqpTest, RatesOfTheManagementApi) {
+  const Metadata login = {{"username", "shop"}, {"password", "pa55"}};
+  std::string seen;
+  EXPECT_TRUE(Eventually([&] {
+    broker_->Publish("eu%2Fshop", "rates", 2);
+    broker_->Consume("eu%2Fshop", "rates");
+    seen.clear();
+    bool all = true;
+    for (const char* mode :
+         {"MessageRate", "DeliverGetRate", "PublishedToDeliveredRatio", "ExpectedQueueConsumptionTime"}) {
+      const std::string value = Read(
+          {{"host", "http://" + broker_->management() + "/eu%2Fshop"}, {"queueName", "rates"}, {"mode", mode}}, login);
+      int64_t milli = 0;
+      all = base::ParseInt64(value, &milli) && milli > 0 && all;
+      seen += std::string(mode) + " " + value + "\n";
+    }
+    return all;
+  })) << seen;
 }
 
 // A port that takes connections and never says a word.
