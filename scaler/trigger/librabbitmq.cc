@@ -165,7 +165,10 @@ base::Status AmqpConnection::Connect(const AmqpAddress& address, int64_t deadlin
   if (address.tls) TW_RETURN_IF_ERROR(ConfigureTls(address, socket));
   const timeval patience = Left(deadline_ms);
   const int error = rabbit.open(socket, address.host.c_str(), address.port, &patience);
-  if (error == AMQP_STATUS_OK) return base::Status::Ok();
+  if (error == AMQP_STATUS_OK) {
+    if (address.tls) TakeTlsError();
+    return base::Status::Ok();
+  }
   if (error != AMQP_STATUS_SOCKET_ERROR) return Failure("connect", error);
   return base::UnavailableError("connect: the port is closed, or the host out of reach");
 }
@@ -177,8 +180,9 @@ base::Status AmqpConnection::ConfigureTls(const AmqpAddress& address, amqp_socke
   // OpenSSL compares the host by itself, addresses included, which the library does not know.
   rabbit.tls_verify_host(socket, 0);
   void* verification = rabbit.verification(rabbit.tls_context(socket));
-  if (rabbit.expect_ip(verification, address.host.c_str()) != 1) {
-    rabbit.expect_host(verification, address.host.c_str(), address.host.size());
+  if (rabbit.expect_ip(verification, address.host.c_str()) != 1 &&
+      rabbit.expect_host(verification, address.host.data(), address.host.size()) != 1) {
+    return base::InvalidArgumentError("the name of the host cannot be that of a certificate");
   }
   rabbit.tls_versions(socket, AMQP_TLSv1_2, AMQP_TLSvLATEST);
   if (address.ca_pem.empty()) {
@@ -210,8 +214,8 @@ base::Status AmqpConnection::LogIn(const AmqpAddress& address, int64_t deadline_
   name.value.value.bytes = {sizeof("tidewright") - 1, const_cast<char*>("tidewright")};
   const amqp_table_t properties{1, &name};
   // As KEDA decides: a certificate says who we are when nothing else does; otherwise the server's own default user is.
+  // By a certificate, the server does not look at the name that is sent; the library takes no empty one.
   const bool anonymous = address.username.empty() && address.password.empty();
-  // The server looks at nothing else then; the library takes no empty name.
   const bool external = anonymous && address.tls && !address.certificate_pem.empty();
   const char* user = anonymous ? "guest" : address.username.c_str();
   const char* password = anonymous ? "guest" : address.password.c_str();

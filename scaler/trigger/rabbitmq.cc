@@ -94,9 +94,9 @@ base::Status ParseOperation(const std::string& value, RabbitConfig& config) {
 constexpr Field<RabbitConfig> kFields[] = {
     {"host", Need::kRequired, From::kAny, &ParseHost,
      "The server's address, `amqp://user:password@rabbitmq:5672/vhost` or `amqps://`, or the management API's, "
-     "`http://user:password@rabbitmq:15672/vhost`. Give a password by FromEnv or authenticationRef only, or as "
-     "password. "
-     "Without any, amqp logs in as guest, or where cert is given by that certificate (EXTERNAL)."},
+     "`http://user:password@rabbitmq:15672/vhost`. A password comes from FromEnv or authenticationRef only, in this "
+     "address or beside it. Without any, AMQP logs in as guest, or where cert is given by that certificate "
+     "(EXTERNAL)."},
     {"queueName", Need::kRequired, From::kMetadata,
      [](const std::string& value, RabbitConfig& config) { return Keep(value, &config.queue); },
      "The queue, or with useRegex a regular expression."},

@@ -1,18 +1,21 @@
-// The rabbitmq trigger by AMQP, in the clear and by TLS, against a real RabbitMQ. By its management API it is asked in
-// queues_test.cc.
+// The rabbitmq trigger by AMQP, in the clear and by TLS, and the rates of its management API, against a real RabbitMQ.
+// The length of a queue is asked of that API in queues_test.cc.
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 #include <netinet/in.h>
 #include <sys/socket.h>
 #include <unistd.h>
 
+#include <atomic>
 #include <filesystem>
 #include <memory>
 #include <string>
+#include <thread>
 #include <vector>
 
 #include "base/file.h"
 #include "base/json.h"
+#include "base/strings.h"
 #include "http/tls.h"
 #include "scaler/trigger.h"
 #include "scaler/trigger/librabbitmq.h"
@@ -50,6 +53,7 @@ class Broker {
                              Path("server.pem") + "\nssl_options.keyfile = " + Path("server.key") +
                              "\nssl_options.verify = verify_peer\nssl_options.fail_if_no_peer_cert = true\n"
                              "auth_mechanisms.1 = PLAIN\nauth_mechanisms.2 = EXTERNAL\n"
+                             "collect_statistics_interval = 1000\n"
                              "ssl_cert_login_from = common_name\ndefault_user = shop\ndefault_pass = pa55\n");
     // Ours, so that it ends with the test.
     names_ = std::make_unique<base::Subprocess>(
@@ -60,11 +64,13 @@ class Broker {
   // Started again when it ends before it answers: what was killed may be in its way for a moment.
   void Start() {
     process_ = nullptr;
-    EXPECT_TRUE(Eventually([this] {
+    auto answers = [this] {
       if (process_ == nullptr || !process_->Running()) Launch();
       return Put("/api/vhosts/eu%2Fshop") && Put("/api/permissions/eu%2Fshop/shop") && Put("/api/queues/%2F/orders") &&
-             Put("/api/queues/eu%2Fshop/events") && Put("/api/queues/eu%2Fshop/secure");
-    })) << Log();
+             Put("/api/queues/eu%2Fshop/events") && Put("/api/queues/eu%2Fshop/rates") &&
+             Put("/api/queues/eu%2Fshop/secure");
+    };
+    EXPECT_TRUE(Eventually(answers) || Eventually(answers)) << Log();
   }
   void Kill() {
     process_->Signal(9);
@@ -78,6 +84,24 @@ class Broker {
     for (int i = 0; i < count; ++i) {
       EXPECT_TRUE(Sent("POST", "/api/exchanges/" + vhost + "/amq.default/publish", base::DumpJson(message))) << Log();
     }
+  }
+
+  void Consume(const std::string& vhost, const std::string& queue) {
+    EXPECT_TRUE(Sent("POST", "/api/queues/" + vhost + "/" + queue + "/get",
+                     R"({"count":1,"ackmode":"ack_requeue_false","encoding":"auto"})"))
+        << Log();
+  }
+
+  // How many connections there were to be closed by the server.
+  int CloseConnections() {
+    auto response = Send("GET", "/api/connections", "");
+    auto connections = base::ParseJson(response.ok() ? response->body : "");
+    int closed = 0;
+    for (const base::Json& connection : connections.ok() ? *connections : base::Json::array()) {
+      const std::string name = base::FindString(connection, {"name"});
+      if (Sent("DELETE", "/api/connections/" + http::PercentEncode(name), "")) ++closed;
+    }
+    return closed;
   }
 
   std::string address() const { return "127.0.0.1:" + port_; }
@@ -102,7 +126,7 @@ class Broker {
                                             {"RABBITMQ_DIST_PORT", distribution_port_},
                                             {"ERL_EPMD_PORT", names_port_},
                                             {"RABBITMQ_ALLOW_INPUT", "1"},  // Stays one process,
-                                            {"RABBITMQ_SERVER_ADDITIONAL_ERL_ARGS", "-noshell -noinput"},
+                                            {"RABBITMQ_SERVER_ADDITIONAL_ERL_ARGS", "-noshell -noinput +sbwt none"},
                                             {"RABBITMQ_MNESIA_BASE", Path("mnesia")},
                                             {"RABBITMQ_LOG_BASE", Path("logs")},
                                             {"RABBITMQ_PID_FILE", Path("pid")},
@@ -113,14 +137,18 @@ class Broker {
 
   bool Put(const std::string& path) { return Sent("PUT", path, R"({"configure":".*","write":".*","read":".*"})"); }
   bool Sent(const std::string& method, const std::string& path, const std::string& body) {
+    auto response = Send(method, path, body);
+    return response.ok() && response->status / 100 == 2;
+  }
+  base::Result<http::Response> Send(const std::string& method, const std::string& path, const std::string& body) {
     http::ClientRequest request;
     request.method = method;
     request.url = "http://" + management() + path;
     request.body = body;
     request.headers.Set("Content-Type", "application/json");
     request.headers.Set("Authorization", "Basic " + base::Base64Encode("shop:pa55"));
-    auto response = http_->Send(request);
-    return response.ok() && response->status / 100 == 2;
+    request.total_timeout_ms = 60'000;  // On a busy machine.
+    return http_->Send(request);
   }
 
   std::string Path(const std::string& name) const { return folder_.path() + "/" + name; }
@@ -178,7 +206,18 @@ class AmqpTest : public testing::Test {
         << ": " << seen << ", not " << expected;
   }
 
-  TriggerContext context_;
+  trigger::AmqpAddress SecureAddress() const {
+    trigger::AmqpAddress address;
+    const std::string text = "amqps://shop:pa55@localhost:" + broker_->tls_port() + "/eu%2Fshop";
+    EXPECT_TRUE(trigger::ParseAmqpAddress(text, &address).ok());
+    address.ca_pem = broker_->ca_pem();
+    address.certificate_pem = broker_->client().certificate_pem;
+    address.private_key_pem = broker_->client().private_key_pem;
+    return address;
+  }
+
+  std::unique_ptr<http::Client> http_ = *http::NewCurlClient({});
+  TriggerContext context_{.http = http_.get()};
   inline static Broker* broker_ = nullptr;
 };
 
@@ -193,7 +232,13 @@ TEST_F(AmqpTest, MessagesBecomeReplicasAndAnOutageChangesNothing) {
   EXPECT_TRUE(Eventually([&] { return source.NextReplicas() == 3; })) << source.Readiness();
   EXPECT_TRUE(Eventually([&] { return covered.NextReplicas() == 3; })) << covered.Readiness();
 
+  auto secure = trigger::AmqpServer::Get(SecureAddress());
+  ASSERT_TRUE(secure.ok()) << secure.status().ToString();
+  auto secure_works = [&] { return (*secure)->MessagesIn("secure", 3000).ok(); };
+  EXPECT_TRUE(Eventually(secure_works));
+
   broker_->Kill();
+  EXPECT_FALSE(secure_works());
   for (int i = 0; i < 4; ++i) EXPECT_EQ(source.NextReplicas(), 3) << "without the server, pass " << i;
   EXPECT_THAT(source.Readiness(), HasSubstr("rabbitmq at " + broker_->address() + ": connect: the port is closed"));
   EXPECT_TRUE(Eventually([&] { return covered.NextReplicas() == 9; })) << covered.Readiness();
@@ -201,6 +246,7 @@ TEST_F(AmqpTest, MessagesBecomeReplicasAndAnOutageChangesNothing) {
   broker_->Publish("%2F", "orders", 21);
   EXPECT_TRUE(Eventually([&] { return source.NextReplicas() == 5 && source.Ready(); })) << source.Readiness();
   EXPECT_TRUE(Eventually([&] { return covered.NextReplicas() == 5 && covered.Ready(); })) << covered.Readiness();
+  EXPECT_TRUE(Eventually(secure_works)) << "a connection that was kept over the outage";
 
   ScaledSource refused;
   refused.Follow("rabbitmq", metadata, {{"host", "amqp://shop:s3cret@" + broker_->address()}});
@@ -305,6 +351,55 @@ TEST_F(AmqpTest, AMissingQueueLeavesTheConnection) {
     auto found = (*connection)->MessagesIn("events", 60'000);
     EXPECT_TRUE(found.ok()) << found.status().ToString();
   }
+}
+
+TEST_F(AmqpTest, AConnectionThatTheServerClosedIsRenewed) {
+  auto server = trigger::AmqpServer::Get(SecureAddress());
+  ASSERT_TRUE(server.ok()) << server.status().ToString();
+  auto first = (*server)->MessagesIn("secure", 60'000);
+  EXPECT_TRUE(first.ok()) << first.status().ToString();
+  EXPECT_TRUE(Eventually([&] { return broker_->CloseConnections() > 0; }));
+  auto second = (*server)->MessagesIn("secure", 60'000);
+  EXPECT_TRUE(second.ok()) << second.status().ToString();
+}
+
+TEST_F(AmqpTest, ManyMayAskAtATime) {
+  auto server = trigger::AmqpServer::Get(SecureAddress());
+  ASSERT_TRUE(server.ok()) << server.status().ToString();
+  std::atomic<int> found = 0, refused = 0;
+  std::vector<std::thread> threads;
+  for (int i = 0; i < 4; ++i) {
+    threads.emplace_back([&] {
+      for (int reading = 0; reading < 10; ++reading) {
+        if ((*server)->MessagesIn("secure", 60'000).ok()) ++found;
+        if ((*server)->MessagesIn("none", 60'000).status().code() == base::Code::kFailedPrecondition) ++refused;
+      }
+    });
+  }
+  for (std::thread& thread : threads) thread.join();
+  EXPECT_EQ(found, 40);
+  EXPECT_EQ(refused, 40);
+}
+
+// Two messages go in for each that goes out: rates are there a second later.
+TEST_F(AmqpTest, RatesOfTheManagementApi) {
+  const Metadata login = {{"username", "shop"}, {"password", "pa55"}};
+  std::string seen;
+  EXPECT_TRUE(Eventually([&] {
+    broker_->Publish("eu%2Fshop", "rates", 2);
+    broker_->Consume("eu%2Fshop", "rates");
+    seen.clear();
+    bool all = true;
+    for (const char* mode :
+         {"MessageRate", "DeliverGetRate", "PublishedToDeliveredRatio", "ExpectedQueueConsumptionTime"}) {
+      const std::string value = Read(
+          {{"host", "http://" + broker_->management() + "/eu%2Fshop"}, {"queueName", "rates"}, {"mode", mode}}, login);
+      int64_t milli = 0;
+      all = base::ParseInt64(value, &milli) && milli > 0 && all;
+      seen += std::string(mode) + " " + value + "\n";
+    }
+    return all;
+  })) << seen;
 }
 
 // A port that takes connections and never says a word.
