@@ -396,12 +396,17 @@ bool SeriesChunks::RestoreOpen(SeriesData* series, uint32_t segment, uint8_t fir
 
 void SeriesChunks::AddSlice(uint32_t segment, uint32_t first, uint32_t count, std::string_view blocks,
                             std::string_view codes, int64_t mint, int64_t maxt, CommitSequence reader,
-                            std::vector<ChunkSlice>* slices) const {
-  uint32_t to = timelines_.VisibleTo(reader, segment, first, count);
-  uint32_t from = timelines_.CountBefore(mint, segment, first, to);
-  if (maxt < kMaxMs) to = timelines_.CountBefore(maxt + 1, segment, first, to);
-  if (from >= to) return;
-  slices->push_back({blocks, codes, from, to, timelines_.Serial(segment), first + from, segment, nullptr});
+                            ChunkFileReader* files) const {
+  const WantedRun run{timelines_.Serial(segment), first, count, mint, maxt, reader};
+  ChunkFileReader::Run& last = files->last_run();
+  if (last.run != run) {
+    uint32_t to = timelines_.VisibleTo(reader, segment, first, count);
+    const uint32_t from = timelines_.CountBefore(mint, segment, first, to);
+    if (maxt < kMaxMs) to = timelines_.CountBefore(maxt + 1, segment, first, to);
+    last = {run, from, to};
+  }
+  if (last.from >= last.to) return;
+  files->slices().push_back({blocks, codes, last.from, last.to, run.serial, first + last.from, segment, nullptr});
 }
 
 bool SeriesChunks::AddFileSlice(ChunkPlace place, int64_t mint, int64_t maxt, ChunkFileReader* files,
@@ -462,7 +467,7 @@ void SeriesChunks::AddClosedSlices(const SeriesData& series, int64_t mint, int64
     const MemoryChunk& memory = At(chunk);
     const std::string_view bytes = BytesOf(chunk);
     AddSlice(memory.segment, memory.first, memory.count, bytes.substr(0, memory.tail), bytes.substr(memory.tail), mint,
-             maxt, reader, &files->slices());
+             maxt, reader, files);
   }
 }
 
@@ -474,7 +479,7 @@ void SeriesChunks::Read(const SeriesData& series, int64_t mint, int64_t maxt, Co
   if (series.count > 0) {
     const std::string_view bytes = OpenBytes(series);  // Without what only the writer needs.
     AddSlice(series.segment, series.first, series.count, bytes.substr(0, series.tail), bytes.substr(CodesAt(series)),
-             mint, maxt, reader, &slices);
+             mint, maxt, reader, files);
   }
   *columns = Decode(slices, buffer, damaged);
 }

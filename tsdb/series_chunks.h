@@ -78,6 +78,18 @@ struct ChunkSlice {
   const StoredTimeline* timeline;  // in a file.
 };
 
+// What a reader wants of a run of samples, for series that are looked at one after the other: those of a scrape have
+// the same run.
+struct WantedRun {
+  uint64_t serial = 0;  // Of the segment.
+  uint32_t first = 0;
+  uint32_t count = 0;
+  int64_t mint = 0;
+  int64_t maxt = 0;
+  CommitSequence reader = 0;
+  friend bool operator==(const WantedRun&, const WantedRun&) = default;
+};
+
 // Chunk files and timelines as one reader uses them: nothing is looked up or decoded twice. Not thread-safe.
 class ChunkFileReader {
  public:
@@ -89,6 +101,13 @@ class ChunkFileReader {
   void Prefetch(ChunkPlace place);
   // For the reader's own use, kept to save allocations.
   std::vector<ChunkSlice>& slices() { return slices_; }
+  // The run looked at last, and which of its samples are wanted.
+  struct Run {
+    WantedRun run;
+    uint32_t from = 0;
+    uint32_t to = 0;
+  };
+  Run& last_run() { return last_run_; }
 
  private:
   base::Result<const HeadChunkFile*> File(uint32_t number);
@@ -106,6 +125,7 @@ class ChunkFileReader {
   };
   std::array<Near, 16> near_{};
   std::vector<ChunkSlice> slices_;
+  Run last_run_;
 };
 
 // Every call that takes a series is made with its page locked. What changes a series is called by one thread at a time.
@@ -212,7 +232,7 @@ class SeriesChunks {
   void FreeClosed(const ClosedChunk& chunk);
   ClosedChunk Bounds(uint32_t segment, uint32_t first, uint32_t count) const;
   void AddSlice(uint32_t segment, uint32_t first, uint32_t count, std::string_view blocks, std::string_view codes,
-                int64_t mint, int64_t maxt, CommitSequence reader, std::vector<ChunkSlice>* slices) const;
+                int64_t mint, int64_t maxt, CommitSequence reader, ChunkFileReader* files) const;
   bool Overlaps(uint32_t segment, uint32_t first, uint32_t count, int64_t mint, int64_t maxt,
                 CommitSequence reader) const;
   void AddClosedSlices(const SeriesData& series, int64_t mint, int64_t maxt, CommitSequence reader,
