@@ -18,6 +18,7 @@ enum class Form {
   kAsIs,
   kTrimmed,
   kText,
+  kNullableText,  // Of which null is the empty one.
   kNumber,
   kFlag,
   kDuration,
@@ -122,11 +123,11 @@ constexpr Field kHttpFields[] = {{"basic_auth", Form::kSection, "", Zero::kKept,
 constexpr Section kHttp = Of(kHttpFields, &kProxy);
 
 constexpr Field kRelabelFields[] = {{"source_labels"},
-                                    Shown("separator", Form::kText, ";"),
-                                    {"regex", Form::kText},
+                                    Shown("separator", Form::kNullableText, ";"),
+                                    Shown("regex", Form::kNullableText, ""),
                                     {"modulus", Form::kNumber},
                                     {"target_label", Form::kText},
-                                    Shown("replacement", Form::kText, "$1"),
+                                    Shown("replacement", Form::kNullableText, "$1"),
                                     {"action", Form::kText, "replace"}};
 constexpr Section kRelabel = Of(kRelabelFields);
 
@@ -434,6 +435,8 @@ Node PrintSectionMap(const Node& given, const Section& section) {
 
 // The field as it is shown; null when it is left out.
 Node PrintField(const Node* given, const Field& field) {
+  const Node empty = TextNode("", /*plain=*/false);
+  if (field.form == Form::kNullableText && given != nullptr && given->IsNull()) given = &empty;
   const bool absent = given == nullptr || given->IsNull();
   if (absent && (field.standard.empty() || (given != nullptr && field.form == Form::kSection))) return Node();
   switch (field.form) {

@@ -12,8 +12,6 @@
 namespace tidewright::scrape {
 namespace {
 
-constexpr std::string_view kDefaultRegex = "(.*)";
-
 struct ActionName {
   std::string_view name;
   RelabelAction action;
@@ -232,9 +230,18 @@ void ReadModulus(base::ObjectReader& reader, uint64_t* modulus) {
   *modulus = value;
 }
 
-bool ReadAction(base::ObjectReader& reader, RelabelAction* action) {
+// As in Prometheus, a field that is given as null is empty instead of its default.
+bool ReadText(base::ObjectReader& reader, const base::Node& rule, std::string_view key, std::string* text) {
+  const bool given = reader.Optional(key, text);
+  const base::Node* node = rule.Find(key);
+  const bool null = node != nullptr && node->IsNull();
+  if (null) text->clear();
+  return given || null;
+}
+
+bool ReadAction(base::ObjectReader& reader, const base::Node& rule, RelabelAction* action) {
   std::string name;
-  if (!reader.Optional("action", &name)) return true;
+  if (!ReadText(reader, rule, "action", &name)) return true;
   std::vector<std::string> names;
   for (const ActionName& known : kActions) {
     if (base::EqualsIgnoreCase(known.name, name)) {
@@ -284,7 +291,7 @@ void CheckUnusedFields(const RelabelRule& rule, base::ObjectReader& reader) {
   forbid(equal || names || letters, rule.replacement != "$1", "replacement");
   forbid(equal || names, rule.separator != ";", "separator");
   forbid(equal || names, rule.modulus != 0, "modulus");
-  forbid(equal, reader.Has("regex"), "regex");
+  forbid(equal, reader.Has("regex") || rule.regex.empty(), "regex");
   forbid(names, reader.Has("source_labels"), "source_labels");
   forbid(names, !rule.target_label.empty(), "target_label");
 }
@@ -305,6 +312,19 @@ void CheckRule(RelabelRule* rule, base::ObjectReader& reader) {
   CheckTarget(*rule, reader);
   CheckUnusedFields(*rule, reader);
   if (auto status = rule->Compile(); !status.ok()) reader.Error("regex", status.message());
+}
+
+RelabelRule DecodeRelabelRule(base::ObjectReader& reader, const base::Node& node, NameScheme scheme) {
+  RelabelRule rule;
+  rule.scheme = scheme;
+  reader.Optional("source_labels", &rule.source_labels);
+  ReadText(reader, node, "separator", &rule.separator);
+  ReadText(reader, node, "regex", &rule.regex);
+  ReadModulus(reader, &rule.modulus);
+  reader.Optional("target_label", &rule.target_label);
+  ReadText(reader, node, "replacement", &rule.replacement);
+  if (ReadAction(reader, node, &rule.action)) CheckRule(&rule, reader);
+  return rule;
 }
 
 }  // namespace
@@ -348,22 +368,14 @@ bool operator==(const RelabelRule& a, const RelabelRule& b) {
   return fields(a) == fields(b);
 }
 
-RelabelRule DecodeRelabelRule(base::ObjectReader& reader, NameScheme scheme) {
-  RelabelRule rule;
-  rule.scheme = scheme;
-  reader.Optional("source_labels", &rule.source_labels);
-  reader.Optional("separator", &rule.separator);
-  reader.Optional("regex", &rule.regex);
-  ReadModulus(reader, &rule.modulus);
-  reader.Optional("target_label", &rule.target_label);
-  reader.Optional("replacement", &rule.replacement);
-  if (ReadAction(reader, &rule.action)) CheckRule(&rule, reader);
-  return rule;
-}
-
 std::vector<RelabelRule> DecodeRelabelRules(base::ObjectReader& parent, std::string_view key, NameScheme scheme) {
   std::vector<RelabelRule> rules;
-  parent.Objects(key, [&](base::ObjectReader& reader) { rules.push_back(DecodeRelabelRule(reader, scheme)); });
+  const base::Node* list = parent.Raw(key);
+  size_t next = 0;
+  parent.Objects(key, [&](base::ObjectReader& reader) {
+    while (list->items[next].IsNull()) ++next;  // Which is an error, but not one of this reader's.
+    rules.push_back(DecodeRelabelRule(reader, list->items[next++], scheme));
+  });
   return rules;
 }
 

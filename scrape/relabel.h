@@ -54,9 +54,8 @@ struct RelabelRule {
   friend bool operator==(const RelabelRule& a, const RelabelRule& b);
 };
 
-// Reads one rule of a relabel_configs list. Errors go to the reader.
-RelabelRule DecodeRelabelRule(base::ObjectReader& reader, NameScheme scheme);
-// Reads the list at `key`, if present.
+// Reads the list of relabelling rules at `key`, if present. Errors go to the readers. As in Prometheus, a text that is
+// given as null is empty, while one that is not given has its default.
 std::vector<RelabelRule> DecodeRelabelRules(base::ObjectReader& parent, std::string_view key, NameScheme scheme);
 
 // Applies the rules in order. Returns false when a rule dropped the label set; `labels` is then unspecified, and

@@ -3,6 +3,7 @@
 
 #include "base/file.h"
 #include "scrape/config.h"
+#include "scrape/config_print.h"
 
 namespace tidewright::scrape {
 namespace {
@@ -71,6 +72,44 @@ remote_write: [{url: "http://remote/write", sigv4: {}}]
           "scrape_configs[1].consul_sd_configs: not supported; its targets are not scraped. Supported are static, "
           "file, http, dns and kubernetes",
           "remote_write[0].sigv4: not supported yet; requests are sent without it"));
+}
+
+// What Prometheus 2.42 and 3.5 do, as seen on their targets.
+TEST(Config, NullInARelabelRuleIsEmptyAndNotTheDefault) {
+  const std::string head = "scrape_configs:\n- job_name: a\n  relabel_configs:\n  - ";
+  struct Case {
+    const char* rule;
+    std::string a;  // Of the target after it: "dropped" if there is none.
+  };
+  for (const Case& c : {Case{"{source_labels: [a], target_label: a, replacement: x, regex: null}", "v"},
+                        Case{"{source_labels: [b], target_label: a, replacement: x, regex: ~}", "x"},
+                        Case{"{source_labels: [a], action: drop, regex: }", "v"},
+                        Case{"{source_labels: [a], action: keep, regex: null}", "dropped"},
+                        Case{"{source_labels: [a], target_label: a, replacement: null}", ""},
+                        Case{"{source_labels: [a, a], target_label: a, separator: null}", "vv"},
+                        Case{"{source_labels: null, target_label: a, replacement: x}", "x"},
+                        Case{"{source_labels: [a], target_label: a, modulus: null}", "v"},
+                        Case{"{action: labeldrop, regex: null}", "v"}}) {
+    SCOPED_TRACE(c.rule);
+    const std::string text = head + c.rule + "\n";
+    auto config = ParseConfig(text, "prometheus.yml");
+    ASSERT_TRUE(config.ok()) << config.status().ToString();
+    auto printed = PrintConfig(text, "prometheus.yml");
+    ASSERT_TRUE(printed.ok()) << printed.status().ToString();
+    auto again = ParseConfig(*printed, "printed");
+    ASSERT_TRUE(again.ok()) << *printed << again.status().ToString();
+    for (const Config* one : {&*config, &*again}) {
+      tsdb::LabelsBuilder labels(tsdb::Labels::FromPairs({{"a", "v"}}));
+      const bool kept = Relabel(one->scrape_configs[0].relabel_rules, &labels);
+      EXPECT_EQ(kept ? std::string(labels.Get("a")) : "dropped", c.a) << *printed;
+    }
+  }
+  for (const char* rule :
+       {"{source_labels: [a], target_label: a, action: null}", "{source_labels: [a], target_label: }",
+        "{source_labels: [a], target_label: a, action: hashmod, modulus: null}",
+        "{source_labels: [a], target_label: b, action: keepequal, regex: null}"}) {
+    EXPECT_FALSE(ParseConfig(head + rule + "\n", "prometheus.yml").ok()) << rule;
+  }
 }
 
 TEST(Config, JobsInheritGlobalValues) {
