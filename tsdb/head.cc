@@ -157,17 +157,22 @@ bool Head::Read(SeriesRef ref, int64_t mint, int64_t maxt, CommitSequence reader
   return histograms;
 }
 
-void Head::Prefetch(SeriesRef far, SeriesRef near) const {
-  Page* const page = pages_.Find(near);
-  Page* const far_page = pages_.Find(far);
-  if (far_page != nullptr && far_page != page) {
-    base::MutexLock lock(far_page->mu);
-    if (far_page->places != nullptr) __builtin_prefetch(&(*far_page->places)[far % SeriesPages::kPageSeries]);
+void Head::Prefetch(const Ahead& ahead, int64_t mint, int64_t maxt, ChunkFileReader* files) const {
+  Page* const far = pages_.Find(ahead.far);
+  Page* const near = pages_.Find(ahead.near);
+  Page* const next = pages_.Find(ahead.next);
+  Page* const pages[] = {far, near == far ? nullptr : near, next == far || next == near ? nullptr : next};
+  for (Page* page : pages) {  // Mostly one that all three are in.
+    if (page == nullptr) continue;
+    base::MutexLock lock(page->mu);
+    if (page == far && page->places != nullptr) {
+      __builtin_prefetch(&(*page->places)[ahead.far % SeriesPages::kPageSeries]);
+    }
+    const SeriesData* const soon = page == near ? page->Find(ahead.near) : nullptr;
+    if (soon != nullptr) chunks_.Prefetch(*soon, mint);
+    const SeriesData* const sooner = page == next ? page->Find(ahead.next) : nullptr;
+    if (sooner != nullptr) chunks_.PrefetchClosed(*sooner, mint, maxt, files);
   }
-  if (page == nullptr) return;
-  base::MutexLock lock(page->mu);  // Mostly that of both.
-  if (far_page == page && page->places != nullptr) __builtin_prefetch(&(*page->places)[far % SeriesPages::kPageSeries]);
-  if (const SeriesData* series = page->Find(near); series != nullptr) chunks_.Prefetch(*series);
 }
 
 std::vector<HistogramSample> Head::ReadHistograms(SeriesRef ref, int64_t mint, int64_t maxt, CommitSequence reader,

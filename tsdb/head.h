@@ -123,8 +123,14 @@ class Head {
   // The floats of a series. True when it may have histograms, too.
   bool Read(SeriesRef ref, int64_t mint, int64_t maxt, CommitSequence reader, ChunkFileReader* files,
             ColumnBuffer* buffer, SampleColumns* columns, Part part = Part::kAll) const;
-  // Brings memory near for series that are read soon: for `far` where it is kept, then for `near` its newest samples.
-  void Prefetch(SeriesRef far, SeriesRef near) const;
+  // Brings memory near for series that are read soon, between mint and maxt: for `far` where it is kept, then for
+  // `near` its newest samples, then for `next` those in files.
+  struct Ahead {
+    SeriesRef far = 0;
+    SeriesRef near = 0;
+    SeriesRef next = 0;
+  };
+  void Prefetch(const Ahead& ahead, int64_t mint, int64_t maxt, ChunkFileReader* files) const;
   // The histograms of a series; most have none.
   std::vector<HistogramSample> ReadHistograms(SeriesRef ref, int64_t mint, int64_t maxt, CommitSequence reader,
                                               Part part = Part::kAll) const;

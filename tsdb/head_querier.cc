@@ -169,7 +169,9 @@ class HeadQuerier : public Querier {
   }
   base::Result<bool> Columns(const SeriesSet& set, size_t i, ColumnBuffer* buffer, SampleColumns* columns) override {
     const auto& own = static_cast<const HeadSet&>(set);
-    if (i + kFar < own.size()) head_.Prefetch(own.at(i + kFar).ref, own.at(i + kNear).ref);
+    if (i + kFar < own.size()) {
+      head_.Prefetch({own.at(i + kFar).ref, own.at(i + kNear).ref, own.at(i + kNext).ref}, mint_, maxt_, &files_);
+    }
     return Read(own.at(i), buffer, columns);
   }
 
@@ -213,6 +215,7 @@ class HeadQuerier : public Querier {
   // How many series ahead memory is asked for, as each is somewhere else.
   static constexpr size_t kFar = 8;
   static constexpr size_t kNear = 4;
+  static constexpr size_t kNext = 2;
 
   // Whether the head has samples in the range at all; series are not looked at one by one.
   bool Overlaps() const { return head_.MinTime() <= maxt_ && head_.MaxTime() >= mint_; }

@@ -449,16 +449,18 @@ bool SeriesChunks::MayHave(const SeriesData& series, int64_t mint, int64_t maxt,
   return false;
 }
 
-void SeriesChunks::AddClosedSlices(const SeriesData& series, int64_t mint, int64_t maxt, CommitSequence reader,
-                                   ChunkFileReader* files, size_t* damaged) const {
-  // The open chunk is the newest, and often all that is wanted: the others are not even looked at then.
-  if (series.count > 0 && timelines_.Time({series.segment, series.first}) <= mint) return;
-  const std::span<const ClosedChunk> chunks(closed(series), series.closed_count);
-  for (const ClosedChunk& chunk : chunks) {
+void SeriesChunks::PrefetchClosed(const SeriesData& series, int64_t mint, int64_t maxt, ChunkFileReader* files) const {
+  if (!ReachesClosed(series, mint)) return;
+  for (const ClosedChunk& chunk : std::span(closed(series), series.closed_count)) {
     const bool wanted = !chunk.in_memory() && !chunk.EndsBefore(mint) && !chunk.BeginsAfter(maxt);
     if (wanted) files->Prefetch(chunk.place);
   }
-  for (const ClosedChunk& chunk : chunks) {
+}
+
+void SeriesChunks::AddClosedSlices(const SeriesData& series, int64_t mint, int64_t maxt, CommitSequence reader,
+                                   ChunkFileReader* files, size_t* damaged) const {
+  if (!ReachesClosed(series, mint)) return;
+  for (const ClosedChunk& chunk : std::span(closed(series), series.closed_count)) {
     if (chunk.EndsBefore(mint) || chunk.BeginsAfter(maxt)) continue;
     if (!chunk.in_memory()) {
       *damaged += !AddFileSlice(chunk.place, mint, maxt, files, &files->slices());

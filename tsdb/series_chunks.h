@@ -189,11 +189,15 @@ class SeriesChunks {
   void Read(const SeriesData& series, int64_t mint, int64_t maxt, CommitSequence reader, ChunkFileReader* files,
             ColumnBuffer* buffer, SampleColumns* columns, size_t* damaged) const;
 
-  // Brings the bytes of the open chunk near, for a reader that comes to the series soon.
-  void Prefetch(const SeriesData& series) const {
+  // Brings the bytes of the open chunk near, for a reader that comes to the series soon and wants what is at `mint` and
+  // later; and where the finished chunks are, if it wants them.
+  void Prefetch(const SeriesData& series, int64_t mint) const {
     const char* bytes = slab_.At(series.chunk);
     for (size_t at = 0; at < series.used; at += kCacheLine) __builtin_prefetch(bytes + at);
+    if (ReachesClosed(series, mint)) __builtin_prefetch(closed(series));
   }
+  // Afterwards: brings near the finished chunks that lie in files.
+  void PrefetchClosed(const SeriesData& series, int64_t mint, int64_t maxt, ChunkFileReader* files) const;
 
   // The finished chunks, and one in memory with its bytes.
   const ClosedChunk* closed(const SeriesData& series) const {
@@ -235,6 +239,11 @@ class SeriesChunks {
                 int64_t mint, int64_t maxt, CommitSequence reader, ChunkFileReader* files) const;
   bool Overlaps(uint32_t segment, uint32_t first, uint32_t count, int64_t mint, int64_t maxt,
                 CommitSequence reader) const;
+  // Whether there may be something at `mint` or later in finished chunks. The open chunk is the newest, and often all
+  // that is wanted: the others are not even looked at then.
+  bool ReachesClosed(const SeriesData& series, int64_t mint) const {
+    return series.closed_count > 0 && (series.count == 0 || timelines_.Time({series.segment, series.first}) > mint);
+  }
   void AddClosedSlices(const SeriesData& series, int64_t mint, int64_t maxt, CommitSequence reader,
                        ChunkFileReader* files, size_t* damaged) const;
   bool AddFileSlice(ChunkPlace place, int64_t mint, int64_t maxt, ChunkFileReader* files,
