@@ -61,17 +61,21 @@ class CustomProvider : public apiservice::CustomMetricsProvider {
     promql::Vector samples;
     std::vector<const promql::VectorSample*> of;  // For each name; null: none.
   };
-  base::Result<Names> NamesOf(const kube::Resource& resource, const std::string& ns,
-                              const kube::LabelSelector& selector, const std::string& metric);
+  // `known`: as of kube::ObjectReader::Names().
+  base::Result<kube::NameListPtr> NamesOf(const kube::Resource& resource, const std::string& ns,
+                                          const kube::LabelSelector& selector, const std::string& metric,
+                                          const kube::NameListPtr& known);
   base::Result<CustomMetric> Find(const GroupResource& resource, const std::string& ns, const std::string& name,
                                   const std::string& metric);
   // `conditions`, the query's matchers, may be null.
   base::Result<std::string> Render(const Question& question, const Names& names, promql::Matchers* conditions) const;
-  // Renders unless the query for `objects`, which names what is asked for, is kept.
-  base::Status SetQuery(const std::string& objects, const Names& names, Question* question);
+  // Of the query for `objects`, which says what is asked for.
+  static std::string QueryKey(const Question& question, const std::string& objects);
+  // Renders unless the query is kept.
+  base::Status SetQuery(const std::string& key, const kube::NameListPtr& names, Question* question);
   base::Result<Answer> Ask(const Question& question, const Names& names);
   Values Head(const Question& question) const;
-  // Without the name.
+  // All but the name.
   base::Result<apiservice::CustomMetricValue> ToValue(const Question& question, const Answer& answer,
                                                       const Names& names, size_t i) const;
   // Why `names` have no value.

@@ -109,8 +109,8 @@ base::Result<std::vector<ExternalMetricValue>> ExternalProvider::Get(const std::
   TW_ASSIGN_OR_RETURN(ExternalMetric found, Find(ns, metric));
   Question question{std::move(found), metric, ns, selector, nullptr};
   std::string key = ns + '\0' + metric + '\0' + selector.ToString();
-  TW_ASSIGN_OR_RETURN(question.query, queries_.Get(key + '\0' + question.metric.series, question.metric.rule, {},
-                                                   [&] { return Render(question, nullptr); }));
+  TW_ASSIGN_OR_RETURN(question.query, queries_.Get(key + '\0' + question.metric.series, question.metric.rule, nullptr,
+                                                   false, [&] { return Render(question, nullptr); }));
   base::Result<Values> values = Ask(question, nullptr);
   if (!last_.enabled()) return values;
   int64_t now = clock_.NowMs();
