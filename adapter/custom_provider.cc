@@ -124,56 +124,39 @@ base::Status CustomProvider::SetQuery(const std::string& key, const kube::NameLi
   return base::Status::Ok();
 }
 
-namespace {
-
-// The samples of `names`, both sorted by name; of several for one name the last.
-std::vector<const promql::VectorSample*> Assign(const promql::Vector& samples, std::string_view label,
-                                                const std::vector<std::string>& names) {
-  // As it is where every object has a value, in the order of the names.
-  std::vector<const promql::VectorSample*> of(names.size());
-  bool one_each = samples.size() == names.size();
-  for (size_t i = 0; one_each && i < names.size(); ++i) {
-    one_each = samples[i].labels.Get(label) == names[i];
-    of[i] = &samples[i];
+base::Result<bool> CustomProvider::Visit(const Question& question, int64_t now_ms, const promql::ElementSink& sink) {
+  const CustomMetric& metric = question.metric;
+  auto title = [&] { return metric.rule->Title(); };
+  if (metric.rule->promql.empty()) return question.query->Visit(now_ms, metric.resource_label, sink, title);
+  // What a template asks with, a rule's own PromQL is answered by.
+  TW_ASSIGN_OR_RETURN(const promql::Value value, question.query->Ask(now_ms, title));
+  const auto* vector = std::get_if<promql::Vector>(&value);
+  if (vector == nullptr) return false;
+  for (const promql::VectorSample& sample : *vector) {
+    if (!question.ns.empty() && sample.labels.Get(metric.namespace_label) != question.ns) continue;
+    if (!Selects(question.selector, sample.labels)) continue;
+    sink(sample.labels.Get(metric.resource_label), sample.point.v, sample.sampled_ms);
   }
-  if (one_each) return of;
-  of.assign(names.size(), nullptr);
-  using Named = std::pair<std::string_view, const promql::VectorSample*>;
-  std::vector<Named> named;
-  named.reserve(samples.size());
-  for (const promql::VectorSample& sample : samples) named.emplace_back(sample.labels.Get(label), &sample);
-  auto before = [](const Named& a, const Named& b) { return a.first < b.first; };
-  if (!std::is_sorted(named.begin(), named.end(), before)) std::stable_sort(named.begin(), named.end(), before);
-  auto at = named.begin();
-  for (size_t i = 0; i < names.size(); ++i) {
-    while (at != named.end() && at->first < names[i]) ++at;
-    for (; at != named.end() && at->first == names[i]; ++at) of[i] = at->second;
-  }
-  return of;
+  return true;
 }
 
-}  // namespace
-
 base::Result<CustomProvider::Answer> CustomProvider::Ask(const Question& question, const Names& names) {
-  const CustomMetric& metric = question.metric;
   Answer answer;
   answer.now_ms = clock_.NowMs();
-  TW_ASSIGN_OR_RETURN(promql::Value value, question.query->Ask(answer.now_ms, [&] { return metric.rule->Title(); }));
-  auto* vector = std::get_if<promql::Vector>(&value);
-  if (vector == nullptr) {
-    return base::InternalError(metric.rule->Title() + ": the query " + ShownQuery(question.query->text()) +
-                               " does not give an instant vector, so its values belong to no object");
-  }
-  answer.samples = std::move(*vector);
-  // What a template asks with, a rule's own PromQL is answered by.
-  if (!metric.rule->promql.empty()) {
-    std::erase_if(answer.samples, [&](const promql::VectorSample& sample) {
-      bool elsewhere = !question.ns.empty() && sample.labels.Get(metric.namespace_label) != question.ns;
-      return elsewhere || !Selects(question.selector, sample.labels);
-    });
-  }
-  answer.of = Assign(answer.samples, metric.resource_label, names);
-  return answer;
+  answer.of.resize(names.size());
+  size_t next = 0;  // Samples mostly come in the order of the names.
+  auto take = [&](std::string_view name, double value, int64_t sampled_ms) {
+    ++answer.samples;
+    if (next >= names.size() || names[next] != name) {
+      next = static_cast<size_t>(std::lower_bound(names.begin(), names.end(), name) - names.begin());
+      if (next == names.size() || names[next] != name) return;
+    }
+    answer.of[next++] = {true, value, sampled_ms};
+  };
+  TW_ASSIGN_OR_RETURN(const bool vector, Visit(question, answer.now_ms, take));
+  if (vector) return answer;
+  return base::InternalError(question.metric.rule->Title() + ": the query " + ShownQuery(question.query->text()) +
+                             " does not give an instant vector, so its values belong to no object");
 }
 
 CustomProvider::Values CustomProvider::Head(const Question& question) const {
@@ -190,18 +173,18 @@ CustomProvider::Values CustomProvider::Head(const Question& question) const {
 base::Result<CustomMetricValue> CustomProvider::ToValue(const Question& question, const Answer& answer,
                                                         const Names& names, size_t i) const {
   const CustomMetric& metric = question.metric;
-  const promql::VectorSample* sample = answer.of[i];
-  if (sample == nullptr) {
+  const Answer::Found& found = answer.of[i];
+  if (!found.any) {
     return base::NotFoundError(metric.rule->Title() + ": the query " + ShownQuery(question.query->text()) + " gave " +
-                               std::to_string(answer.samples.size()) + " samples, none with " + metric.resource_label +
-                               "=" + base::Quoted(names[i]));
+                               std::to_string(answer.samples) + " samples, none with " + metric.resource_label + "=" +
+                               base::Quoted(names[i]));
   }
-  base::Result<base::Quantity> quantity = base::Quantity::FromDoubleMilli(sample->point.v);
+  base::Result<base::Quantity> quantity = base::Quantity::FromDoubleMilli(found.value);
   if (!quantity.ok()) {
     return base::NotFoundError(metric.rule->Title() + ": the query " + ShownQuery(question.query->text()) + " gave " +
-                               base::FormatDouble(sample->point.v) + ", which is no value to scale on");
+                               base::FormatDouble(found.value) + ", which is no value to scale on");
   }
-  return CustomMetricValue{{}, TimeOf(*sample, answer.now_ms), *quantity, ""};
+  return CustomMetricValue{{}, TimeOf(found.sampled_ms, answer.now_ms), *quantity, ""};
 }
 
 std::string CustomProvider::Why(const Question& question, const Names& names, std::string* suggestion) {
@@ -253,7 +236,7 @@ base::Result<CustomMetricValues> CustomProvider::GetByName(const GroupResource& 
   } else {
     base::Status error = answer.status();
     if (answer.ok()) {
-      bool no_number = answer->of[0] != nullptr;  // Then the text says it all.
+      bool no_number = answer->of[0].any;  // Then the text says it all.
       std::string reason = value.status().message() + (no_number ? "" : Why(question, names, nullptr));
       error = NoSuchMetric(metric, resource.ToString() + " " + name, metric_selector, reason);
     }
@@ -281,7 +264,7 @@ base::Result<CustomMetricValues> CustomProvider::GetBySelector(const GroupResour
   values.names = list;
   values.values.reserve(names.size());
   for (size_t i = 0; i < names.size(); ++i) {
-    if (!last_.enabled() && (!answer.ok() || answer->of[i] == nullptr)) continue;
+    if (!last_.enabled() && (!answer.ok() || !answer->of[i].any)) continue;
     base::Result<CustomMetricValue> value = answer.ok() ? ToValue(question, *answer, names, i) : answer.status();
     std::string key = last_.enabled() ? KeyOf(question, names[i]) : "";
     bool fresh = value.ok();
@@ -293,8 +276,7 @@ base::Result<CustomMetricValues> CustomProvider::GetBySelector(const GroupResour
   }
   if (!values.values.empty()) return values;
   if (!answer.ok()) return answer.status();
-  bool no_number =
-      std::any_of(answer->of.begin(), answer->of.end(), [](const auto* sample) { return sample != nullptr; });
+  bool no_number = std::any_of(answer->of.begin(), answer->of.end(), [](const auto& found) { return found.any; });
   std::string reason = ToValue(question, *answer, names, 0).status().message();
   if (!no_number) reason += Why(question, names, nullptr);
   return NoSuchMetric(metric, resource.ToString(), metric_selector, reason);
@@ -335,7 +317,7 @@ Explanation CustomProvider::Explain(const GroupResource& resource, const std::st
     if (value.ok()) result.values.push_back({names[i], value->value.ToString()});
     if (value.ok()) continue;
     if (result.without.empty()) result.problem = value.status().message();
-    no_number = no_number || answer->of[i] != nullptr;
+    no_number = no_number || answer->of[i].any;
     result.without.push_back(names[i]);
   }
   if (result.without.empty()) return result;

@@ -57,9 +57,14 @@ class CustomProvider : public apiservice::CustomMetricsProvider {
   };
   // What a query gave.
   struct Answer {
+    struct Found {
+      bool any = false;
+      double value = 0;
+      int64_t sampled_ms = 0;  // As of promql::VectorSample.
+    };
     int64_t now_ms = 0;
-    promql::Vector samples;
-    std::vector<const promql::VectorSample*> of;  // For each name; null: none.
+    size_t samples = 0;
+    std::vector<Found> of;  // For each name.
   };
   // `known`: as of kube::ObjectReader::Names().
   base::Result<kube::NameListPtr> NamesOf(const kube::Resource& resource, const std::string& ns,
@@ -74,6 +79,8 @@ class CustomProvider : public apiservice::CustomMetricsProvider {
   // Renders unless the query is kept.
   base::Status SetQuery(const std::string& key, const kube::NameListPtr& names, Question* question);
   base::Result<Answer> Ask(const Question& question, const Names& names);
+  // Hands out what the query gives for the objects of the question. False: it gives no instant vector.
+  base::Result<bool> Visit(const Question& question, int64_t now_ms, const promql::ElementSink& sink);
   Values Head(const Question& question) const;
   // All but the name.
   base::Result<apiservice::CustomMetricValue> ToValue(const Question& question, const Answer& answer,

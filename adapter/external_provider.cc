@@ -95,7 +95,7 @@ base::Result<ExternalProvider::Values> ExternalProvider::Ask(const Question& que
     base::Result<base::Quantity> quantity = base::Quantity::FromDoubleMilli(sample.point.v);
     if (!quantity.ok()) continue;
     item.metric = question.name;
-    item.timestamp_ms = TimeOf(sample, now);
+    item.timestamp_ms = TimeOf(sample.sampled_ms, now);
     item.window_s = question.query->window_s();
     item.value = *quantity;
     values.push_back(std::move(item));

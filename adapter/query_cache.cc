@@ -33,13 +33,18 @@ RenderedQuery::RenderedQuery(promql::QueryEngine& engine, std::string text)
 }
 
 base::Result<promql::Value> RenderedQuery::Ask(int64_t now_ms, const std::function<std::string()>& title) const {
-  base::Status failure = unparsable_;
-  if (prepared_ != nullptr) {
-    base::Result<promql::QueryResult> result = prepared_->Instant(now_ms);
-    if (result.ok()) return std::move(result->value);
-    failure = result.status();
-  }
-  return QueryFailure(title(), text_, failure);
+  using Result = base::Result<promql::QueryResult>;
+  Result result = prepared_ != nullptr ? prepared_->Instant(now_ms) : Result(unparsable_);
+  if (result.ok()) return std::move(result->value);
+  return QueryFailure(title(), text_, result.status());
+}
+
+base::Result<bool> RenderedQuery::Visit(int64_t now_ms, const std::string& label, const promql::ElementSink& sink,
+                                        const std::function<std::string()>& title) const {
+  using Result = base::Result<bool>;
+  Result vector = prepared_ != nullptr ? prepared_->Visit(now_ms, label, sink) : Result(unparsable_);
+  if (vector.ok()) return vector;
+  return QueryFailure(title(), text_, vector.status());
 }
 
 kube::NameListPtr QueryCache::NamesOf(const std::string& key) {

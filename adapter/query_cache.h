@@ -31,6 +31,9 @@ class RenderedQuery {
   // The value at `now_ms` for the rule called title(). The error names rule and query; one that is the rule's fault and
   // not the requester's, such as PromQL that does not parse, is kInternal. Thread-safe; evaluations take turns.
   base::Result<promql::Value> Ask(int64_t now_ms, const std::function<std::string()>& title) const;
+  // The same for the elements of an instant vector; false: it gives none (PreparedQuery::Visit).
+  base::Result<bool> Visit(int64_t now_ms, const std::string& label, const promql::ElementSink& sink,
+                           const std::function<std::string()>& title) const;
 
  private:
   const std::string text_;
