@@ -1,6 +1,8 @@
 #include "adapter/custom_provider.h"
 
 #include <algorithm>
+#include <initializer_list>
+#include <string_view>
 #include <utility>
 
 #include "adapter/metric_query.h"
@@ -24,6 +26,16 @@ base::Status NoSuchMetric(const std::string& metric, const std::string& object, 
   return base::NotFoundError(text + ": " + reason);
 }
 
+// The parts of a key.
+std::string Joined(std::initializer_list<std::string_view> parts) {
+  std::string key;
+  for (std::string_view part : parts) {
+    key += part;
+    key += '\0';
+  }
+  return key;
+}
+
 bool Selects(const kube::LabelSelector& selector, const promql::Labels& labels) {
   if (selector.empty()) return true;
   std::map<std::string, std::string> plain;
@@ -43,15 +55,15 @@ CustomProvider::CustomProvider(promql::QueryEngine& engine, Registry& registry, 
       clock_(clock),
       queries_(engine) {}
 
-base::Result<CustomProvider::Names> CustomProvider::NamesOf(const kube::Resource& resource, const std::string& ns,
-                                                            const kube::LabelSelector& selector,
-                                                            const std::string& metric) {
-  base::Result<Names> names = objects_.Names(resource, ns, selector);
+base::Result<kube::NameListPtr> CustomProvider::NamesOf(const kube::Resource& resource, const std::string& ns,
+                                                        const kube::LabelSelector& selector, const std::string& metric,
+                                                        const kube::NameListPtr& known) {
+  base::Result<kube::NameListPtr> names = objects_.Names(resource, ns, selector, known);
   // Whatever is wrong, it is not what the client asks or may do.
   if (!names.ok()) {
     return base::UnavailableError("cannot list the objects that the metric describes: " + names.status().message());
   }
-  if (!names->empty()) return names;
+  if (!(*names)->names.empty()) return names;
   std::string title = GroupResource{resource.group, resource.plural}.ToString();
   std::string reason = "no " + title + (ns.empty() ? "" : " in namespace " + ns);
   if (!selector.empty()) reason += " match " + selector.ToString();
@@ -99,62 +111,52 @@ base::Result<std::string> CustomProvider::Render(const Question& question, const
   return text;
 }
 
-base::Status CustomProvider::SetQuery(const std::string& objects, const Names& names, Question* question) {
-  const CustomMetric& metric = question->metric;
-  std::string key;
-  for (const std::string& part : {metric.series, metric.namespace_label, question->ns, metric.resource_label, objects,
-                                  question->selector.ToString()}) {
-    key += part;
-    key += '\0';
-  }
-  auto render = [&] { return Render(*question, names, nullptr); };
-  bool named = metric.rule->promql.empty();
-  TW_ASSIGN_OR_RETURN(question->query, queries_.Get(key, metric.rule, named ? names : Names(), render));
+std::string CustomProvider::QueryKey(const Question& question, const std::string& objects) {
+  const CustomMetric& metric = question.metric;
+  return Joined({metric.series, metric.namespace_label, question.ns, metric.resource_label, objects,
+                 question.selector.ToString()});
+}
+
+base::Status CustomProvider::SetQuery(const std::string& key, const kube::NameListPtr& names, Question* question) {
+  auto render = [&] { return Render(*question, names->names, nullptr); };
+  const bool spells = question->metric.rule->promql.empty();
+  TW_ASSIGN_OR_RETURN(question->query, queries_.Get(key, question->metric.rule, names, spells, render));
   return base::Status::Ok();
 }
 
-namespace {
-
-// The samples of `names`, both sorted by name; of several for one name the last.
-std::vector<const promql::VectorSample*> Assign(const promql::Vector& samples, std::string_view label,
-                                                const std::vector<std::string>& names) {
-  using Named = std::pair<std::string_view, const promql::VectorSample*>;
-  std::vector<Named> named;
-  named.reserve(samples.size());
-  for (const promql::VectorSample& sample : samples) named.emplace_back(sample.labels.Get(label), &sample);
-  auto before = [](const Named& a, const Named& b) { return a.first < b.first; };
-  if (!std::is_sorted(named.begin(), named.end(), before)) std::stable_sort(named.begin(), named.end(), before);
-  std::vector<const promql::VectorSample*> of(names.size());
-  auto at = named.begin();
-  for (size_t i = 0; i < names.size(); ++i) {
-    while (at != named.end() && at->first < names[i]) ++at;
-    for (; at != named.end() && at->first == names[i]; ++at) of[i] = at->second;
+base::Result<bool> CustomProvider::Visit(const Question& question, int64_t now_ms, const promql::ElementSink& sink) {
+  const CustomMetric& metric = question.metric;
+  auto title = [&] { return metric.rule->Title(); };
+  if (metric.rule->promql.empty()) return question.query->Visit(now_ms, metric.resource_label, sink, title);
+  // What a template asks with, a rule's own PromQL is answered by.
+  TW_ASSIGN_OR_RETURN(const promql::Value value, question.query->Ask(now_ms, title));
+  const auto* vector = std::get_if<promql::Vector>(&value);
+  if (vector == nullptr) return false;
+  for (const promql::VectorSample& sample : *vector) {
+    if (!question.ns.empty() && sample.labels.Get(metric.namespace_label) != question.ns) continue;
+    if (!Selects(question.selector, sample.labels)) continue;
+    sink(sample.labels.Get(metric.resource_label), sample.point.v, sample.sampled_ms);
   }
-  return of;
+  return true;
 }
 
-}  // namespace
-
 base::Result<CustomProvider::Answer> CustomProvider::Ask(const Question& question, const Names& names) {
-  const CustomMetric& metric = question.metric;
   Answer answer;
   answer.now_ms = clock_.NowMs();
-  TW_ASSIGN_OR_RETURN(promql::Value value, question.query->Ask(answer.now_ms, [&] { return metric.rule->Title(); }));
-  auto* vector = std::get_if<promql::Vector>(&value);
-  if (vector == nullptr) {
-    return base::InternalError(metric.rule->Title() + ": the query " + ShownQuery(question.query->text()) +
-                               " does not give an instant vector, so its values belong to no object");
-  }
-  answer.samples = std::move(*vector);
-  // What a template asks with, a rule's own PromQL is answered by.
-  if (!metric.rule->promql.empty()) {
-    std::erase_if(answer.samples, [&](const promql::VectorSample& sample) {
-      bool elsewhere = !question.ns.empty() && sample.labels.Get(metric.namespace_label) != question.ns;
-      return elsewhere || !Selects(question.selector, sample.labels);
-    });
-  }
-  answer.of = Assign(answer.samples, metric.resource_label, names);
-  return answer;
+  answer.of.resize(names.size());
+  size_t next = 0;  // Samples mostly come in the order of the names.
+  auto take = [&](std::string_view name, double value, int64_t sampled_ms) {
+    ++answer.samples;
+    if (next >= names.size() || names[next] != name) {
+      next = static_cast<size_t>(std::lower_bound(names.begin(), names.end(), name) - names.begin());
+      if (next == names.size() || names[next] != name) return;
+    }
+    answer.of[next++] = {true, value, sampled_ms};
+  };
+  TW_ASSIGN_OR_RETURN(const bool vector, Visit(question, answer.now_ms, take));
+  if (vector) return answer;
+  return base::InternalError(question.metric.rule->Title() + ": the query " + ShownQuery(question.query->text()) +
+                             " does not give an instant vector, so its values belong to no object");
 }
 
 CustomProvider::Values CustomProvider::Head(const Question& question) const {
@@ -164,24 +166,25 @@ CustomProvider::Values CustomProvider::Head(const Question& question) const {
           question.ns,
           question.name,
           question.query->window_s(),
+          nullptr,
           {}};
 }
 
 base::Result<CustomMetricValue> CustomProvider::ToValue(const Question& question, const Answer& answer,
                                                         const Names& names, size_t i) const {
   const CustomMetric& metric = question.metric;
-  const promql::VectorSample* sample = answer.of[i];
-  if (sample == nullptr) {
+  const Answer::Found& found = answer.of[i];
+  if (!found.any) {
     return base::NotFoundError(metric.rule->Title() + ": the query " + ShownQuery(question.query->text()) + " gave " +
-                               std::to_string(answer.samples.size()) + " samples, none with " + metric.resource_label +
-                               "=" + base::Quoted(names[i]));
+                               std::to_string(answer.samples) + " samples, none with " + metric.resource_label + "=" +
+                               base::Quoted(names[i]));
   }
-  base::Result<base::Quantity> quantity = base::Quantity::FromDoubleMilli(sample->point.v);
+  base::Result<base::Quantity> quantity = base::Quantity::FromDoubleMilli(found.value);
   if (!quantity.ok()) {
     return base::NotFoundError(metric.rule->Title() + ": the query " + ShownQuery(question.query->text()) + " gave " +
-                               base::FormatDouble(sample->point.v) + ", which is no value to scale on");
+                               base::FormatDouble(found.value) + ", which is no value to scale on");
   }
-  return CustomMetricValue{"", TimeOf(*sample, answer.now_ms), *quantity, ""};
+  return CustomMetricValue{{}, TimeOf(found.sampled_ms, answer.now_ms), *quantity, ""};
 }
 
 std::string CustomProvider::Why(const Question& question, const Names& names, std::string* suggestion) {
@@ -194,13 +197,8 @@ std::string CustomProvider::Why(const Question& question, const Names& names, st
 }
 
 std::string CustomProvider::KeyOf(const Question& question, const std::string& name) const {
-  std::string key;
-  for (const std::string& part : {question.metric.type.group_resource().ToString(), question.ns, name, question.name,
-                                  question.selector.ToString()}) {
-    key += part;
-    key += '\0';
-  }
-  return key;
+  return Joined({question.metric.type.group_resource().ToString(), question.ns, name, question.name,
+                 question.selector.ToString()});
 }
 
 namespace {
@@ -223,25 +221,29 @@ base::Result<CustomMetricValues> CustomProvider::GetByName(const GroupResource& 
                                                            const kube::LabelSelector& metric_selector) {
   TW_ASSIGN_OR_RETURN(CustomMetric found, Find(resource, ns, name, metric));
   Question question{std::move(found), metric, ns, metric_selector, nullptr};
-  const Names names = {name};
-  TW_RETURN_IF_ERROR(SetQuery(name, names, &question));
+  const std::string query_key = QueryKey(question, name);
+  kube::NameListPtr list = queries_.NamesOf(query_key);
+  if (list == nullptr) list = std::make_shared<kube::NameList>(kube::NameList{{name}});
+  const Names& names = list->names;
+  TW_RETURN_IF_ERROR(SetQuery(query_key, list, &question));
   Values values = Head(question);
+  values.names = list;
   std::string key = last_.enabled() ? KeyOf(question, name) : "";
   base::Result<Answer> answer = Ask(question, names);
   base::Result<CustomMetricValue> value = answer.ok() ? ToValue(question, *answer, names, 0) : answer.status();
   if (value.ok()) {
-    value->name = name;
     last_.Store(key, *value, answer->now_ms);
   } else {
     base::Status error = answer.status();
     if (answer.ok()) {
-      bool no_number = answer->of[0] != nullptr;  // Then the text says it all.
+      bool no_number = answer->of[0].any;  // Then the text says it all.
       std::string reason = value.status().message() + (no_number ? "" : Why(question, names, nullptr));
       error = NoSuchMetric(metric, resource.ToString() + " " + name, metric_selector, reason);
     }
     value = Kept(last_, metric, key, clock_.NowMs(), error);
   }
   if (!value.ok()) return value.status();
+  value->name = names[0];
   values.values.push_back(*std::move(value));
   return values;
 }
@@ -251,27 +253,30 @@ base::Result<CustomMetricValues> CustomProvider::GetBySelector(const GroupResour
                                                                const std::string& metric,
                                                                const kube::LabelSelector& metric_selector) {
   TW_ASSIGN_OR_RETURN(CustomMetric found, Find(resource, ns, "", metric));
-  TW_ASSIGN_OR_RETURN(Names names, NamesOf(found.type.resource, ns, object_selector, metric));
   Question question{std::move(found), metric, ns, metric_selector, nullptr};
-  TW_RETURN_IF_ERROR(SetQuery("*" + object_selector.ToString(), names, &question));
+  const std::string query_key = QueryKey(question, "*" + object_selector.ToString());
+  TW_ASSIGN_OR_RETURN(const kube::NameListPtr list,
+                      NamesOf(question.metric.type.resource, ns, object_selector, metric, queries_.NamesOf(query_key)));
+  const Names& names = list->names;
+  TW_RETURN_IF_ERROR(SetQuery(query_key, list, &question));
   base::Result<Answer> answer = Ask(question, names);
   Values values = Head(question);
+  values.names = list;
   values.values.reserve(names.size());
   for (size_t i = 0; i < names.size(); ++i) {
-    if (!last_.enabled() && (!answer.ok() || answer->of[i] == nullptr)) continue;
+    if (!last_.enabled() && (!answer.ok() || !answer->of[i].any)) continue;
     base::Result<CustomMetricValue> value = answer.ok() ? ToValue(question, *answer, names, i) : answer.status();
     std::string key = last_.enabled() ? KeyOf(question, names[i]) : "";
     bool fresh = value.ok();
     if (!fresh) value = Kept(last_, metric, key, clock_.NowMs(), value.status());
     if (!value.ok()) continue;
-    value->name = std::move(names[i]);
     if (fresh) last_.Store(key, *value, answer->now_ms);
+    value->name = names[i];
     values.values.push_back(*std::move(value));
   }
   if (!values.values.empty()) return values;
   if (!answer.ok()) return answer.status();
-  bool no_number =
-      std::any_of(answer->of.begin(), answer->of.end(), [](const auto* sample) { return sample != nullptr; });
+  bool no_number = std::any_of(answer->of.begin(), answer->of.end(), [](const auto& found) { return found.any; });
   std::string reason = ToValue(question, *answer, names, 0).status().message();
   if (!no_number) reason += Why(question, names, nullptr);
   return NoSuchMetric(metric, resource.ToString(), metric_selector, reason);
@@ -294,9 +299,10 @@ Explanation CustomProvider::Explain(const GroupResource& resource, const std::st
   result.series = found->series;
   Names names = {name};
   if (name == "*") {
-    base::Result<Names> listed = NamesOf(found->type.resource, ns, object_selector, metric);
+    base::Result<kube::NameListPtr> listed =
+        NamesOf(found->type.resource, ns, object_selector, metric, /*known=*/nullptr);
     if (!listed.ok()) return fail(listed.status(), "An HPA asks with the selector of the workload that it scales.");
-    names = *std::move(listed);
+    names = (*listed)->names;
   }
   Question question{*std::move(found), metric, ns, metric_selector, nullptr};
   base::Result<std::string> text = Render(question, names, nullptr);
@@ -311,7 +317,7 @@ Explanation CustomProvider::Explain(const GroupResource& resource, const std::st
     if (value.ok()) result.values.push_back({names[i], value->value.ToString()});
     if (value.ok()) continue;
     if (result.without.empty()) result.problem = value.status().message();
-    no_number = no_number || answer->of[i] != nullptr;
+    no_number = no_number || answer->of[i].any;
     result.without.push_back(names[i]);
   }
   if (result.without.empty()) return result;

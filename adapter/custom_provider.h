@@ -57,21 +57,32 @@ class CustomProvider : public apiservice::CustomMetricsProvider {
   };
   // What a query gave.
   struct Answer {
+    struct Found {
+      bool any = false;
+      double value = 0;
+      int64_t sampled_ms = 0;  // As of promql::VectorSample.
+    };
     int64_t now_ms = 0;
-    promql::Vector samples;
-    std::vector<const promql::VectorSample*> of;  // For each name; null: none.
+    size_t samples = 0;
+    std::vector<Found> of;  // For each name.
   };
-  base::Result<Names> NamesOf(const kube::Resource& resource, const std::string& ns,
-                              const kube::LabelSelector& selector, const std::string& metric);
+  // `known`: as of kube::ObjectReader::Names().
+  base::Result<kube::NameListPtr> NamesOf(const kube::Resource& resource, const std::string& ns,
+                                          const kube::LabelSelector& selector, const std::string& metric,
+                                          const kube::NameListPtr& known);
   base::Result<CustomMetric> Find(const GroupResource& resource, const std::string& ns, const std::string& name,
                                   const std::string& metric);
   // `conditions`, the query's matchers, may be null.
   base::Result<std::string> Render(const Question& question, const Names& names, promql::Matchers* conditions) const;
-  // Renders unless the query for `objects`, which names what is asked for, is kept.
-  base::Status SetQuery(const std::string& objects, const Names& names, Question* question);
+  // Of the query for `objects`, which says what is asked for.
+  static std::string QueryKey(const Question& question, const std::string& objects);
+  // Renders unless the query is kept.
+  base::Status SetQuery(const std::string& key, const kube::NameListPtr& names, Question* question);
   base::Result<Answer> Ask(const Question& question, const Names& names);
+  // Hands out what the query gives for the objects of the question. False: it gives no instant vector.
+  base::Result<bool> Visit(const Question& question, int64_t now_ms, const promql::ElementSink& sink);
   Values Head(const Question& question) const;
-  // Without the name.
+  // All but the name.
   base::Result<apiservice::CustomMetricValue> ToValue(const Question& question, const Answer& answer,
                                                       const Names& names, size_t i) const;
   // Why `names` have no value.

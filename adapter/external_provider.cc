@@ -95,7 +95,7 @@ base::Result<ExternalProvider::Values> ExternalProvider::Ask(const Question& que
     base::Result<base::Quantity> quantity = base::Quantity::FromDoubleMilli(sample.point.v);
     if (!quantity.ok()) continue;
     item.metric = question.name;
-    item.timestamp_ms = TimeOf(sample, now);
+    item.timestamp_ms = TimeOf(sample.sampled_ms, now);
     item.window_s = question.query->window_s();
     item.value = *quantity;
     values.push_back(std::move(item));
@@ -109,8 +109,8 @@ base::Result<std::vector<ExternalMetricValue>> ExternalProvider::Get(const std::
   TW_ASSIGN_OR_RETURN(ExternalMetric found, Find(ns, metric));
   Question question{std::move(found), metric, ns, selector, nullptr};
   std::string key = ns + '\0' + metric + '\0' + selector.ToString();
-  TW_ASSIGN_OR_RETURN(question.query, queries_.Get(key + '\0' + question.metric.series, question.metric.rule, {},
-                                                   [&] { return Render(question, nullptr); }));
+  TW_ASSIGN_OR_RETURN(question.query, queries_.Get(key + '\0' + question.metric.series, question.metric.rule, nullptr,
+                                                   false, [&] { return Render(question, nullptr); }));
   base::Result<Values> values = Ask(question, nullptr);
   if (!last_.enabled()) return values;
   int64_t now = clock_.NowMs();

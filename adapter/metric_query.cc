@@ -114,9 +114,7 @@ std::optional<int64_t> WindowSeconds(const std::string& query) {
   return window;
 }
 
-int64_t TimeOf(const promql::VectorSample& sample, int64_t now_ms) {
-  return sample.sampled_ms > 0 ? std::min(sample.sampled_ms, now_ms) : now_ms;
-}
+int64_t TimeOf(int64_t sampled_ms, int64_t now_ms) { return sampled_ms > 0 ? std::min(sampled_ms, now_ms) : now_ms; }
 
 base::Status QueryFailure(const std::string& title, const std::string& query, const base::Status& status) {
   base::Status failure = status.Annotate(title + ": the query " + ShownQuery(query) + " failed");

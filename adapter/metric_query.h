@@ -54,9 +54,9 @@ std::string ShownQuery(const std::string& query);
 // The longest range that `query` selects, in seconds: the 300 of rate(x[5m]). nullopt without a range.
 std::optional<int64_t> WindowSeconds(const std::string& query);
 
-// When the value of an answer was measured: the time of the newest sample behind it, or that of the evaluation,
-// `now_ms`, where the engine does not know (another server's) or there is none (a constant).
-int64_t TimeOf(const promql::VectorSample& sample, int64_t now_ms);
+// When the value of an answer was measured: `sampled_ms`, the time of the newest sample behind it, or that of the
+// evaluation, `now_ms`, where the engine does not know (0: another server's) or there is none (a constant).
+int64_t TimeOf(int64_t sampled_ms, int64_t now_ms);
 
 // Why the query of the rule called `title` could not be evaluated. What is the rule's fault and not the requester's
 // becomes kInternal.

@@ -12,10 +12,15 @@ namespace {
 constexpr size_t kPlanBytesPerLetter = 16;
 constexpr size_t kEntryBytes = 1024;
 
-size_t BytesOf(const std::string& key, const std::vector<std::string>& names, const std::string& text) {
+size_t BytesOf(const std::string& key, const kube::NameListPtr& names, const std::string& text) {
   size_t bytes = kEntryBytes + key.size() + text.size() * kPlanBytesPerLetter;
-  for (const std::string& name : names) bytes += sizeof(name) + name.size();
+  if (names == nullptr) return bytes;
+  for (const std::string& name : names->names) bytes += sizeof(name) + name.size();
   return bytes;
+}
+
+bool Same(const kube::NameListPtr& a, const kube::NameListPtr& b) {
+  return a == b || (a != nullptr && b != nullptr && a->names == b->names);
 }
 
 }  // namespace
@@ -28,28 +33,42 @@ RenderedQuery::RenderedQuery(promql::QueryEngine& engine, std::string text)
 }
 
 base::Result<promql::Value> RenderedQuery::Ask(int64_t now_ms, const std::function<std::string()>& title) const {
-  base::Status failure = unparsable_;
-  if (prepared_ != nullptr) {
-    base::Result<promql::QueryResult> result = prepared_->Instant(now_ms);
-    if (result.ok()) return std::move(result->value);
-    failure = result.status();
-  }
-  return QueryFailure(title(), text_, failure);
+  using Result = base::Result<promql::QueryResult>;
+  Result result = prepared_ != nullptr ? prepared_->Instant(now_ms) : Result(unparsable_);
+  if (result.ok()) return std::move(result->value);
+  return QueryFailure(title(), text_, result.status());
+}
+
+base::Result<bool> RenderedQuery::Visit(int64_t now_ms, const std::string& label, const promql::ElementSink& sink,
+                                        const std::function<std::string()>& title) const {
+  using Result = base::Result<bool>;
+  Result vector = prepared_ != nullptr ? prepared_->Visit(now_ms, label, sink) : Result(unparsable_);
+  if (vector.ok()) return vector;
+  return QueryFailure(title(), text_, vector.status());
+}
+
+kube::NameListPtr QueryCache::NamesOf(const std::string& key) {
+  EntryPtr kept = Find(key);
+  return kept == nullptr ? nullptr : kept->names;
 }
 
 base::Result<RenderedQueryPtr> QueryCache::Get(const std::string& key, const std::shared_ptr<const Rule>& rule,
-                                               const std::vector<std::string>& names,
+                                               const kube::NameListPtr& names, bool spells,
                                                const std::function<base::Result<std::string>()>& render) {
   EntryPtr kept = Find(key);
-  if (kept != nullptr && kept->rule == rule && kept->names == names) return kept->query;
-  TW_ASSIGN_OR_RETURN(std::string text, render());
+  const bool stays = kept != nullptr && kept->rule == rule && (!spells || Same(kept->names, names));
+  if (stays && kept->names == names) return kept->query;
+  RenderedQueryPtr query = stays ? kept->query : nullptr;
+  if (query == nullptr) {
+    TW_ASSIGN_OR_RETURN(std::string text, render());
+    query = std::make_shared<const RenderedQuery>(engine_, std::move(text));
+  }
   auto entry = std::make_shared<Entry>();
   entry->key = key;
   entry->rule = rule;
   entry->names = names;
-  entry->bytes = BytesOf(key, names, text);
-  entry->query = std::make_shared<const RenderedQuery>(engine_, std::move(text));
-  RenderedQueryPtr query = entry->query;
+  entry->bytes = BytesOf(key, names, query->text());
+  entry->query = query;
   Keep(std::move(entry));
   return query;
 }

@@ -15,6 +15,7 @@
 #include "adapter/rule.h"
 #include "base/mutex.h"
 #include "base/status.h"
+#include "kube/name_list.h"
 #include "promql/engine.h"
 
 namespace tidewright::adapter {
@@ -30,6 +31,9 @@ class RenderedQuery {
   // The value at `now_ms` for the rule called title(). The error names rule and query; one that is the rule's fault and
   // not the requester's, such as PromQL that does not parse, is kInternal. Thread-safe; evaluations take turns.
   base::Result<promql::Value> Ask(int64_t now_ms, const std::function<std::string()>& title) const;
+  // The same for the elements of an instant vector; false: it gives none (PreparedQuery::Visit).
+  base::Result<bool> Visit(int64_t now_ms, const std::string& label, const promql::ElementSink& sink,
+                           const std::function<std::string()>& title) const;
 
  private:
   const std::string text_;
@@ -47,10 +51,13 @@ class QueryCache {
   explicit QueryCache(promql::QueryEngine& engine, size_t most_bytes = 48 << 20)
       : engine_(engine), most_bytes_(most_bytes) {}
 
-  // The query of `rule` for the question `key` about `names`: the one that is kept, if it was made for the same, else
-  // the one that `render` makes.
+  // The names that the question `key` was about the last time; null when it is not kept.
+  kube::NameListPtr NamesOf(const std::string& key);
+  // The query of `rule` for the question `key` about `names` (null: about none): the one that is kept, if it was made
+  // for the same rule and, where the query `spells` the names out, the same names; else the one that `render` makes.
+  // Cheapest with the very list of NamesOf().
   base::Result<RenderedQueryPtr> Get(const std::string& key, const std::shared_ptr<const Rule>& rule,
-                                     const std::vector<std::string>& names,
+                                     const kube::NameListPtr& names, bool spells,
                                      const std::function<base::Result<std::string>()>& render);
 
   size_t size() const;
@@ -59,7 +66,7 @@ class QueryCache {
   struct Entry {
     std::string key;
     std::shared_ptr<const Rule> rule;
-    std::vector<std::string> names;
+    kube::NameListPtr names;
     RenderedQueryPtr query;
     size_t bytes = 0;
   };

@@ -89,7 +89,7 @@ base::Result<ResourceProvider::Values> ResourceProvider::Ask(const ResourceRule&
     }
     for (const promql::VectorSample& sample : *vector) {
       std::string container(pods ? sample.labels.Get(rule.container_label) : "");
-      values[std::string(sample.labels.Get(label))][container] = {sample.point.v, TimeOf(sample, now_ms)};
+      values[std::string(sample.labels.Get(label))][container] = {sample.point.v, TimeOf(sample.sampled_ms, now_ms)};
     }
   }
   return values;

@@ -21,10 +21,21 @@ class Message {
     return *this;
   }
   Message& Text(int field, std::string_view text) {
-    Varint(static_cast<uint64_t>(field) << 3 | kLengthDelimited);
-    Varint(text.size());
+    Begin(field, text.size());
     bytes_.append(text);
     return *this;
+  }
+  // Before the `size` bytes of a text or of a message, which follow.
+  Message& Begin(int field, size_t size) {
+    Varint(static_cast<uint64_t>(field) << 3 | kLengthDelimited);
+    Varint(size);
+    return *this;
+  }
+  // What Begin(field, size) and the bytes after it take, for fields up to 15.
+  static size_t Whole(size_t size) {
+    size_t length = 1;
+    for (size_t rest = size; rest >= 0x80; rest >>= 7) ++length;
+    return 1 + length + size;
   }
   Message& Sub(int field, const Message& message) { return Text(field, message.bytes_); }
   // The fields of another message.
@@ -42,6 +53,8 @@ class Message {
     bytes_.append("k8s\0", 4);
     return *this;
   }
+  // Another message goes before all that is there.
+  void Precede(const Message& message) { bytes_.insert(0, message.bytes_); }
   void Reserve(size_t bytes) { bytes_.reserve(bytes); }
   size_t size() const { return bytes_.size(); }
   std::string Take() { return std::move(bytes_); }
@@ -55,12 +68,11 @@ class Message {
   std::string bytes_;
 };
 
-std::string Envelope(const std::string& api_version, const char* kind, const Message& message) {
-  constexpr size_t kAround = 128;  // Magic, type and lengths.
-  Message unknown;
-  unknown.Reserve(message.size() + kAround);
-  unknown.Magic().Sub(1, Message().Text(1, api_version).Text(2, kind)).Sub(2, message);
-  return unknown.Take();
+std::string Envelope(const std::string& api_version, const char* kind, Message message) {
+  Message head;
+  head.Magic().Sub(1, Message().Text(1, api_version).Text(2, kind)).Begin(2, message.size());
+  message.Precede(head);
+  return message.Take();
 }
 
 void WriteTime(int64_t ms, Message* message) { message->Number(1, ms / 1000).Number(2, 0); }
@@ -170,22 +182,26 @@ std::string ResourceVersion(const std::string& version) { return std::string(kRe
 std::string CustomMetricsProtobuf(const std::string& version, const CustomMetricValues& values,
                                   const kube::LabelSelector& selector) {
   const CustomItemFrame frame = FrameOf(version == "v1beta1", values, selector);
-  Message list;
-  constexpr size_t kVaries = 96;  // About the length of name, time, value and what is around them.
-  list.Reserve(values.values.size() * (frame.size() + kVaries));
+  Message list, time, between;                     // `between` name and value of an item.
+  constexpr size_t kVaries = 96, kEnvelope = 128;  // About the length of name, time, value and what is around them.
+  list.Reserve(values.values.size() * (frame.size() + kVaries) + kEnvelope);
   list.Sub(1, Message());
-  Message object, time, quantity, item;  // Each item is written in the memory of the one before.
   int64_t time_ms = -1;
   for (const CustomMetricValue& value : values.values) {
     // The values of one scrape have one time.
-    if (time.size() == 0 || value.timestamp_ms != time_ms) WriteTime(value.timestamp_ms, &time.Clear());
-    time_ms = value.timestamp_ms;
-    object.Clear().Fields(frame.before_name).Text(3, value.name).Fields(frame.after_name);
-    quantity.Clear().Text(1, value.value.ToString());
-    item.Clear().Sub(1, object).Fields(frame.before_time).Sub(3, time).Fields(frame.window);
-    list.Sub(2, item.Sub(5, quantity).Fields(frame.after_value));
+    if (between.size() == 0 || value.timestamp_ms != time_ms) {
+      time_ms = value.timestamp_ms;
+      WriteTime(time_ms, &time.Clear());
+      between.Clear().Fields(frame.after_name).Fields(frame.before_time).Sub(3, time).Fields(frame.window);
+    }
+    const std::string amount = value.value.ToString();
+    const size_t object = frame.before_name.size() + Message::Whole(value.name.size()) + frame.after_name.size();
+    const size_t item = Message::Whole(object) - frame.after_name.size() + between.size() +
+                        Message::Whole(Message::Whole(amount.size())) + frame.after_value.size();
+    list.Begin(2, item).Begin(1, object).Fields(frame.before_name).Text(3, value.name).Fields(between);
+    list.Begin(5, Message::Whole(amount.size())).Text(1, amount).Fields(frame.after_value);
   }
-  return Envelope(std::string(kCustomGroup) + "/" + version, "MetricValueList", list);
+  return Envelope(std::string(kCustomGroup) + "/" + version, "MetricValueList", std::move(list));
 }
 
 std::string ExternalMetricsProtobuf(const std::vector<ExternalMetricValue>& values) {
@@ -199,14 +215,14 @@ std::string ExternalMetricsProtobuf(const std::vector<ExternalMetricValue>& valu
     if (value.window_s) item.Number(4, *value.window_s);
     list.Sub(2, item.Sub(5, QuantityOf(value.value)));
   }
-  return Envelope(std::string(kExternalGroup) + "/v1beta1", "ExternalMetricValueList", list);
+  return Envelope(std::string(kExternalGroup) + "/v1beta1", "ExternalMetricValueList", std::move(list));
 }
 
 std::string PodMetricsListProtobuf(const std::string& version, const std::vector<PodMetrics>& pods) {
   Message list;
   list.Sub(1, Message());
   for (const PodMetrics& pod : pods) list.Sub(2, PodItem(pod));
-  return Envelope(ResourceVersion(version), "PodMetricsList", list);
+  return Envelope(ResourceVersion(version), "PodMetricsList", std::move(list));
 }
 
 std::string PodMetricsProtobuf(const std::string& version, const PodMetrics& pod) {
@@ -217,7 +233,7 @@ std::string NodeMetricsListProtobuf(const std::string& version, const std::vecto
   Message list;
   list.Sub(1, Message());
   for (const NodeMetrics& node : nodes) list.Sub(2, NodeItem(node));
-  return Envelope(ResourceVersion(version), "NodeMetricsList", list);
+  return Envelope(ResourceVersion(version), "NodeMetricsList", std::move(list));
 }
 
 std::string NodeMetricsProtobuf(const std::string& version, const NodeMetrics& node) {

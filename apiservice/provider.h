@@ -6,11 +6,13 @@
 #include <map>
 #include <optional>
 #include <string>
+#include <string_view>
 #include <vector>
 
 #include "base/quantity.h"
 #include "base/status.h"
 #include "kube/meta.h"
+#include "kube/name_list.h"
 
 namespace tidewright::apiservice {
 
@@ -39,7 +41,7 @@ struct CustomMetricInfo {
 
 // The value of a custom metric of one object.
 struct CustomMetricValue {
-  std::string name;          // Of the object.
+  std::string_view name;     // Of the object, in CustomMetricValues::names.
   int64_t timestamp_ms = 0;  // Of the newest sample that went into the value.
   base::Quantity value;
   std::string warning;  // Goes to the client as a warning, "" for none: "2m old, because ...".
@@ -52,6 +54,7 @@ struct CustomMetricValues {
   std::string ns;           // "" for cluster-wide objects.
   std::string metric;
   std::optional<int64_t> window_s;  // Length of the rate window, when the query has one.
+  kube::NameListPtr names;          // Holds what the values' names point to.
   std::vector<CustomMetricValue> values;
 };
 

@@ -154,9 +154,9 @@ class Informer::Impl {
     base::MutexLock lock(mu_);
     return store_.ListMatching(ns, selector);
   }
-  std::vector<std::string> NamesMatching(const std::string& ns, const LabelSelector& selector) const {
+  NameListPtr NamesMatching(const std::string& ns, const LabelSelector& selector, const NameListPtr& known) const {
     base::MutexLock lock(mu_);
-    return store_.NamesMatching(ns, selector);
+    return store_.NamesMatching(ns, selector, known);
   }
   base::Status last_error() const {
     base::MutexLock lock(mu_);
@@ -353,8 +353,9 @@ std::vector<std::shared_ptr<const base::Json>> Informer::ListMatching(const std:
                                                                       const LabelSelector& selector) const {
   return impl_->ListMatching(ns, selector);
 }
-std::vector<std::string> Informer::NamesMatching(const std::string& ns, const LabelSelector& selector) const {
-  return impl_->NamesMatching(ns, selector);
+NameListPtr Informer::NamesMatching(const std::string& ns, const LabelSelector& selector,
+                                    const NameListPtr& known) const {
+  return impl_->NamesMatching(ns, selector, known);
 }
 base::Status Informer::last_error() const { return impl_->last_error(); }
 

@@ -13,6 +13,7 @@
 #include "base/mutex.h"
 #include "kube/client.h"
 #include "kube/meta.h"
+#include "kube/name_list.h"
 
 namespace tidewright::kube {
 
@@ -67,8 +68,8 @@ class Informer {
   // workload it costs in proportion to them, not to all.
   std::vector<std::shared_ptr<const base::Json>> ListMatching(const std::string& ns,
                                                               const LabelSelector& selector) const;
-  // The names of these, sorted by namespace and name.
-  std::vector<std::string> NamesMatching(const std::string& ns, const LabelSelector& selector) const;
+  // The names of these, sorted; `known`, what an earlier call for the same gave, as long as it holds. Null is no list.
+  NameListPtr NamesMatching(const std::string& ns, const LabelSelector& selector, const NameListPtr& known) const;
   // The error of the last list or watch, OK while connected.
   base::Status last_error() const;
 

@@ -27,12 +27,10 @@ class CachedReader : public ObjectReader {
     return informer->ListMatching(ns, selector);
   }
 
-  base::Result<std::vector<std::string>> Names(const Resource& resource, const std::string& ns,
-                                               const LabelSelector& selector) override {
+  base::Result<NameListPtr> Names(const Resource& resource, const std::string& ns, const LabelSelector& selector,
+                                  const NameListPtr& known) override {
     TW_ASSIGN_OR_RETURN(std::shared_ptr<Informer> informer, Synced(resource));
-    std::vector<std::string> names = informer->NamesMatching(ns, selector);
-    if (ns.empty()) std::sort(names.begin(), names.end());  // Those of namespaces came one namespace after the other.
-    return names;
+    return informer->NamesMatching(ns, selector, known);
   }
 
   void Follow(const Resource& resource) override { (void)Open(resource); }
@@ -65,13 +63,14 @@ class CachedReader : public ObjectReader {
 
 }  // namespace
 
-base::Result<std::vector<std::string>> ObjectReader::Names(const Resource& resource, const std::string& ns,
-                                                           const LabelSelector& selector) {
+base::Result<NameListPtr> ObjectReader::Names(const Resource& resource, const std::string& ns,
+                                              const LabelSelector& selector, const NameListPtr& known) {
   TW_ASSIGN_OR_RETURN(std::vector<Object> objects, List(resource, ns, selector));
-  std::vector<std::string> names;
-  for (const Object& object : objects) names.push_back(NameOf(*object));
-  std::sort(names.begin(), names.end());
-  return names;
+  auto list = std::make_shared<NameList>();
+  for (const Object& object : objects) list->names.push_back(NameOf(*object));
+  std::sort(list->names.begin(), list->names.end());
+  if (known != nullptr && known->names == list->names) return known;
+  return NameListPtr(std::move(list));
 }
 
 std::unique_ptr<ObjectReader> NewCachedReader(SharedCaches& caches, int64_t wait_ms) {

@@ -9,6 +9,7 @@
 #include "base/status.h"
 #include "kube/client.h"
 #include "kube/meta.h"
+#include "kube/name_list.h"
 #include "kube/shared_caches.h"
 
 namespace tidewright::kube {
@@ -25,9 +26,10 @@ class ObjectReader {
   // Of a namespace ("": of all) those whose labels match.
   virtual base::Result<std::vector<Object>> List(const Resource& resource, const std::string& ns,
                                                  const LabelSelector& selector) = 0;
-  // The names of these, sorted, without handing out the objects.
-  virtual base::Result<std::vector<std::string>> Names(const Resource& resource, const std::string& ns,
-                                                       const LabelSelector& selector);
+  // The names of these, never null. `known` is what an earlier call for the same gave, or null: as long as it holds it
+  // is returned again, which costs next to nothing however many they are.
+  virtual base::Result<NameListPtr> Names(const Resource& resource, const std::string& ns,
+                                          const LabelSelector& selector, const NameListPtr& known);
   // Begins to follow a kind without waiting, so that it is known when it is asked for.
   virtual void Follow(const Resource& resource) = 0;
 };

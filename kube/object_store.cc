@@ -1,5 +1,6 @@
 #include "kube/object_store.h"
 
+#include <algorithm>
 #include <utility>
 
 #include "base/json.h"
@@ -15,14 +16,21 @@ bool InNamespace(std::string_view key, const std::string& prefix) { return key.s
 }  // namespace
 
 void ObjectStore::Index(const std::string& key, const Entry& entry) {
-  for (const auto& [label, value] : entry.labels) by_label_[LabelKey(label, value)].emplace(key, &entry);
+  ++version_;
+  for (const auto& [label, value] : entry.labels) {
+    Posting& posting = by_label_[LabelKey(label, value)];
+    posting.entries.emplace(key, &entry);
+    posting.version = ++version_;
+  }
 }
 
 void ObjectStore::Unindex(const std::string& key, const Entry& entry) {
+  ++version_;
   for (const auto& [label, value] : entry.labels) {
     auto found = by_label_.find(LabelKey(label, value));
-    found->second.erase(key);
-    if (found->second.empty()) by_label_.erase(found);
+    found->second.entries.erase(key);
+    found->second.version = ++version_;
+    if (found->second.entries.empty()) by_label_.erase(found);
   }
 }
 
@@ -66,21 +74,30 @@ std::vector<std::string> ObjectStore::Keys() const {
   return keys;
 }
 
-template <typename Visit>
-void ObjectStore::ForEachMatching(const std::string& ns, const LabelSelector& selector, Visit visit) const {
-  const std::string prefix = ns.empty() ? "" : ns + "/";
-  const std::map<std::string_view, const Entry*>* rarest = nullptr;
+const ObjectStore::Posting* ObjectStore::SmallestPosting(const LabelSelector& selector, bool* nothing) const {
+  const Posting* smallest = nullptr;
   for (const Requirement& requirement : selector.requirements()) {
     const bool one_value = requirement.op == Requirement::Op::kEquals ||
                            (requirement.op == Requirement::Op::kIn && requirement.values.size() == 1);
     if (!one_value || requirement.values.size() != 1) continue;
     auto found = by_label_.find(LabelKey(requirement.key, requirement.values[0]));
-    if (found == by_label_.end()) return;
-    if (rarest == nullptr || found->second.size() < rarest->size()) rarest = &found->second;
+    *nothing = found == by_label_.end();
+    if (*nothing) return nullptr;
+    if (smallest == nullptr || found->second.entries.size() < smallest->entries.size()) smallest = &found->second;
   }
-  if (rarest != nullptr) {
+  return smallest;
+}
+
+template <typename Visit>
+void ObjectStore::ForEachMatching(const std::string& ns, const LabelSelector& selector, Visit visit) const {
+  const std::string prefix = ns.empty() ? "" : ns + "/";
+  bool nothing = false;
+  const Posting* posting = SmallestPosting(selector, &nothing);
+  if (nothing) return;
+  if (posting != nullptr) {
     const bool said_all = selector.requirements().size() == 1;
-    for (auto it = rarest->lower_bound(prefix); it != rarest->end() && InNamespace(it->first, prefix); ++it) {
+    const auto& entries = posting->entries;
+    for (auto it = entries.lower_bound(prefix); it != entries.end() && InNamespace(it->first, prefix); ++it) {
       if (said_all || selector.Matches(it->second->labels)) visit(it->first, *it->second);
     }
     return;
@@ -97,12 +114,20 @@ std::vector<ObjectStore::ObjectPtr> ObjectStore::ListMatching(const std::string&
   return matching;
 }
 
-std::vector<std::string> ObjectStore::NamesMatching(const std::string& ns, const LabelSelector& selector) const {
-  std::vector<std::string> names;
+NameListPtr ObjectStore::NamesMatching(const std::string& ns, const LabelSelector& selector,
+                                       const NameListPtr& known) const {
+  // No two postings ever have the same version, so one says which posting it is, too. 0: there is none.
+  bool nothing = false;
+  const Posting* posting = SmallestPosting(selector, &nothing);
+  const uint64_t version = posting != nullptr ? posting->version : nothing ? 0 : version_;
+  if (known != nullptr && known->version == version) return known;
+  auto list = std::make_shared<NameList>();
+  list->version = version;
   ForEachMatching(ns, selector, [&](std::string_view key, const Entry&) {
-    names.emplace_back(key.substr(key.find('/') + 1));  // Of a cluster-wide object the whole key.
+    list->names.emplace_back(key.substr(key.find('/') + 1));  // Of a cluster-wide object the whole key.
   });
-  return names;
+  if (ns.empty()) std::sort(list->names.begin(), list->names.end());  // They came one namespace after the other.
+  return list;
 }
 
 }  // namespace tidewright::kube

@@ -35,6 +35,23 @@ base::Status RemoveNames(EvalMatrix& matrix) {
   return any ? MergeDuplicates(matrix, kSameLabels) : base::Status::Ok();
 }
 
+// Who takes the elements of an instant vector instead of the result.
+struct Taker {
+  const std::string& label;
+  const ElementSink& sink;
+  bool took = false;
+};
+
+void HandOut(const EvalMatrix& matrix, Taker& taker) {
+  taker.took = true;
+  for (const auto& series : matrix) {
+    if (!series.PresentAt(0)) continue;
+    const bool histogram = series.HistogramAt(0) != nullptr;
+    taker.sink(series.labels.Get(taker.label), histogram ? std::numeric_limits<double>::quiet_NaN() : series.values[0],
+               std::max<int64_t>(0, series.sampled_ms));
+  }
+}
+
 Vector ToVector(EvalMatrix matrix, int64_t time_ms) {
   Vector vector;
   vector.reserve(matrix.size());
@@ -119,8 +136,9 @@ class EmbeddedEngine : public QueryEngine {
   }
   base::Result<QueryResult> Evaluate(const QueryRequest& request) override;
   base::Result<std::unique_ptr<PreparedQuery>> Prepare(const std::string& expr) override;
-  // `plan` is that of the request's expression, or null.
-  base::Result<QueryResult> Run(const QueryRequest& request, Plan* plan);
+  // `plan` is that of the request's expression, or null. With a `taker` the result of an instant vector has no
+  // elements.
+  base::Result<QueryResult> Run(const QueryRequest& request, Plan* plan, Taker* taker = nullptr);
   base::Result<std::vector<Labels>> Series(const std::vector<Matchers>& selectors, int64_t start_ms,
                                            int64_t end_ms) override;
   base::Status SetQueryLog(const std::string& path) override { return log_.Open(path); }
@@ -131,9 +149,9 @@ class EmbeddedEngine : public QueryEngine {
 
  private:
   base::Result<QueryResult> RunInSlot(const QueryRequest& request, const EngineOptions& options, Plan* plan,
-                                      QueryStatistics* statistics);
+                                      Taker* taker, QueryStatistics* statistics);
   base::Result<QueryResult> RunPlan(const QueryRequest& request, const EngineOptions& options, int64_t deadline,
-                                    Plan& plan, QueryStatistics* statistics);
+                                    Plan& plan, Taker* taker, QueryStatistics* statistics);
   void Note(const QueryStatistics& statistics);
   void CountRunning(int64_t change) {
     int64_t running = running_ += change;
@@ -165,6 +183,12 @@ class EmbeddedPreparedQuery : public PreparedQuery {
     base::MutexLock lock(mu_);
     return engine_.Run({plan_->expr, time_ms, time_ms}, plan_.get());
   }
+  base::Result<bool> Visit(int64_t time_ms, const std::string& label, const ElementSink& sink) override {
+    base::MutexLock lock(mu_);
+    Taker taker{label, sink};
+    TW_RETURN_IF_ERROR(engine_.Run({plan_->expr, time_ms, time_ms}, plan_.get(), &taker).status());
+    return taker.took;
+  }
 
  private:
   EmbeddedEngine& engine_;
@@ -184,14 +208,14 @@ base::Result<std::unique_ptr<PreparedQuery>> EmbeddedEngine::Prepare(const std::
 
 base::Result<QueryResult> EmbeddedEngine::Evaluate(const QueryRequest& request) { return Run(request, nullptr); }
 
-base::Result<QueryResult> EmbeddedEngine::Run(const QueryRequest& request, Plan* plan) {
+base::Result<QueryResult> EmbeddedEngine::Run(const QueryRequest& request, Plan* plan, Taker* taker) {
   int64_t begin = base::MonotonicNanos();
   EngineOptions options = options_;
   if (request.lookback_ms > 0) options.lookback_ms = request.lookback_ms;
   if (request.timeout_ms > 0) options.timeout_ms = std::min(options.timeout_ms, request.timeout_ms);
   CountRunning(1);
   QueryStatistics statistics;
-  auto result = RunInSlot(request, options, plan, &statistics);
+  auto result = RunInSlot(request, options, plan, taker, &statistics);
   CountRunning(-1);
   if (queries_ != nullptr) {
     queries_->Add();
@@ -228,7 +252,7 @@ base::Status CheckRequest(const QueryRequest& request, const EngineOptions& opti
                                       std::to_string(options.max_samples) + "; widen its step");
 }
 
-base::Result<Value> InstantValue(QueryState& state, const Expr& expr, int64_t time_ms) {
+base::Result<Value> InstantValue(QueryState& state, const Expr& expr, int64_t time_ms, Taker* taker) {
   Steps steps{time_ms, 1, 1};
   Evaluator evaluator(state, steps);
   switch (expr.type) {
@@ -246,7 +270,9 @@ base::Result<Value> InstantValue(QueryState& state, const Expr& expr, int64_t ti
   }
   TW_ASSIGN_OR_RETURN(EvalMatrix matrix, evaluator.Eval(expr));
   TW_RETURN_IF_ERROR(RemoveNames(matrix));
-  return Value(ToVector(std::move(matrix), time_ms));
+  if (taker == nullptr) return Value(ToVector(std::move(matrix), time_ms));
+  HandOut(matrix, *taker);
+  return Value(Vector());
 }
 
 base::Result<Value> RangeValue(QueryState& state, const QueryRequest& request, const Expr& expr) {
@@ -259,7 +285,7 @@ base::Result<Value> RangeValue(QueryState& state, const QueryRequest& request, c
 }
 
 base::Result<QueryResult> EmbeddedEngine::RunInSlot(const QueryRequest& request, const EngineOptions& options,
-                                                    Plan* plan, QueryStatistics* statistics) {
+                                                    Plan* plan, Taker* taker, QueryStatistics* statistics) {
   int64_t begin = base::MonotonicNanos();
   int64_t deadline = SaturatingAdd(begin, options.timeout_ms * 1'000'000);
   TW_ASSIGN_OR_RETURN(QuerySlots::Held slot, slots_.Acquire(deadline, request.cancelled));
@@ -269,7 +295,7 @@ base::Result<QueryResult> EmbeddedEngine::RunInSlot(const QueryRequest& request,
   if (plan == nullptr && own == nullptr) {
     TW_ASSIGN_OR_RETURN(own, Parse(request.expr));
   }
-  auto result = RunPlan(request, options, deadline, plan != nullptr ? *plan : *own, statistics);
+  auto result = RunPlan(request, options, deadline, plan != nullptr ? *plan : *own, taker, statistics);
   statistics->prepare_nanos = base::MonotonicNanos() - started - statistics->eval_nanos;
   (plan != nullptr ? plan : own.get())->memory.Trim();
   if (own != nullptr) plans_.Put(std::move(own));
@@ -277,7 +303,8 @@ base::Result<QueryResult> EmbeddedEngine::RunInSlot(const QueryRequest& request,
 }
 
 base::Result<QueryResult> EmbeddedEngine::RunPlan(const QueryRequest& request, const EngineOptions& options,
-                                                  int64_t deadline, Plan& plan, QueryStatistics* statistics) {
+                                                  int64_t deadline, Plan& plan, Taker* taker,
+                                                  QueryStatistics* statistics) {
   Expr& tree = *plan.tree;
   TW_RETURN_IF_ERROR(CheckRequest(request, options, tree));
   bool instant = request.step_ms == 0;
@@ -287,7 +314,7 @@ base::Result<QueryResult> EmbeddedEngine::RunPlan(const QueryRequest& request, c
   TW_RETURN_IF_ERROR(state.Prepare(tree));
   TW_RETURN_IF_ERROR(state.Select(tree, storage_));
   int64_t prepared = base::MonotonicNanos();
-  auto value = instant ? InstantValue(state, tree, request.start_ms) : RangeValue(state, request, tree);
+  auto value = instant ? InstantValue(state, tree, request.start_ms, taker) : RangeValue(state, request, tree);
   state.Report(statistics);
   statistics->eval_nanos = base::MonotonicNanos() - prepared;
   if (!value.ok()) return value.status();
@@ -339,6 +366,14 @@ class PlainPreparedQuery : public PreparedQuery {
 };
 
 }  // namespace
+
+base::Result<bool> PreparedQuery::Visit(int64_t time_ms, const std::string& label, const ElementSink& sink) {
+  TW_ASSIGN_OR_RETURN(QueryResult result, Instant(time_ms));
+  const auto* vector = std::get_if<Vector>(&result.value);
+  if (vector == nullptr) return false;
+  for (const VectorSample& sample : *vector) sink(sample.labels.Get(label), sample.point.v, sample.sampled_ms);
+  return true;
+}
 
 base::Result<QueryResult> QueryEngine::Evaluate(const QueryRequest& request) {
   if (request.step_ms == 0) return Instant(request.expr, request.start_ms);

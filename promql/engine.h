@@ -3,8 +3,10 @@
 
 #include <atomic>
 #include <cstdint>
+#include <functional>
 #include <memory>
 #include <string>
+#include <string_view>
 #include <vector>
 
 #include "base/clock.h"
@@ -49,6 +51,10 @@ struct QueryRequest {
   const QueryOrigin* origin = nullptr;           // Null: unknown. Borrowed.
 };
 
+// Takes an element of an instant vector: the value of one of its labels ("" without it; the text ends with the call),
+// its float (NaN where there is a histogram) and when the newest sample behind it was taken, as of VectorSample.
+using ElementSink = std::function<void(std::string_view label, double value, int64_t sampled_ms)>;
+
 // An expression that is evaluated again and again: parsed and planned once. Thread-safe; evaluations take turns.
 class PreparedQuery {
  public:
@@ -56,6 +62,9 @@ class PreparedQuery {
   virtual const std::string& expr() const = 0;
   // As QueryEngine::Instant().
   virtual base::Result<QueryResult> Instant(int64_t time_ms) = 0;
+  // Hands out the elements of the vector that Instant() gives, in its order, each with the value of `label`, for those
+  // who need no more of the label sets. `sink` must not use the query. False: the value is no instant vector.
+  virtual base::Result<bool> Visit(int64_t time_ms, const std::string& label, const ElementSink& sink);
 };
 
 // Thread-safe. Errors: kInvalidArgument (parse error with "line:column: what was expected", or an evaluation error such

@@ -10,8 +10,10 @@ namespace {
 class QueryCacheTest : public ::testing::Test {
  protected:
   // The query for a question, and how often one has been rendered.
-  RenderedQueryPtr Get(QueryCache& cache, const std::string& key, const std::vector<std::string>& names = {}) {
-    auto query = cache.Get(key, rule_, names, [&]() -> base::Result<std::string> {
+  RenderedQueryPtr Get(QueryCache& cache, const std::string& key, const std::vector<std::string>& names = {},
+                       bool spells = true) {
+    auto list = std::make_shared<kube::NameList>(kube::NameList{names});
+    auto query = cache.Get(key, rule_, list, spells, [&]() -> base::Result<std::string> {
       ++rendered_;
       return "sum(rate(x{key=\"" + key + "\"}[5m]))";
     });
@@ -37,6 +39,15 @@ TEST_F(QueryCacheTest, RendersAgainOnlyWhatHasChanged) {
   EXPECT_EQ(cache.size(), 1u);
 }
 
+TEST_F(QueryCacheTest, AQueryWithoutNamesStaysWhateverTheNamesAre) {
+  QueryCache cache(engine_);
+  EXPECT_EQ(cache.NamesOf("a"), nullptr);
+  RenderedQueryPtr first = Get(cache, "a", {"web-1"}, /*spells=*/false);
+  EXPECT_EQ(Get(cache, "a", {"web-2"}, /*spells=*/false), first);
+  EXPECT_EQ(rendered_, 1);
+  EXPECT_EQ(cache.NamesOf("a")->names, std::vector<std::string>{"web-2"});
+}
+
 TEST_F(QueryCacheTest, KeepsWhatWasAskedForLast) {
   QueryCache cache(engine_, 10'000);  // For about six.
   for (int i = 0; i < 100; ++i) {
@@ -50,7 +61,8 @@ TEST_F(QueryCacheTest, KeepsWhatWasAskedForLast) {
 
 TEST_F(QueryCacheTest, WhatCannotBeRenderedIsNotKept) {
   QueryCache cache(engine_);
-  auto failed = cache.Get("a", rule_, {}, [] { return base::Result<std::string>(base::InternalError("no")); });
+  auto failed =
+      cache.Get("a", rule_, nullptr, false, [] { return base::Result<std::string>(base::InternalError("no")); });
   EXPECT_EQ(failed.status().message(), "no");
   EXPECT_EQ(cache.size(), 0u);
 }

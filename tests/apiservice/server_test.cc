@@ -43,8 +43,9 @@ class FakeCustom : public CustomMetricsProvider {
     return Values(ns, {"a", "b"});
   }
   CustomMetricValues Values(const std::string& ns, const std::vector<std::string>& names) const {
-    CustomMetricValues values{"Pod", "/v1", ns, "http_requests", 60, {}};
-    for (const std::string& name : names)
+    auto list = std::make_shared<kube::NameList>(kube::NameList{names});
+    CustomMetricValues values{"Pod", "/v1", ns, "http_requests", 60, list, {}};
+    for (const std::string& name : list->names)
       values.values.push_back({name, kNow, base::Quantity::FromMilli(850), warning});
     return values;
   }

@@ -18,6 +18,7 @@
 #include "base/log.h"
 #include "http/client.h"
 #include "tests/adapter/metrics_stack.h"
+#include "tests/bench/tls_client.h"
 
 namespace tidewright {
 namespace {
@@ -143,7 +144,14 @@ struct Outcome {
   size_t bytes = 0;
 };
 
-Outcome Drive(http::Client& client, const std::string& server, const Load& load, double seconds) {
+// Like kube-apiserver's requests for an HPA controller.
+std::string HeadersOf(const Load& load) {
+  return "Accept: " + std::string(load.accept) +
+         "\r\nAccept-Encoding: gzip\r\nX-Remote-User: system:serviceaccount:kube-system:horizontal-pod-autoscaler\r\n"
+         "X-Remote-Group: system:serviceaccounts\r\n";
+}
+
+Outcome Drive(uint16_t port, const testing::TlsIdentity& identity, const Load& load, double seconds) {
   constexpr int kThreads = 4;
   std::vector<Outcome> outcomes(kThreads);
   std::vector<std::thread> threads;
@@ -152,26 +160,21 @@ Outcome Drive(http::Client& client, const std::string& server, const Load& load,
     threads.emplace_back([&, k] {
       base::StopSignal stop;
       Outcome& own = outcomes[k];
+      std::unique_ptr<testing::TlsClient> client = testing::TlsClient::Connect(port, identity);
+      if (client == nullptr) std::abort();
+      const std::string headers = HeadersOf(load);
       for (size_t i = k;; i += kThreads) {
         int64_t due = begin + static_cast<int64_t>(static_cast<double>(i) / load.rate * 1e9);
         if (static_cast<double>(due - begin) > seconds * 1e9) return;
         int64_t wait_ms = (due - base::MonotonicNanos()) / 1'000'000;
         if (wait_ms > 0) base::SystemClock::Get().SleepFor(wait_ms, stop);
-        http::ClientRequest request;
-        request.url = server + load.paths[i % load.paths.size()];
-        request.headers = {{"Accept", load.accept},
-                           {"X-Remote-User", "system:serviceaccount:kube-system:horizontal-pod-autoscaler"},
-                           {"X-Remote-Group", "system:serviceaccounts"}};
+        const std::string& path = load.paths[i % load.paths.size()];
         int64_t sent = base::MonotonicNanos();
-        base::Result<http::Response> reply = client.Send(request);
+        testing::TlsClient::Answer answer = client->Get(path, headers);
         own.ms.push_back(static_cast<double>(base::MonotonicNanos() - sent) / 1e6);
-        if (!reply.ok() || reply->status != 200) {
-          if (own.failures++ == 0) {
-            std::fprintf(stderr, "%s: %s\n", request.url.c_str(),
-                         reply.ok() ? reply->body.substr(0, 400).c_str() : reply.status().message().c_str());
-          }
-        } else {
-          own.bytes += reply->body.size();
+        own.bytes += answer.bytes;
+        if (answer.status != 200 && own.failures++ == 0) {
+          std::fprintf(stderr, "%s: %d %s\n", path.c_str(), answer.status, answer.text.substr(0, 800).c_str());
         }
       }
     });
@@ -206,19 +209,14 @@ void WriteLine(int fd, const std::string& line) {
 // For each line from the server, the load that it names, with the figures as the answer.
 int RunClient(int in, int out, double seconds) {
   base::Json invitation = *base::ParseJson(ReadLine(in));
-  http::ClientOptions options;
-  options.tls.ca_pem = invitation["ca"];
-  options.tls.certificate_pem = invitation["certificate"];
-  options.tls.private_key_pem = invitation["key"];
-  options.tls.server_name = invitation["name"];
-  std::unique_ptr<http::Client> client = *http::NewCurlClient(options);
-  std::string server = "https://127.0.0.1:" + std::to_string(invitation["port"].get<int>());
+  testing::TlsIdentity identity{invitation["ca"], invitation["certificate"], invitation["key"], invitation["name"]};
+  const auto port = invitation["port"].get<uint16_t>();
   std::vector<Load> loads = Loads();
   for (std::string line = ReadLine(in); !line.empty(); line = ReadLine(in)) {
     const Load& load = loads[std::stoul(line.substr(1))];
     // Every path once before, so that caches are as they are in the second round of an HPA controller.
     double warm_up = line[0] == 'w' ? static_cast<double>(load.paths.size()) / load.rate : seconds;
-    Outcome outcome = Drive(*client, server, load, warm_up);
+    Outcome outcome = Drive(port, identity, load, warm_up);
     auto at = [&](double q) { return outcome.ms[static_cast<size_t>(q * static_cast<double>(outcome.ms.size() - 1))]; };
     WriteLine(out, base::DumpJson({{"requests", outcome.ms.size()},
                                    {"failures", outcome.failures},

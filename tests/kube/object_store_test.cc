@@ -4,6 +4,7 @@
 #include <gtest/gtest.h>
 
 #include <algorithm>
+#include <map>
 #include <random>
 
 #include "base/json.h"
@@ -54,7 +55,10 @@ TEST(ObjectStoreTest, ListMatching) {
         << row.ns << " " << row.selector;
     std::vector<std::string> names;
     for (const std::string& key : row.want) names.push_back(key.substr(key.find('/') + 1));
-    EXPECT_EQ(store.NamesMatching(row.ns, *LabelSelector::Parse(row.selector)), names) << row.ns << " " << row.selector;
+    std::sort(names.begin(), names.end());
+    NameListPtr list = store.NamesMatching(row.ns, *LabelSelector::Parse(row.selector), nullptr);
+    EXPECT_EQ(list->names, names) << row.ns << " " << row.selector;
+    EXPECT_EQ(store.NamesMatching(row.ns, *LabelSelector::Parse(row.selector), list), list);
   }
 }
 
@@ -72,11 +76,39 @@ TEST(ObjectStoreTest, TheIndexFollowsChangesOfLabels) {
   EXPECT_EQ(store.size(), 0U);
 }
 
-// Against the plain loop, over random content.
+TEST(ObjectStoreTest, NameListsHoldUntilTheirObjectsChange) {
+  ObjectStore store;
+  auto web = *LabelSelector::Parse("app=web");
+  auto quiet = *LabelSelector::Parse("app=web,!tier");
+  auto all = *LabelSelector::Parse("");
+  NameListPtr none = store.NamesMatching("a", web, nullptr);
+  EXPECT_EQ(store.NamesMatching("a", web, none), none);
+  Put(store, Pod("a", "x", {{"app", "web"}}));
+  NameListPtr names = store.NamesMatching("a", web, none);
+  EXPECT_THAT(names->names, testing::ElementsAre("x"));
+  NameListPtr everything = store.NamesMatching("a", all, nullptr);
+
+  Put(store, Pod("a", "x", {{"app", "web"}}));  // Another version of it.
+  EXPECT_EQ(store.NamesMatching("a", all, everything), everything);
+  Put(store, Pod("a", "y", {{"app", "db"}}));
+  EXPECT_EQ(store.NamesMatching("a", web, names), names);
+  EXPECT_THAT(store.NamesMatching("a", all, everything)->names, testing::ElementsAre("x", "y"));
+
+  NameListPtr without = store.NamesMatching("a", quiet, nullptr);
+  Put(store, Pod("a", "x", {{"app", "web"}, {"tier", "1"}}));
+  EXPECT_THAT(store.NamesMatching("a", quiet, without)->names, testing::IsEmpty());
+  store.Erase("a/x");
+  EXPECT_THAT(store.NamesMatching("a", web, names)->names, testing::IsEmpty());
+}
+
+// Against the plain loop, over random content; name lists also while it changes.
 TEST(ObjectStoreTest, AgreesWithALoopOverEverything) {
   std::mt19937 random(7);
   auto pick = [&random](int n) { return std::to_string(random() % static_cast<unsigned>(n)); };
   ObjectStore store;
+  const std::vector<std::string> selectors = {"app=1",        "app=1,tier=0", "tier!=0,app=2",
+                                              "app in (1,2)", "tier=1",       "app!=3"};
+  std::map<std::string, NameListPtr> known;
   for (int i = 0; i < 3'000; ++i) {
     const std::string ns = "n" + pick(3);
     const std::string name = "p" + pick(300);
@@ -85,8 +117,12 @@ TEST(ObjectStoreTest, AgreesWithALoopOverEverything) {
     } else {
       Put(store, Pod(ns, name, {{"app", pick(10)}, {"tier", pick(2)}}));
     }
+    const std::string& text = selectors[random() % selectors.size()];
+    auto selector = *LabelSelector::Parse(text);
+    known[text] = store.NamesMatching("n1", selector, known[text]);
+    ASSERT_EQ(known[text]->names, store.NamesMatching("n1", selector, nullptr)->names) << text;
   }
-  for (const char* text : {"app=1", "app=1,tier=0", "tier!=0,app=2", "app in (1,2)", "tier=1", "app!=3"}) {
+  for (const std::string& text : selectors) {
     auto selector = *LabelSelector::Parse(text);
     std::vector<ObjectStore::ObjectPtr> want;
     for (const auto& object : store.List()) {

@@ -368,6 +368,46 @@ TEST_F(EngineTest, PreparedQueriesAnswerAsPlainOnes) {
   EXPECT_EQ(engine->Prepare("sum(").status().code(), base::Code::kInvalidArgument);
 }
 
+// An engine's that knows no better way to visit the elements.
+class OnlyInstant : public PreparedQuery {
+ public:
+  explicit OnlyInstant(PreparedQuery& query) : query_(query) {}
+  const std::string& expr() const override { return query_.expr(); }
+  base::Result<QueryResult> Instant(int64_t time_ms) override { return query_.Instant(time_ms); }
+
+ private:
+  PreparedQuery& query_;
+};
+
+TEST_F(EngineTest, VisitorsSeeTheElementsOfAVector) {
+  auto engine = NewEmbeddedEngine(storage_, options_, nullptr);
+  constexpr int64_t kNow = 5 * kMinute;
+  for (const char* expr : {"requests_total", "sum by (pod) (rate(requests_total[3m]))", "requests_total > 1e9",
+                           "vector(1)", "sort_desc(requests_total)", "time()", "\"text\"", "requests_total[1m]"}) {
+    auto prepared = *engine->Prepare(expr);
+    base::Result<QueryResult> result = prepared->Instant(kNow);
+    const auto* vector = std::get_if<Vector>(&result->value);
+    std::string expected;
+    for (const VectorSample& s : vector != nullptr ? *vector : Vector()) {
+      expected += std::string(s.labels.Get("pod")) + " " + base::FormatDouble(s.point.v) + " " +
+                  std::to_string(s.sampled_ms) + ";";
+    }
+    OnlyInstant plain(*prepared);
+    for (PreparedQuery* query : {prepared.get(), static_cast<PreparedQuery*>(&plain)}) {
+      std::string seen;
+      auto visited = query->Visit(kNow, "pod", [&](std::string_view label, double value, int64_t sampled_ms) {
+        seen += std::string(label) + " " + base::FormatDouble(value) + " " + std::to_string(sampled_ms) + ";";
+      });
+      ASSERT_TRUE(visited.ok()) << expr;
+      EXPECT_EQ(*visited, vector != nullptr) << expr;
+      EXPECT_EQ(seen, expected) << expr;
+    }
+  }
+  auto failing = *engine->Prepare("requests_total + on () group_left () requests_total");
+  EXPECT_EQ(failing->Visit(kNow, "pod", [](std::string_view, double, int64_t) {}).status().code(),
+            base::Code::kInvalidArgument);
+}
+
 TEST_F(EngineTest, ACancelledQueryEnds) {
   auto engine = NewEmbeddedEngine(storage_, options_, nullptr);
   std::atomic<bool> cancelled = true;
