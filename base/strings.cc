@@ -3,6 +3,8 @@
 #include <array>
 #include <charconv>
 #include <cmath>
+#include <cstdint>
+#include <cstring>
 #include <random>
 
 namespace tidewright::base {
@@ -118,8 +120,14 @@ bool Base64Decode(std::string_view text, std::string* bytes) {
   return true;
 }
 
+// Most texts are ASCII, which eight bytes at a time show.
 bool IsValidUtf8(std::string_view text) {
-  for (size_t i = 0; i < text.size();) {
+  size_t i = 0;
+  for (uint64_t word = 0; i + sizeof(word) <= text.size(); i += sizeof(word)) {
+    std::memcpy(&word, text.data() + i, sizeof(word));
+    if ((word & 0x8080808080808080) != 0) break;
+  }
+  while (i < text.size()) {
     auto lead = static_cast<unsigned char>(text[i]);
     int length = SequenceLength(lead);
     if (length == 0 || i + length > text.size()) return false;

@@ -56,6 +56,7 @@ void SeriesIndex::Decode(Slab::Handle labels, Pairs* pairs) const {
   }
 }
 
+// Up to the first that is not known.
 bool SeriesIndex::FindSymbols(const Labels& labels, Pairs* pairs) const {
   pairs->clear();
   pairs->reserve(labels.size());
@@ -85,20 +86,52 @@ IndexedSeries SeriesIndex::Find(const Labels& labels) const {
   return FindEncoded(encoded, base::HashBytes(encoded));
 }
 
+// What was found with the lock shared holds with it alone, unless a text was forgotten or a series made in between.
 IndexedSeries SeriesIndex::GetOrCreate(const Labels& labels, SeriesRef wanted, bool* created, const Publish& publish) {
   *created = false;
-  if (IndexedSeries found = Find(labels); found.ref != 0) return found;
   Pairs pairs;
-  pairs.reserve(labels.size());
+  std::string encoded;
+  uint64_t hash = 0, seen_epoch = 0, seen_forgotten = 0;
+  bool known = false;
+  {
+    base::ReaderLock lock(mu_);
+    known = FindSymbols(labels, &pairs);
+    if (known) {
+      Encode(pairs, &encoded);
+      hash = base::HashBytes(encoded);
+      if (IndexedSeries found = FindEncoded(encoded, hash); found.ref != 0) return found;
+    }
+    seen_epoch = epoch();
+    seen_forgotten = symbols_.forgotten();
+  }
   base::WriterLock lock(mu_);
-  for (const Label& label : labels) pairs.push_back({symbols_.Acquire(label.name), symbols_.Acquire(label.value)});
-  const IndexedSeries series = GetOrCreateLocked(pairs, wanted, created, publish);
+  const bool same_symbols = symbols_.forgotten() == seen_forgotten;
+  if (!same_symbols) pairs.clear();
+  AcquireSymbols(labels, &pairs);
+  IndexedSeries series;
+  if (known && same_symbols && epoch() == seen_epoch) {
+    series = Create(pairs, encoded, hash, wanted, publish);
+    *created = series.ref != 0;
+  } else {
+    series = GetOrCreateLocked(pairs, wanted, created, publish);
+  }
   if (*created) return series;
   for (const SymbolPair& pair : pairs) {
     symbols_.Release(pair.name);
     symbols_.Release(pair.value);
   }
   return series;
+}
+
+// Adds a reference to the symbols of each label; those of the first ones are in `pairs` already.
+void SeriesIndex::AcquireSymbols(const Labels& labels, Pairs* pairs) {
+  for (const SymbolPair& pair : *pairs) {
+    symbols_.Retain(pair.name);
+    symbols_.Retain(pair.value);
+  }
+  for (auto label = labels.begin() + static_cast<ptrdiff_t>(pairs->size()); label != labels.end(); ++label) {
+    pairs->push_back({symbols_.Acquire(label->name), symbols_.Acquire(label->value)});
+  }
 }
 
 IndexedSeries SeriesIndex::GetOrCreate(std::span<const SymbolPair> labels, SeriesRef wanted, bool* created,

@@ -101,6 +101,7 @@ class SeriesIndex {
   };
 
   bool FindSymbols(const Labels& labels, Pairs* pairs) const REQUIRES_SHARED_LOCK(mu_);
+  void AcquireSymbols(const Labels& labels, Pairs* pairs) REQUIRES_LOCK(mu_);
   static void Encode(std::span<const SymbolPair> pairs, std::string* out);
   std::string_view Bytes(Slab::Handle labels) const;
   void Decode(Slab::Handle labels, Pairs* pairs) const;

@@ -65,6 +65,7 @@ bool SymbolTable::Release(Symbol symbol) {
   entry = {0, 0, 0, free_};
   free_ = symbol;
   --count_;
+  ++forgotten_;
   return true;
 }
 

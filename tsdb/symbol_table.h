@@ -41,6 +41,8 @@ class SymbolTable {
     return {slab_.At(entry.text), entry.size};
   }
   size_t size() const { return count_; }
+  // How many texts were forgotten so far: as long as this stays, every number names the text that it named.
+  uint64_t forgotten() const { return forgotten_; }
   // Bytes of the table itself, without the texts in the slab.
   size_t table_bytes() const { return entries_.capacity() * sizeof(Entry) + slots_.capacity() * sizeof(Symbol); }
 
@@ -61,6 +63,7 @@ class SymbolTable {
   std::vector<Symbol> slots_;  // Open addressing, a power of two.
   Symbol free_ = 0;
   size_t count_ = 0;
+  uint64_t forgotten_ = 0;
 };
 
 }  // namespace tidewright::tsdb

@@ -32,6 +32,11 @@ TEST(Utf8Test, FollowsTheStandard) {
   for (const char* bad : {"\x80", "\xc0\xaf", "\xed\xa0\x80", "\xf4\x90\x80\x80", "\xe2\x82", "\xff"}) {
     EXPECT_FALSE(IsValidUtf8(bad));
   }
+  for (size_t at = 0; at <= 20; ++at) {
+    const std::string before(at, 'a'), after(20 - at, 'b');
+    EXPECT_TRUE(IsValidUtf8(before + "\xe2\x82\xac" + after)) << at;
+    EXPECT_FALSE(IsValidUtf8(before + "\xff" + after)) << at;
+  }
 }
 
 TEST(NumberTest, ParsesTheWholeTextOrNothing) {

@@ -1,9 +1,12 @@
 // What makes a replay fast does the same as doing it sample by sample.
 #include <gtest/gtest.h>
 
+#include <atomic>
 #include <map>
 #include <random>
 #include <set>
+#include <string>
+#include <thread>
 
 #include "tests/tsdb/store.h"
 #include "tsdb/log_codec.h"
@@ -174,6 +177,45 @@ TEST(SampleReplay, ManySamplesAtOnceAreTheSameAsOneByOne) {
       EXPECT_EQ(slow.OpenBytes(slow_series[i]), fast.OpenBytes(fast_series[i]));
       EXPECT_EQ(damaged, 0u);
     }
+  }
+}
+
+// What is found with the lock shared must not be used with it alone once the number of a symbol names another text.
+TEST(SeriesIndex, CreatesEachSeriesOnceWhileSymbolsComeAndGo) {
+  std::map<SeriesRef, Slab::Handle> published;
+  SeriesIndex index([&](SeriesRef ref) {
+    auto found = published.find(ref);
+    return found == published.end() ? 0 : found->second;
+  });
+  constexpr int kSeries = 3000;
+  auto labels_of = [](int i) { return Labels::Of({{"__name__", "m"}, {"i", std::to_string(i)}}); };
+  std::atomic<int> at = 0, creations = 0;
+  std::thread others([&] {
+    while (at < kSeries) {
+      for (const std::string& text : {std::to_string(at), "x" + std::to_string(at)}) {
+        index.ReleaseSymbol(index.AcquireSymbol(text));
+      }
+    }
+  });
+  auto create_all = [&] {
+    for (int i = 0; i < kSeries; at = ++i) {
+      bool created = false;
+      auto publish = [&](const IndexedSeries& one) { return published.emplace(one.ref, one.labels).second; };
+      EXPECT_NE(index.GetOrCreate(labels_of(i), 0, &created, publish).ref, 0u);
+      creations += created ? 1 : 0;
+    }
+  };
+  std::thread second(create_all);
+  create_all();
+  second.join();
+  at = kSeries;
+  others.join();
+  EXPECT_EQ(creations, kSeries);
+  EXPECT_EQ(published.size(), static_cast<size_t>(kSeries));
+  for (int i = 0; i < kSeries; ++i) {
+    const IndexedSeries found = index.Find(labels_of(i));
+    ASSERT_NE(found.ref, 0u) << i;
+    EXPECT_EQ(index.Materialize(found.labels).ToString(), labels_of(i).ToString());
   }
 }
 
