@@ -484,6 +484,7 @@ LeaderContext ControlPlane::Impl::DutiesContext() {
   context.caches = caches_.get();
   context.objects = objects_.get();
   context.engine = engine_.get();
+  context.arrivals = &db_->arrivals();
   context.clock = &clock_;
   context.calendar = &calendar_;
   context.scheduler = &scaler_scheduler_;

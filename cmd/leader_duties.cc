@@ -17,6 +17,7 @@ kube::EventRecorderOptions EventsOf(const char* component, const std::string& in
 
 LeaderDuties::LeaderDuties(LeaderContext context)
     : context_(std::move(context)),
+      arrivals_(*context_.arrivals),
       scaler_events_(*context_.client, *context_.clock, EventsOf("tidewright-scaler", context_.instance),
                      context_.metrics),
       hpa_events_(*context_.client, *context_.clock, EventsOf("horizontal-pod-autoscaler", context_.instance),
@@ -64,6 +65,7 @@ base::Status LeaderDuties::FollowObjects() {
   objects.board = context_.board;
   objects.targets = &targets_;
   objects.values = context_.values;
+  objects.arrivals = &arrivals_;
   scaled_objects_ = std::make_unique<scaler::ScaledObjectController>(ClusterFor(scaler_events_), *context_.engine,
                                                                      *context_.clock, *context_.calendar,
                                                                      *context_.scheduler, *context_.metrics, objects);

@@ -18,6 +18,7 @@
 #include "kube/event_recorder.h"
 #include "kube/object_reader.h"
 #include "kube/shared_caches.h"
+#include "promql/arrivals.h"
 #include "promql/engine.h"
 #include "scaler/hpa_controller.h"
 #include "scaler/scaled_object_controller.h"
@@ -35,6 +36,7 @@ struct LeaderContext {
   kube::SharedCaches* caches = nullptr;
   kube::ObjectReader* objects = nullptr;
   promql::QueryEngine* engine = nullptr;
+  tsdb::Arrivals* arrivals = nullptr;
   base::Clock* clock = nullptr;
   base::Clock* calendar = nullptr;
   base::Scheduler* scheduler = nullptr;
@@ -70,6 +72,7 @@ class LeaderDuties {
   scaler::Cluster ClusterFor(kube::EventRecorder& events);
 
   const LeaderContext context_;
+  promql::SampleArrivals arrivals_;
   scaler::TargetRegistry targets_;
   kube::EventRecorder scaler_events_;
   kube::EventRecorder hpa_events_;

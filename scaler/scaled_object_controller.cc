@@ -23,6 +23,7 @@ class ScaledObjectController::Impl {
     context_.triggers.control = &control;
     context_.triggers.calendar = &calendar;
     context_.triggers.engine = &engine;
+    context_.triggers.arrivals = options_.arrivals;
     context_.triggers.http = options_.http;
     context_.triggers.sources = &sources_;
     context_.triggers.objects = cluster.objects;

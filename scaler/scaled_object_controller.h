@@ -12,6 +12,7 @@
 #include "base/metrics.h"
 #include "base/thread_pool.h"
 #include "http/client.h"
+#include "promql/arrivals.h"
 #include "promql/engine.h"
 #include "scaler/cluster.h"
 #include "scaler/signal_values.h"
@@ -35,7 +36,8 @@ struct ScaledObjectControllerOptions {
   TargetRegistry* targets = nullptr;
   // Which objects are followed; empty: all. See ShardOf().
   std::function<bool(const base::Json& object)> follows;
-  SignalValues* values = nullptr;  // Receives what the HPAs of scalingMode hpa are to see; may be null.
+  promql::SampleArrivals* arrivals = nullptr;  // Tells prometheus triggers of new samples; null: they are read in time.
+  SignalValues* values = nullptr;              // Receives what the HPAs of scalingMode hpa are to see; may be null.
 };
 
 // Each object is evaluated at once when it appears or changes, and then every spec.pollingInterval; after a start the
@@ -56,7 +58,8 @@ class ScaledObjectController {
   ~ScaledObjectController();  // Stop().
 
   base::Status Start();
-  // Waits for the evaluations under way, and takes the objects off the board. Idempotent; the controller cannot be started again.
+  // Waits for the evaluations under way, and takes the objects off the board. Idempotent; the controller cannot be
+  // started again.
   void Stop();
 
   // Whether the objects have been listed once.

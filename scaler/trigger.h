@@ -15,6 +15,7 @@
 #include "base/status.h"
 #include "http/client.h"
 #include "kube/object_reader.h"
+#include "promql/arrivals.h"
 #include "promql/engine.h"
 #include "scaler/decide.h"
 
@@ -103,13 +104,14 @@ class Trigger {
 
 // What triggers read with. Borrows everything; all of it, and the context itself, must outlive the triggers.
 struct TriggerContext {
-  base::Clock* control = nullptr;         // The time of samples.
-  base::Clock* calendar = nullptr;        // The time of cron windows; in the sandbox it runs faster.
-  promql::QueryEngine* engine = nullptr;  // The embedded store, for prometheus triggers without serverAddress.
-  http::Client* http = nullptr;           // For everything that is asked by HTTP.
-  SourcePool* sources = nullptr;          // What triggers share; null: each reads by itself.
-  kube::ObjectReader* objects = nullptr;  // For kubernetes-workload, cpu and memory.
-  kube::Client* client = nullptr;         // For cpu and memory: metrics.k8s.io.
+  base::Clock* control = nullptr;              // The time of samples.
+  base::Clock* calendar = nullptr;             // The time of cron windows; in the sandbox it runs faster.
+  promql::QueryEngine* engine = nullptr;       // The embedded store, for prometheus triggers without serverAddress.
+  promql::SampleArrivals* arrivals = nullptr;  // What tells them of new samples; may be null.
+  http::Client* http = nullptr;                // For everything that is asked by HTTP.
+  SourcePool* sources = nullptr;               // What triggers share; null: each reads by itself.
+  kube::ObjectReader* objects = nullptr;       // For kubernetes-workload, cpu and memory.
+  kube::Client* client = nullptr;              // For cpu and memory: metrics.k8s.io.
   // What serves metrics.k8s.io in this program; empty, or null: the API server is asked. Called for each reading.
   std::function<apiservice::ResourceMetricsProvider*()> resource_metrics;
   // Maps a host name to what to connect to instead; empty is the identity. The sandbox uses it for service names.

@@ -23,21 +23,21 @@ namespace {
 
 class HeadAppender : public Appender {
  public:
-  explicit HeadAppender(Head& head) : head_(head) {}
+  HeadAppender(Head& head, Arrivals& arrivals) : head_(head), arrivals_(arrivals) {}
   ~HeadAppender() override { head_.Rollback(&batch_); }
 
   base::Result<SeriesRef> Append(SeriesRef ref, const Labels& labels, int64_t t, double value) override {
-    return head_.Admit(&batch_, ref, labels, {t, value});
+    return Met(labels, head_.Admit(&batch_, ref, labels, {t, value}));
   }
   base::Result<SeriesRef> AppendHistogram(SeriesRef ref, const Labels& labels, int64_t t,
                                           const Histogram& histogram) override {
     TW_RETURN_IF_ERROR(Validate(histogram));
-    return head_.AdmitHistogram(&batch_, ref, labels, {t, histogram});
+    return Met(labels, head_.AdmitHistogram(&batch_, ref, labels, {t, histogram}));
   }
   base::Result<SeriesRef> AppendFloatHistogram(SeriesRef ref, const Labels& labels, int64_t t,
                                                const FloatHistogram& histogram) override {
     TW_RETURN_IF_ERROR(Validate(histogram));
-    return head_.AdmitHistogram(&batch_, ref, labels, {t, histogram});
+    return Met(labels, head_.AdmitHistogram(&batch_, ref, labels, {t, histogram}));
   }
   void AppendBatch(std::span<const SeriesRef> refs, std::span<const double> values, int64_t t,
                    std::vector<BatchRejection>* rejected) override {
@@ -49,11 +49,25 @@ class HeadAppender : public Appender {
   void UpdateMetadata(const std::string& family, const Metadata& metadata) override {
     batch_.families[family] = metadata;
   }
-  base::Status Commit() override { return head_.Commit(&batch_); }
+  base::Status Commit() override {
+    if (!arrivals_.watched()) return head_.Commit(&batch_);
+    std::vector<uint32_t> metrics;
+    arrivals_.Find(batch_.entries, &metrics);
+    arrivals_.Find(batch_.histograms, &metrics);
+    base::Status committed = head_.Commit(&batch_);
+    if (committed.ok()) arrivals_.Told(metrics);
+    return committed;
+  }
   void Rollback() override { head_.Rollback(&batch_); }
 
  private:
+  base::Result<SeriesRef> Met(const Labels& labels, base::Result<SeriesRef> ref) {
+    if (ref.ok() && arrivals_.watched() && !labels.empty()) arrivals_.Meet(*ref, labels);
+    return ref;
+  }
+
   Head& head_;
+  Arrivals& arrivals_;
   HeadBatch batch_;
 };
 
@@ -116,7 +130,8 @@ class DbImpl : public Db {
 
   base::Status Start();
 
-  std::unique_ptr<Appender> NewAppender() override { return std::make_unique<HeadAppender>(head_); }
+  std::unique_ptr<Appender> NewAppender() override { return std::make_unique<HeadAppender>(head_, arrivals_); }
+  Arrivals& arrivals() override { return arrivals_; }
   base::Result<std::unique_ptr<Querier>> NewQuerier(int64_t mint, int64_t maxt) override;
   std::map<std::string, Metadata> AllMetadata() const override { return head_.AllMetadata(); }
   base::Result<std::vector<SeriesExemplars>> SelectExemplars(int64_t start, int64_t end,
@@ -157,6 +172,7 @@ class DbImpl : public Db {
   base::Clock& clock_;
   const std::unique_ptr<BlockSet> blocks_;
   Head head_;
+  Arrivals arrivals_{head_.index()};
   base::Mutex work_mu_;  // Maintenance, deletion and closing are one at a time.
   // The head up to here is in blocks, but is dropped only when nobody is left who may not see those blocks.
   int64_t cut_end_ GUARDED_BY(work_mu_) = INT64_MIN;

@@ -13,6 +13,7 @@
 #include "base/metrics.h"
 #include "base/status.h"
 #include "tsdb/appender.h"
+#include "tsdb/arrivals.h"
 #include "tsdb/labels.h"
 #include "tsdb/querier.h"
 
@@ -58,6 +59,8 @@ class Db : public Appendable, public Queryable {
   // and log segments that hold nothing else. Called by the owner about once a minute.
   virtual base::Status Maintain() = 0;
   virtual DbStats Stats() const = 0;
+  // To be told of samples that Appenders have stored. Lives as long as the store.
+  virtual Arrivals& arrivals() = 0;
   // Changes DbOptions::max_exemplars (the newest are kept) and DbOptions::out_of_order_window_ms.
   virtual void SetMaxExemplars(size_t count) = 0;
   virtual void SetOutOfOrderWindow(int64_t ms) = 0;

@@ -1,6 +1,7 @@
 // The prometheus trigger: the value of a PromQL query, asked of the embedded store or of a Prometheus-compatible
 // server.
 #include <algorithm>
+#include <atomic>
 #include <cmath>
 #include <memory>
 #include <optional>
@@ -21,6 +22,7 @@ namespace tidewright::scaler::trigger {
 namespace {
 
 constexpr size_t kShownQuery = 60;
+constexpr int64_t kBurstMs = 100;
 
 struct PrometheusConfig {
   std::string server;  // "": the embedded store.
@@ -32,6 +34,7 @@ struct PrometheusConfig {
   http::Headers headers;
   bool ignore_null = true;
   int64_t null_window_ms = EmptyResult::kDefaultWindowMs;
+  bool on_samples = false;  // evaluateOn: samples.
 };
 
 // What is not needed once the trigger is made.
@@ -62,6 +65,12 @@ base::Status ParsePairs(const std::string& value, const Add& add) {
     add(std::string(name), std::string(base::TrimSpace(part.substr(equals + 1))));
   }
   return base::Status::Ok();
+}
+
+base::Status ParseEvaluateOn(const std::string& value, PrometheusMetadata& config) {
+  config.on_samples = value == "samples";
+  if (value == "samples" || value == "interval") return base::Status::Ok();
+  return base::InvalidArgumentError(base::Quoted(value) + " is not a time to evaluate at; use interval or samples");
 }
 
 constexpr Field<PrometheusMetadata> kFields[] = {
@@ -98,6 +107,9 @@ constexpr Field<PrometheusMetadata> kFields[] = {
        });
      },
      "More parameters: `a=1,b=2`."},
+    {"evaluateOn", Need::kOptional, From::kMetadata, &ParseEvaluateOn,
+     "`interval` (default), or `samples`: also 100 ms after samples of the query's metrics were stored. Only for the "
+     "embedded store."},
     {"customHeaders", Need::kOptional, From::kAny,
      [](const std::string& value, PrometheusMetadata& config) {
        return ParsePairs(
@@ -168,6 +180,20 @@ class PrometheusTrigger : public Trigger {
         embedded_(config_.query, context),
         source_(config_.server.empty() ? nullptr : std::make_unique<HttpSource>(std::move(access), context)),
         empty_(config_.null_window_ms) {}
+
+  // Samples come in bursts, one commit for each target: a burst is one reading.
+  void Push(Hasten hasten) override {
+    if (!config_.on_samples || context_.arrivals == nullptr) return;
+    auto tell = [hasten = std::move(hasten), clock = context_.control,
+                 quiet = std::make_shared<std::atomic<int64_t>>(0)] {
+      const int64_t now_ms = clock->NowMs();
+      if (now_ms < quiet->load(std::memory_order_relaxed)) return;
+      quiet->store(now_ms + kBurstMs, std::memory_order_relaxed);
+      hasten(kBurstMs);
+    };
+    auto watch = context_.arrivals->Watch(config_.query, std::move(tell));
+    if (watch.ok()) watch_ = *std::move(watch);  // What could go wrong was checked.
+  }
 
   base::Result<Reading> Read() override {
     base::Result<std::optional<double>> value = config_.server.empty() ? embedded_.Read() : Remote();
@@ -242,6 +268,7 @@ class PrometheusTrigger : public Trigger {
   EmbeddedQuery embedded_;
   const std::unique_ptr<HttpSource> source_;  // Of the server; null for the embedded store.
   EmptyResult empty_;
+  std::shared_ptr<void> watch_;  // Of the samples that the query looks at.
 };
 
 }  // namespace
@@ -260,6 +287,11 @@ std::unique_ptr<Trigger> MakePrometheus(const TriggerSpec& spec, MetadataReader&
   if (embedded && !config.query.empty()) {
     base::Status status = promql::CheckExpression(config.query);
     if (!status.ok()) reader.Error("query", base::Quoted(config.query) + ": " + status.message());
+    base::Status named = status.ok() && config.on_samples ? promql::MetricsOf(config.query).status() : status;
+    if (status.ok() && !named.ok()) reader.Error("evaluateOn", "samples: " + named.message() + "; use interval");
+  }
+  if (config.on_samples && !embedded) {
+    reader.Error("evaluateOn", "samples is for the embedded store; remove it, or serverAddress and authenticationRef");
   }
   if (context == nullptr) return nullptr;
   std::string shown = config.query.size() > kShownQuery ? config.query.substr(0, kShownQuery) + "..." : config.query;

@@ -501,6 +501,28 @@ TEST_F(HttpTriggersTest, RestsOutsideOfItsHours) {
             std::string::npos);
 }
 
+TEST_F(HttpTriggersTest, PrometheusIsEvaluatedOnSamplesOfTheEmbeddedStoreOnly) {
+  const struct {
+    const char* name;
+    Metadata metadata;
+    const char* error;  // A part of it; "": none.
+  } kRows[] = {
+      {"samples", {{"query", "sum(up)"}, {"evaluateOn", "samples"}}, ""},
+      {"the default", {{"query", "sum({job=\"a\"})"}, {"evaluateOn", "interval"}}, ""},
+      {"an unknown word", {{"query", "sum(up)"}, {"evaluateOn", "scrape"}}, "use interval or samples"},
+      {"no metric is named", {{"query", "sum({job=\"a\"})"}, {"evaluateOn", "samples"}}, "does not name its metric"},
+      {"another server", {{"query", "up"}, {"serverAddress", Url()}, {"evaluateOn", "samples"}}, "embedded store"},
+  };
+  for (const auto& row : kRows) {
+    SCOPED_TRACE(row.name);
+    Metadata metadata = row.metadata;
+    metadata["threshold"] = "5";
+    const std::string error = Check("prometheus", metadata);
+    EXPECT_EQ(error.empty(), std::string(row.error).empty()) << error;
+    EXPECT_NE(error.find(row.error), std::string::npos) << error;
+  }
+}
+
 TEST_F(HttpTriggersTest, WhatIsReadOnceForTwoTriggers) {
   SourcePool pool;
   context_.sources = &pool;
