@@ -1,5 +1,5 @@
-// Addresses and manifests of the rabbitmq trigger. Real servers are asked in tests/integration/amqp_test.cc and
-// queues_test.cc.
+// Addresses and manifests of the rabbitmq trigger. A real server is asked in
+// tests/integration/rabbitmq_test.cc.
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
