@@ -120,7 +120,7 @@ TEST(RabbitmqManifest, SaysWhatDoesNotGoTogether) {
       {"password hidden", {}, {{"host", "amqp://u:s3cret@rabbit"}}, ""},
       {"tls without", {{"host", amqp}}, {{"tls", "enable"}}, "tls: is enable, but host is not"},
       {"tls without at http", {{"host", http}}, {{"tls", "enable"}}, "tls: is enable, but host is not"},
-      {"tls of no kind", {{"host", amqp}}, {{"tls", "on"}}, "\"on\" is not a mode of TLS; use enable or disable"},
+      {"tls of no kind", {{"host", amqp}}, {{"tls", "on"}}, " is not a mode of TLS; use enable or disable"},
       {"user alone", {{"host", amqp}}, {{"username", "u"}}, "username: and password go together"},
       {"password alone", {{"host", amqp}}, {{"password", "s3cret"}}, "username: and password go together"},
       {"cert alone", {{"host", "amqps://rabbit"}}, {{"cert", "s3cret"}}, "cert: and key go together"},
