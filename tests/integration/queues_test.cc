@@ -2,7 +2,6 @@
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
-#include <filesystem>
 #include <memory>
 #include <optional>
 #include <string>
@@ -139,74 +138,6 @@ TEST(Queues, NatsJetstream) {
   EXPECT_THAT(ReadOnce("nats-jetstream", metadata), HasSubstr("there is no stream \"OTHER\""));
   metadata["account"] = "nobody";
   EXPECT_THAT(ReadOnce("nats-jetstream", metadata), HasSubstr("nats at 127.0.0.1"));
-}
-
-class RabbitServer : public SourceServer {
- public:
-  static constexpr char kProgram[] = "/usr/lib/rabbitmq/bin/rabbitmq-server";
-
-  RabbitServer() {
-    Write("plugins", "[rabbitmq_management].");
-    EXPECT_TRUE(base::WriteFileAtomic(
-                    folder_.path() + "/rabbit.conf",
-                    "listeners.tcp.local = 127.0.0.1:" + port_ +
-                        "\nmanagement.tcp.ip = 127.0.0.1\nmanagement.tcp.port = " + management_ +
-                        "\ncollect_statistics_interval = 1000\ndefault_user = shop\ndefault_pass = " + kPassword + "\n")
-                    .ok());
-    // Ours, so that it ends with the test.
-    auto names = base::Subprocess::Start({"epmd", "-port", names_port_, "-address", "127.0.0.1"});
-    EXPECT_TRUE(names.ok()) << names.status().ToString();
-    if (names.ok()) names_ = std::make_unique<base::Subprocess>(std::move(*names));
-  }
-
-  void Start() override {
-    Launch({kProgram}, [this] { return Send("PUT", url() + "/api/queues/%2F/orders", "{}", login_) / 100 == 2; },
-           {{"HOME", folder_.path()},
-            {"RABBITMQ_NODENAME", "tidewright" + port_ + "@localhost"},
-            {"RABBITMQ_DIST_PORT", distribution_port_},
-            {"ERL_EPMD_PORT", names_port_},
-            {"RABBITMQ_ALLOW_INPUT", "1"},                                 // Stays one process,
-            {"RABBITMQ_SERVER_ADDITIONAL_ERL_ARGS", "-noshell -noinput"},  // ... without a terminal.
-            {"RABBITMQ_MNESIA_BASE", folder_.path() + "/mnesia"},
-            {"RABBITMQ_LOG_BASE", folder_.path() + "/logs"},
-            {"RABBITMQ_PID_FILE", folder_.path() + "/pid"},
-            {"RABBITMQ_CONFIG_FILE", folder_.path() + "/rabbit.conf"},
-            {"RABBITMQ_ENABLED_PLUGINS_FILE", folder_.path() + "/plugins"}});
-  }
-  void Hold(int64_t value) override {
-    ASSERT_EQ(Send("DELETE", url() + "/api/queues/%2F/orders/contents", "", login_) / 100, 2) << answer_;
-    for (int64_t i = 0; i < value; ++i) {
-      ASSERT_EQ(Send("POST", url() + "/api/exchanges/%2F/amq.default/publish",
-                     R"({"properties":{},"routing_key":"orders","payload":"x","payload_encoding":"string"})", login_),
-                200)
-          << answer_;
-    }
-  }
-
-  std::string url() const { return "http://" + address(); }
-  std::string address() const { return "127.0.0.1:" + management_; }
-
- private:
-  const std::string port_ = NewPort(), management_ = NewPort(), names_port_ = NewPort(), distribution_port_ = NewPort();
-  const std::string login_ = BasicLogin("shop");
-  std::unique_ptr<base::Subprocess> names_;
-};
-
-TEST(Queues, Rabbitmq) {
-  if (!std::filesystem::exists(RabbitServer::kProgram)) GTEST_SKIP() << "rabbitmq-server is not installed";
-  RabbitServer server;
-  server.Start();
-  const std::string refusal = "the server answered 401 Unauthorized; check the credentials";
-  SourceScenario({.type = "rabbitmq",
-                  .metadata = {{"host", server.url()}, {"username", "shop"}, {"queueName", "orders"}, {"value", "5"}},
-                  .secrets = {{"password", kPassword}},
-                  .refusal = refusal})
-      .ExpectFollowed(server);
-  SourceScenario({.type = "rabbitmq",
-                  .metadata = {{"queueName", "^ord"}, {"useRegex", "true"}, {"value", "5"}},
-                  .secrets = {{"host", std::string("http://shop:") + kPassword + "@" + server.address()}},
-                  .refusal = refusal})
-      .ExpectRefused(5);
 }
 
 // The list "orders", by TLS as well.

