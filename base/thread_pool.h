@@ -19,7 +19,7 @@ namespace tidewright::base {
 // Runs tasks on a limited number of threads, first in, first out. Thread-safe. Tasks must not throw.
 class ThreadPool {
  public:
-  // At most `threads` (at least 1) workers, each started when a task finds the others busy; `name` (15 bytes) is theirs.
+  // At most `threads` (at least 1) workers, each started when a task finds the others busy; `name`: 15 bytes.
   ThreadPool(std::string name, int threads);
   ~ThreadPool();  // Stop().
   ThreadPool(const ThreadPool&) = delete;
