@@ -185,6 +185,7 @@ class RabbitServer : public SourceServer {
 
   std::string url() const { return "http://" + address(); }
   std::string address() const { return "127.0.0.1:" + management_; }
+  std::string amqp_address() const { return "127.0.0.1:" + port_; }
 
  private:
   const std::string port_ = NewPort(), management_ = NewPort(), names_port_ = NewPort(), distribution_port_ = NewPort();
@@ -206,6 +207,12 @@ TEST(Queues, Rabbitmq) {
                   .metadata = {{"queueName", "^ord"}, {"useRegex", "true"}, {"value", "5"}},
                   .secrets = {{"host", std::string("http://shop:") + kPassword + "@" + server.address()}},
                   .refusal = refusal})
+      .ExpectRefused(5);
+  // More of it in amqp_test.cc.
+  SourceScenario({.type = "rabbitmq",
+                  .metadata = {{"queueName", "orders"}, {"value", "5"}},
+                  .secrets = {{"host", std::string("amqp://shop:") + kPassword + "@" + server.amqp_address()}},
+                  .refusal = "ACCESS_REFUSED"})
       .ExpectRefused(5);
 }
 
