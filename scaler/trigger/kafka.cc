@@ -188,7 +188,7 @@ class KafkaTrigger : public Trigger {
  private:
   base::Result<Reading> ReadLag() {
     if (client_ == nullptr) {
-      TW_ASSIGN_OR_RETURN(client_, KafkaClient::Get(config_.properties));
+      TW_ASSIGN_OR_RETURN(client_, KafkaClient::Get(config_.properties, config_.group));
     }
     TW_ASSIGN_OR_RETURN(std::vector<PartitionOffsets> partitions,
                         client_->OffsetsOf(config_.group, topics_, kTimeoutMs));

@@ -124,7 +124,7 @@ std::string Name(const rd_kafka_topic_partition_t& partition) {
 
 }  // namespace
 
-base::Result<std::shared_ptr<KafkaClient>> KafkaClient::Get(const Properties& properties) {
+base::Result<std::shared_ptr<KafkaClient>> KafkaClient::Get(const Properties& properties, const std::string& group) {
   if (Kafka() == nullptr) {
     return base::UnimplementedError(
         "librdkafka.so.1 (2.0 or newer) is not installed; add the package librdkafka1 to "
@@ -137,7 +137,7 @@ base::Result<std::shared_ptr<KafkaClient>> KafkaClient::Get(const Properties& pr
   std::shared_ptr<KafkaClient> client = known.lock();
   if (client != nullptr) return client;
   client.reset(new KafkaClient);
-  TW_RETURN_IF_ERROR(client->Start(properties));
+  TW_RETURN_IF_ERROR(client->Start(properties, group));
   known = client;
   return client;
 }
@@ -156,8 +156,12 @@ void KafkaClient::OnError(rd_kafka_s*, int error, const char* reason, void* self
       client->hopeless_ || all_down || error == RD_KAFKA_RESP_ERR__AUTHENTICATION || error == RD_KAFKA_RESP_ERR__SSL;
 }
 
-base::Status KafkaClient::Start(const Properties& properties) {
+// A client without a group crashes in librdkafka (2.0.2, at least) when a broker answers that it is no longer the
+// coordinator of the group that was asked about. One with a group that subscribes to nothing never joins it.
+base::Status KafkaClient::Start(Properties properties, const std::string& group) {
   const Library& kafka = *Kafka();
+  properties["group.id"] = group;
+  properties["enable.auto.commit"] = "false";
   rd_kafka_conf_t* conf = kafka.conf_new();
   char text[512] = "";
   for (const auto& [name, value] : properties) {

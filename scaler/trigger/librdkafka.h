@@ -23,9 +23,10 @@ class KafkaClient {
   // Configuration properties of librdkafka: bootstrap.servers, security.protocol, ...
   using Properties = std::map<std::string, std::string>;
 
-  // The client with these properties: whoever asks for the same ones while it is used shares it. Connects to nothing
-  // yet. kUnimplemented when librdkafka is not installed, kInvalidArgument when it refuses a property.
-  static base::Result<std::shared_ptr<KafkaClient>> Get(const Properties& properties);
+  // The client with these properties: whoever asks for the same ones while it is used shares it. `group`: one that it
+  // will be asked about; a client has to know some group. Connects to nothing yet. kUnimplemented when librdkafka is not
+  // installed, kInvalidArgument when it refuses a property.
+  static base::Result<std::shared_ptr<KafkaClient>> Get(const Properties& properties, const std::string& group);
   ~KafkaClient();
   KafkaClient(const KafkaClient&) = delete;
   KafkaClient& operator=(const KafkaClient&) = delete;
@@ -39,7 +40,7 @@ class KafkaClient {
  private:
   KafkaClient() = default;
   static void OnError(rd_kafka_s* client, int error, const char* reason, void* self);
-  base::Status Start(const Properties& properties);
+  base::Status Start(Properties properties, const std::string& group);
   base::Status AwaitBrokers(int64_t deadline_ms);
   base::Status AddPartitions(const std::string& topic, rd_kafka_topic_partition_list_s* list, int64_t deadline_ms);
   base::Status ReadCommitted(const std::string& group, rd_kafka_topic_partition_list_s* asked, int64_t deadline_ms,

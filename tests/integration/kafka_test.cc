@@ -1,6 +1,8 @@
 // The kafka trigger against Apache Kafka, which Maven fetches once into the build folder.
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
+#include <librdkafka/rdkafka.h>
+#include <librdkafka/rdkafka_mock.h>
 
 #include <memory>
 #include <string>
@@ -202,6 +204,28 @@ TEST_F(KafkaTest, Settings) {
   // Of whatever it has read.
   ExpectRead({{"consumerGroup", "readers"}}, "9000");
   EXPECT_EQ(Read({{"topic", "events"}, {"tls", "enable"}, {"ca", "not a certificate"}}).substr(0, 7), "kafka: ");
+}
+
+// By brokers that librdkafka only plays, as a real one moves a coordinator when it likes.
+TEST(KafkaCoordinatorTest, OneThatMovesIsAskedAgain) {
+  constexpr int16_t kOffsetFetch = 9;
+  char text[512] = "";
+  std::unique_ptr<rd_kafka_t, void (*)(rd_kafka_t*)> host(
+      rd_kafka_new(RD_KAFKA_PRODUCER, rd_kafka_conf_new(), text, sizeof(text)), &rd_kafka_destroy);
+  ASSERT_NE(host, nullptr) << text;
+  std::unique_ptr<rd_kafka_mock_cluster_t, void (*)(rd_kafka_mock_cluster_t*)> brokers(
+      rd_kafka_mock_cluster_new(host.get(), 1), &rd_kafka_mock_cluster_destroy);
+  ASSERT_NE(brokers, nullptr);
+  ASSERT_EQ(rd_kafka_mock_topic_create(brokers.get(), "orders", 3, 1), RD_KAFKA_RESP_ERR_NO_ERROR);
+  rd_kafka_mock_push_request_errors(brokers.get(), kOffsetFetch, 2, RD_KAFKA_RESP_ERR_NOT_COORDINATOR,
+                                    RD_KAFKA_RESP_ERR_NOT_COORDINATOR);
+  std::string seen;
+  EXPECT_TRUE(Eventually([&] {
+    seen = ReadOnce("kafka", {{"bootstrapServers", rd_kafka_mock_cluster_bootstraps(brokers.get())},
+                              {"consumerGroup", "work"},
+                              {"topic", "orders"}});
+    return seen == "3000";
+  })) << seen;
 }
 
 }  // namespace
