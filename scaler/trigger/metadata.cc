@@ -32,8 +32,8 @@ PassedOn MetadataReader::PassOn() {
   PassedOn passed;
   const std::vector<std::string> fields = known_;
   for (const auto& [key, value] : spec_.metadata) {
-    auto meant = std::find_if(fields.begin(), fields.end(), [&](const std::string& field) {
-      return field != key && base::EqualsIgnoreCase(field, key);
+    auto meant = std::find_if(fields.begin(), fields.end(), [&given = key](const std::string& field) {
+      return field != given && base::EqualsIgnoreCase(field, given);
     });
     if (meant != fields.end()) continue;
     known_.push_back(key);

@@ -5,6 +5,7 @@
 
 #include <cstdlib>
 #include <iostream>
+#include <map>
 #include <set>
 #include <string>
 
@@ -62,5 +63,15 @@ class Tally {
   int passed_ = 0;
   std::set<std::string> failed_;
 };
+
+// Expects that of all cases exactly these differ, and prints why they are decided otherwise.
+inline void ExpectOnly(const std::set<std::string>& failed, const std::map<std::string, std::string>& reasons) {
+  std::set<std::string> decided;
+  for (const auto& [name, reason] : reasons) {
+    std::cerr << "[ DIFFERS  ] " << name << ": " << reason << "\n";
+    decided.insert(name);
+  }
+  EXPECT_EQ(failed, decided);
+}
 
 }  // namespace tidewright::scrape
