@@ -12,7 +12,7 @@ namespace {
 constexpr int64_t kForgetMs = 600'000;
 
 // Says nothing that changes from one attempt to the next: each change would be a write to every object that asks.
-const char kLeftAlone[] =
+constexpr char kLeftAlone[] =
     "; after 3 failures in a row one reading asks again every 1 to 25 s, and the others wait for it";
 static_assert(SourceHealth::kFailures == 3 && SourceHealth::kShortestMs == 1'000 && SourceHealth::kLongestMs == 25'000);
 

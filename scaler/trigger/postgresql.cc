@@ -82,6 +82,7 @@ std::unique_ptr<Trigger> MakePostgresql(const TriggerSpec& spec, MetadataReader&
     reader.Error("host", "is missing; give host, userName and dbName, or connectionFromEnv");
   if (context == nullptr) return nullptr;
   if (host) config.parameters["host"] = context->Resolve(config.parameters["host"]);
+  if (host) config.parameters.emplace("port", "5432");
   TriggerInfo info = InfoOf(spec, config.query.substr(0, 60), "postgresql");
   info.source = host ? config.parameters["host"] + ":" + config.parameters["port"] : "connection string";
   info.target_milli = config.target_milli;

@@ -166,10 +166,6 @@ void ReportUnknown(const std::string& name, const std::string& path, base::Error
   errors.Add({}, path + ".type", message);
 }
 
-}  // namespace
-
-namespace {
-
 // A trigger whose readings go by way of the pool.
 class PooledTrigger : public Trigger {
  public:
