@@ -24,6 +24,8 @@ import samples
 import servers
 
 BATCH = 1000  # Queries over the same samples.
+CONTRADICTS_ITSELF = "the reference contradicts itself when it is asked again"
+ATTEMPTS = 10
 ILL_CONDITIONED = "last digits, magnified"
 SORTED = ("sort", "sort_desc", "sort_by_label", "sort_by_label_desc")
 
@@ -90,7 +92,13 @@ class Session:
         if not found:
             return "", ""
         name = known.explain(question, ours, theirs, self.theirs.version)
+        if not name and self.contradicts_itself(question, theirs, order):
+            name = CONTRADICTS_ITSELF
         return found, name or (ILL_CONDITIONED if self.is_ill_conditioned(question, theirs) else "")
+
+    def contradicts_itself(self, question, theirs, order):
+        """Whether the reference answers the same question differently: it leaves the choice between equals to chance."""
+        return any(compare.difference(question.ask(self.theirs), theirs, order) for _ in range(ATTEMPTS))
 
     def is_ill_conditioned(self, question, theirs):
         """Whether the reference differs from itself, too, when a result inside of the query changes in its last digits.
