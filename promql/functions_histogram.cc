@@ -54,7 +54,8 @@ bool HasFloats(const EvalSeries& series) { return !std::all_of(series.values.beg
 // Collects the families of a vector, in the order of their first series.
 class Families {
  public:
-  Families(Evaluator& evaluator, const Expr& arg, const EvalMatrix& input) : evaluator_(evaluator), arg_(arg) {
+  Families(Evaluator& evaluator, const Call& call, const Expr& arg, const EvalMatrix& input)
+      : evaluator_(evaluator), call_(call), arg_(arg) {
     for (const auto& series : input) {
       if (series.HasHistograms()) Of(series.labels.Copy(), series).native = &series;
       if (HasFloats(series)) AddBucket(series);
@@ -84,14 +85,17 @@ class Families {
     std::string_view le = series.labels.Get("le");
     double upper = 0;
     if (!ParseBound(le, &upper)) {
-      evaluator_.state().Warn(arg_, "bucket label \"le\" is missing or has a malformed value of " + Quote(le) +
-                                        evaluator_.ForMetric(series.labels));
+      evaluator_.state().Warn(arg_,
+                              "bucket label \"le\" is missing or has a malformed value of " + Quote(le) +
+                                  evaluator_.ForMetric(series.labels),
+                              &call_);
       return;
     }
     Of(tsdb::LabelsBuilder(series.labels.Copy()).Remove("le").Build(), series).buckets.emplace_back(upper, &series);
   }
 
   Evaluator& evaluator_;
+  const Call& call_;
   const Expr& arg_;
   std::vector<Family> families_;
   std::unordered_multimap<uint64_t, size_t> index_;
@@ -111,7 +115,7 @@ FamilyAt Families::At(const Family& family, size_t i) const {
   if (family.native != nullptr) now.native = family.native->HistogramAt(i);
   if (now.native == nullptr || now.buckets.empty()) return now;
   evaluator_.state().Warn(
-      arg_, "vector contains a mix of classic and native histograms" + evaluator_.ForMetric(family.labels));
+      arg_, "vector contains a mix of classic and native histograms" + evaluator_.ForMetric(family.labels), &call_);
   return {};
 }
 
@@ -250,7 +254,7 @@ base::Result<EvalMatrix> HistogramQuantile(Evaluator& evaluator, const Call& cal
   TW_ASSIGN_OR_RETURN(std::vector<double> quantiles, evaluator.EvalScalar(*call.args[0]));
   CheckQuantile(evaluator, *call.args[0], quantiles);
   TW_ASSIGN_OR_RETURN(EvalMatrix input, evaluator.Eval(*call.args[1]));
-  Families families(evaluator, *call.args[1], input);
+  Families families(evaluator, call, *call.args[1], input);
   auto result =
       QuantilesOf(evaluator, call, *call.args[1], families, quantiles, std::vector<uint8_t>(quantiles.size()));
   evaluator.Release(input);
@@ -292,7 +296,7 @@ base::Status SplitByQuantile(Evaluator& evaluator, const std::string& label, con
 base::Result<EvalMatrix> HistogramQuantiles(Evaluator& evaluator, const Call& call) {
   const std::string& label = Evaluator::StringOf(*call.args[1]);
   TW_ASSIGN_OR_RETURN(EvalMatrix input, evaluator.Eval(*call.args[0]));
-  Families families(evaluator, *call.args[0], input);
+  Families families(evaluator, call, *call.args[0], input);
   EvalMatrix all;
   std::vector<uint8_t> known(evaluator.steps().count);  // Buckets were looked at for an earlier quantile.
   for (size_t a = 2; a < call.args.size(); ++a) {
@@ -315,7 +319,7 @@ base::Result<EvalMatrix> HistogramFraction(Evaluator& evaluator, const Call& cal
   TW_ASSIGN_OR_RETURN(std::vector<double> upper, evaluator.EvalScalar(*call.args[1]));
   const Expr& arg = *call.args[2];
   TW_ASSIGN_OR_RETURN(EvalMatrix input, evaluator.Eval(arg));
-  Families families(evaluator, arg, input);
+  Families families(evaluator, call, arg, input);
   auto result = PerFamily(evaluator, families, [&](const FamilyAt& now, size_t i, const Family& family) {
     if (now.native == nullptr) return BucketFraction(lower[i], upper[i], now.buckets);
     if (HasNanObservations(*now.native)) {

@@ -305,14 +305,18 @@ QueryState::Place QueryState::PlaceOf(const Expr& at) {
 
 std::string QueryState::Position(const Place& place) const { return " (" + LineColumn(text_, place.offset) + ")"; }
 
-void QueryState::Annotate(const Expr& at, const std::string& message, Annotations& annotations) {
-  auto [entry, added] = annotations.try_emplace(message, PlaceOf(at));
-  if (!added && entry->second.order <= at.order) entry->second = PlaceOf(at);
+void QueryState::Annotate(const Place& place, const std::string& message, Annotations& annotations) {
+  auto [entry, added] = annotations.try_emplace(message, place);
+  if (!added && entry->second.order <= place.order) entry->second = place;
 }
 
-void QueryState::Warn(const Expr& at, const std::string& message) { Annotate(at, message, warnings_); }
+void QueryState::Warn(const Expr& at, const std::string& message, const Expr* by) {
+  Place place = PlaceOf(at);
+  if (by != nullptr) place.order = by->order;
+  Annotate(place, message, warnings_);
+}
 
-void QueryState::Info(const Expr& at, const std::string& message) { Annotate(at, message, infos_); }
+void QueryState::Info(const Expr& at, const std::string& message) { Annotate(PlaceOf(at), message, infos_); }
 
 void QueryState::InfoFixed(const Expr& at, const std::string& message, const MonotonicityFix& fix, int64_t t) {
   auto [entry, added] = fixed_.try_emplace(message, FixedBuckets{fix, PlaceOf(at), 0, t, t});

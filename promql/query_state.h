@@ -72,8 +72,9 @@ class QueryState {
   base::Status CheckDeadline() const;
 
   // Annotations point at an expression. The same message at several places is one, as in Prometheus: the place is that
-  // of the node that would be evaluated last, one operand after the other and arguments before what they are for.
-  void Warn(const Expr& at, const std::string& message);
+  // of the node that would be evaluated last, one operand after the other and arguments before what they are for. `by`:
+  // the call that warns, if it has arguments after `at`.
+  void Warn(const Expr& at, const std::string& message, const Expr* by = nullptr);
   void Info(const Expr& at, const std::string& message);
   // An info about buckets that had to be fixed at time t; the same at several times is one, too, at the first place.
   void InfoFixed(const Expr& at, const std::string& message, const MonotonicityFix& fix, int64_t t);
@@ -114,7 +115,7 @@ class QueryState {
   base::Status TooManySamples() const;
   std::string Position(const Place& place) const;
   static Place PlaceOf(const Expr& at);
-  static void Annotate(const Expr& at, const std::string& message, Annotations& annotations);
+  static void Annotate(const Place& place, const std::string& message, Annotations& annotations);
   static void NumberNodes(Expr& expr, int* next);
   base::Status Resolve(Expr& expr);
   base::Status ResolveShift(TimeShift& shift);

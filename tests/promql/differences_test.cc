@@ -41,7 +41,7 @@ TEST(Names, BroughtByGroupingGoAtTheEnd) {
 // The same message at several places points to the node that is evaluated last.
 TEST(Annotations, PointToTheLastOfSeveralPlaces) {
   MemoryStorage storage;
-  EngineOptions options;
+  EngineOptions options = promqltest::ScriptEngine();
   auto engine = NewEmbeddedEngine(storage, options, nullptr);
   auto warnings = [&](const std::string& expr) {
     auto result = engine->Instant(expr, 0);
@@ -52,6 +52,11 @@ TEST(Annotations, PointToTheLastOfSeveralPlaces) {
   EXPECT_EQ(warnings("quantile(2, vector(1)) or quantile(2, vector(1))"), std::vector<std::string>{text + "(1:36)"});
   EXPECT_EQ(warnings("quantile(2, quantile(2, vector(1)))"), std::vector<std::string>{text + "(1:10)"});
   EXPECT_EQ(warnings("quantile((2 + 0), vector(1))"), std::vector<std::string>{text + "(1:11)"});
+  const std::string bucket = R"(label_replace(vector(1), "le", "x", "", ""))";
+  EXPECT_EQ(
+      warnings("histogram_quantiles(" + bucket + ", \"q\", scalar(histogram_fraction(0, 1, " + bucket + ")) > bool 2)"),
+      std::vector<std::string>{
+          "PromQL warning: bucket label \"le\" is missing or has a malformed value of \"x\" (1:21)"});
 }
 
 }  // namespace
