@@ -103,6 +103,11 @@ def ties_over_a_range(question, ours, theirs):
         and (values_by_time(ours) == values_by_time(theirs) or size_of(ours) == size_of(theirs))
 
 
+def absent_from_everywhere(question, ours, theirs):
+    return ours[0] == theirs[0] == 200 and values_by_time(ours) == values_by_time(theirs) \
+        and re.search(r"absent(_over_time)?\([^)]*![^)]*( @ | offset )", str(question.tree)) is not None
+
+
 def repeated_by_fill(question, ours, theirs):
     return question.mode == servers.AT_THE_END and "fill" in str(question.tree) \
         and "must ensure unique matches" in ours[1].get("error", "") and theirs[0] == 200
@@ -157,6 +162,8 @@ KNOWN = [
     ("timestamp() of a pinned selector", "the reference then forgets the offset", pinned_timestamp),
     ("equal values over a range", "the reference hands series of a range on in random order, and topk(), bottomk() and limitk() "
      "keep one of equal values by their order", ties_over_a_range),
+    ("labels of absent() at a time without blocks", "the reference's index sorts the matchers that the labels are made of, but is "
+     "not asked where the store has nothing at all", absent_from_everywhere),
     ("repeated series after fill", "3.14 finds them at the end of the query, if at all", repeated_by_fill),
     ("the same quantile twice", "3.14 lets histogram_quantiles() repeat a series until the query ends", same_quantile_twice),
     ("sorting by a label that some series lack", "the reference takes a missing label for larger and for smaller than any other, "
