@@ -29,11 +29,11 @@ class CurlStream : public ByteStream {
   ~CurlStream() override { curl_easy_cleanup(easy_); }
 
   base::Status Connect(const std::string& host, uint16_t port, int64_t timeout_ms) {
-    const std::string name = host.find(':') == std::string::npos ? host : "[" + host + "]";
+    const Url url{.scheme = tls_ ? "https" : "http", .host = host, .port = port, .path = "/"};
     curl_easy_setopt(easy_, CURLOPT_ERRORBUFFER, error_);
     curl_easy_setopt(easy_, CURLOPT_NOSIGNAL, 1L);
     curl_easy_setopt(easy_, CURLOPT_PROXY, "");
-    curl_easy_setopt(easy_, CURLOPT_URL, ((tls_ ? "https://" : "http://") + name + ":" + std::to_string(port)).c_str());
+    curl_easy_setopt(easy_, CURLOPT_URL, url.ToString().c_str());
     curl_easy_setopt(easy_, CURLOPT_CONNECT_ONLY, 1L);
     curl_easy_setopt(easy_, CURLOPT_SSL_ENABLE_ALPN, 0L);  // It would offer HTTP.
     curl_easy_setopt(easy_, CURLOPT_CONNECTTIMEOUT_MS, static_cast<long>(timeout_ms));
