@@ -1,4 +1,4 @@
-// Owning pointers for OpenSSL objects, for the .cc files of this folder.
+// Owning pointers for OpenSSL objects, and what is done with them, for the .cc files of this folder and tests.
 #pragma once
 
 #include <openssl/bio.h>

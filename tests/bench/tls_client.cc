@@ -3,10 +3,6 @@
 #include <arpa/inet.h>
 #include <netinet/in.h>
 #include <netinet/tcp.h>
-#include <openssl/bio.h>
-#include <openssl/pem.h>
-#include <openssl/ssl.h>
-#include <openssl/x509.h>
 #include <sys/socket.h>
 #include <unistd.h>
 
@@ -14,36 +10,19 @@
 #include <utility>
 #include <vector>
 
+#include "http/openssl_ptr.h"
+
 namespace tidewright::testing {
 namespace {
 
-template <auto Free>
-struct Freer {
-  template <typename T>
-  void operator()(T* pointer) const {
-    Free(pointer);
+using SslPtr = std::unique_ptr<SSL, http::OpensslDeleter<SSL_free>>;
+
+http::SslContextPtr NewContext(const TlsIdentity& identity) {
+  http::SslContextPtr context(SSL_CTX_new(TLS_client_method()));
+  if (!http::TrustExactly(context.get(), identity.ca).ok() ||
+      !http::UseCertificate(context.get(), identity.certificate, identity.key).ok()) {
+    return nullptr;
   }
-};
-using BioPtr = std::unique_ptr<BIO, Freer<BIO_free>>;
-using CertificatePtr = std::unique_ptr<X509, Freer<X509_free>>;
-using KeyPtr = std::unique_ptr<EVP_PKEY, Freer<EVP_PKEY_free>>;
-using ContextPtr = std::unique_ptr<SSL_CTX, Freer<SSL_CTX_free>>;
-using SslPtr = std::unique_ptr<SSL, Freer<SSL_free>>;
-
-BioPtr Memory(const std::string& pem) { return BioPtr(BIO_new_mem_buf(pem.data(), static_cast<int>(pem.size()))); }
-
-CertificatePtr ReadCertificate(const std::string& pem) {
-  return CertificatePtr(PEM_read_bio_X509(Memory(pem).get(), nullptr, nullptr, nullptr));
-}
-
-ContextPtr NewContext(const TlsIdentity& identity) {
-  ContextPtr context(SSL_CTX_new(TLS_client_method()));
-  CertificatePtr ca = ReadCertificate(identity.ca), own = ReadCertificate(identity.certificate);
-  KeyPtr key(PEM_read_bio_PrivateKey(Memory(identity.key).get(), nullptr, nullptr, nullptr));
-  if (ca == nullptr || own == nullptr || key == nullptr) return nullptr;
-  X509_STORE_add_cert(SSL_CTX_get_cert_store(context.get()), ca.get());
-  SSL_CTX_use_certificate(context.get(), own.get());
-  SSL_CTX_use_PrivateKey(context.get(), key.get());
   SSL_CTX_set_verify(context.get(), SSL_VERIFY_PEER, nullptr);
   SSL_CTX_set_read_ahead(context.get(), 1);  // A record with one call of the kernel.
   return context;
@@ -75,7 +54,7 @@ struct TlsClient::Connection {
   }
 
   int fd = -1;
-  ContextPtr context;
+  http::SslContextPtr context;
   SslPtr ssl;
   std::vector<char> buffer = std::vector<char>(64 << 10);
 };
