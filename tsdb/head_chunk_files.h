@@ -2,8 +2,8 @@
 //
 // A file holds timelines and chunks; a chunk says which timeline its timestamps are in, so that the chunks of all
 // series of a scrape target share one copy. What a chunk costs in memory is its place, a number. The format is
-// described in tsdb/docs/head.md. What is read has its checksum verified
-// the first time, and again when its pages were dropped.
+// described in tsdb/docs/head.md. What is read has its checksum verified the
+// first time, and again when its pages were dropped.
 #pragma once
 
 #include <cstdint>

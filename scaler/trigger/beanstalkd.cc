@@ -82,8 +82,7 @@ class BeanstalkdTrigger : public Trigger {
     // A kept connection may have died unnoticed since the last reading: one fresh attempt tells.
     if (!reading.ok() && reused) reading = Attempt();
     if (reading.ok()) return reading;
-    return reading.status().Annotate("beanstalkd at " + config_.server.host + ":" +
-                                     std::to_string(config_.server.port));
+    return reading.status().Annotate("beanstalkd at " + TextOf(config_.server));
   }
 
  private:
@@ -145,7 +144,7 @@ std::unique_ptr<Trigger> MakeBeanstalkd(const TriggerSpec& spec, MetadataReader&
   BeanstalkdConfig config = ReadMetadata(kFields, reader);
   if (context == nullptr) return nullptr;
   TriggerInfo info = InfoOf(spec, config.tube, "beanstalkd-" + config.tube);
-  info.source = config.server.host + ":" + std::to_string(config.server.port);
+  info.source = TextOf(config.server);
   info.target_milli = config.target_milli;
   info.activation_milli = config.activation_milli;
   return std::make_unique<BeanstalkdTrigger>(std::move(info), std::move(config), *context);

@@ -76,8 +76,7 @@ base::Status ParseWindow(const std::string& value, RequestsConfig& config) {
 constexpr Field<RequestsConfig> kFields[] = {
     {"ingress", Need::kRequired, From::kMetadata, &ParseIngress,
      "`namespace/name` of the ingress, or its name alone in the namespace of the object. For traefik, envoy, haproxy "
-     "and "
-     "istio: of the service behind it."},
+     "and istio: of the service behind it."},
     {"requestsPerReplica", Need::kTarget, From::kDecision,
      [](const std::string& value, RequestsConfig& config) { return ParsePositiveMilli(value, &config.target_milli); },
      "Requests per second that one replica serves."},

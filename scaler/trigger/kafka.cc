@@ -73,12 +73,6 @@ base::Status ParseSasl(const std::string& value, KafkaConfig& config) {
                                     " is not supported; use none, plaintext, scram_sha256 or scram_sha512");
 }
 
-base::Status ParseTls(const std::string& value, KafkaConfig& config) {
-  config.tls = value == "enable";
-  if (value == "enable" || value == "disable") return base::Status::Ok();
-  return base::InvalidArgumentError(base::Quoted(value) + " is not a mode of TLS; use enable or disable");
-}
-
 base::Status ParseUnsafe(const std::string& value, KafkaConfig& config) {
   bool unsafe = false;
   TW_RETURN_IF_ERROR(ParseFlag(value, &unsafe));
@@ -106,8 +100,7 @@ constexpr Field<KafkaConfig> kFields[] = {
      "Active above this lag. Default 0."},
     {"offsetResetPolicy", Need::kOptional, From::kMetadata, &ParsePolicy,
      "What the consumers do in a partition without a committed offset: `latest` counts it as one message, `earliest` "
-     "as "
-     "all that were ever written. Default `latest`."},
+     "as all that were ever written. Default `latest`."},
     {"scaleToZeroOnInvalidOffset", Need::kOptional, From::kMetadata,
      [](const std::string& value, KafkaConfig& config) {
        return ParseFlag(value, &config.rules.zero_on_invalid_offset);
@@ -139,7 +132,9 @@ constexpr Field<KafkaConfig> kFields[] = {
     {"password", Need::kOptional, From::kSecret,
      [](const std::string& value, KafkaConfig& config) { return KeepProperty("sasl.password", value, config); },
      "The password, with sasl."},
-    {"tls", Need::kOptional, From::kAny, &ParseTls, "`enable` or `disable`. Default `disable`."},
+    {"tls", Need::kOptional, From::kAny,
+     [](const std::string& value, KafkaConfig& config) { return ParseTlsMode(value, &config.tls); },
+     "`enable` or `disable`. Default `disable`."},
     {"unsafeSsl", Need::kOptional, From::kMetadata, &ParseUnsafe, "Trust any certificate. Default false."},
     {"ca", Need::kOptional, From::kAny,
      [](const std::string& value, KafkaConfig& config) { return KeepProperty("ssl.ca.pem", value, config); },

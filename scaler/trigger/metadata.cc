@@ -184,6 +184,14 @@ base::Status ParseFlag(const std::string& value, bool* out) {
   return base::InvalidArgumentError(base::Quoted(value) + " is not a truth value; use \"true\" or \"false\"");
 }
 
+base::Status ParseTlsMode(const std::string& value, bool* tls) {
+  *tls = value == "enable";
+  if (*tls || value == "disable") return base::Status::Ok();
+  return base::InvalidArgumentError(base::Quoted(value) + " is not a mode of TLS; use enable or disable");
+}
+
+std::string TextOf(const HostPort& server) { return server.host + ":" + std::to_string(server.port); }
+
 base::Status ParseHostPort(const std::string& value, uint16_t default_port, HostPort* out) {
   const size_t bracket = value.rfind(']');
   size_t colon = value.rfind(':');

@@ -71,8 +71,8 @@ class MetadataReader {
   // After the fields have been read; from then on every key is known, unless it is one of them in another case.
   PassedOn PassOn();
   void Error(const std::string& key, const std::string& message);
-  // Reports what a parser said of a value. Parts of the value that the message quotes are hidden, unless users find them
-  // in the manifest, without a password.
+  // Reports what a parser said of a value. Parts of the value that the message quotes are hidden, unless users find
+  // them in the manifest, without a password.
   void Refuse(const std::string& key, const std::string& value, const std::string& message);
   // Reports keys that no field knows, with the nearest name.
   void Finish();
@@ -135,10 +135,14 @@ base::Status ParseMilli(const std::string& value, int64_t* milli);
 base::Status ParsePositiveMilli(const std::string& value, int64_t* milli);
 base::Status ParseWhole(const std::string& value, int64_t min, int64_t max, int64_t* out);
 base::Status ParseFlag(const std::string& value, bool* out);
+// KEDA's `tls`: enable or disable.
+base::Status ParseTlsMode(const std::string& value, bool* tls);
 struct HostPort {
   std::string host;
   uint16_t port = 0;
 };
+// For people: "host:port".
+std::string TextOf(const HostPort& server);
 // "host:port", "[::1]:port"; a port that is not given is `default_port`, or an error when that is 0.
 base::Status ParseHostPort(const std::string& value, uint16_t default_port, HostPort* out);
 // Go's duration syntax, or a bare number of milliseconds, as KEDA reads them; 1 ms to 5 min.

@@ -286,9 +286,12 @@ std::unique_ptr<Trigger> MakePrometheus(const TriggerSpec& spec, MetadataReader&
                   spec.authentication.empty();
   if (embedded && !config.query.empty()) {
     base::Status status = promql::CheckExpression(config.query);
-    if (!status.ok()) reader.Error("query", base::Quoted(config.query) + ": " + status.message());
-    base::Status named = status.ok() && config.on_samples ? promql::MetricsOf(config.query).status() : status;
-    if (status.ok() && !named.ok()) reader.Error("evaluateOn", "samples: " + named.message() + "; use interval");
+    if (!status.ok()) {
+      reader.Error("query", base::Quoted(config.query) + ": " + status.message());
+    } else if (config.on_samples) {
+      status = promql::MetricsOf(config.query).status();
+      if (!status.ok()) reader.Error("evaluateOn", "samples: " + status.message() + "; use interval");
+    }
   }
   if (config.on_samples && !embedded) {
     reader.Error("evaluateOn", "samples is for the embedded store; remove it, or serverAddress and authenticationRef");

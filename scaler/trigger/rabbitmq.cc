@@ -77,12 +77,6 @@ base::Status ParseProtocol(const std::string& value, RabbitConfig& config) {
   return base::InvalidArgumentError(base::Quoted(value) + " is not a protocol; use auto, amqp or http");
 }
 
-base::Status ParseTls(const std::string& value, RabbitConfig& config) {
-  config.tls = value == "enable";
-  if (value == "enable" || value == "disable") return base::Status::Ok();
-  return base::InvalidArgumentError(base::Quoted(value) + " is not a mode of TLS; use enable or disable");
-}
-
 base::Status ParseOperation(const std::string& value, RabbitConfig& config) {
   if (value == "sum") config.operation = Operation::kSum;
   if (value == "avg") config.operation = Operation::kAverage;
@@ -131,10 +125,10 @@ constexpr Field<RabbitConfig> kFields[] = {
      "The most queues that useRegex may match. Default 100; more are an error."},
     {"protocol", Need::kOptional, From::kAny, &ParseProtocol,
      "`amqp`, `http`, or `auto`: what the address of host says. Default `auto`."},
-    {"tls", Need::kOptional, From::kAny, &ParseTls,
+    {"tls", Need::kOptional, From::kAny,
+     [](const std::string& value, RabbitConfig& config) { return ParseTlsMode(value, &config.tls); },
      "`enable` or `disable`. Without effect: an address that begins with amqps:// or https:// means TLS, and `enable` "
-     "with "
-     "another one is an error."},
+     "with another one is an error."},
     {"keyPassword", Need::kOptional, From::kSecret,
      [](const std::string& value, RabbitConfig& config) { return Keep(value, &config.key_password); },
      "The password of key. amqps:// only."},

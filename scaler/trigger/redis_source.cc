@@ -17,17 +17,13 @@ constexpr size_t kMaxServers = 32;
 // For all servers of a list together, so that many of them that do not answer do not hold up a decision.
 constexpr int64_t kPatienceMs = 6000;
 
+// Two settings say it, and either is enough.
+template <base::Status (*kParse)(const std::string& value, bool* tls)>
 base::Status ParseTls(const std::string& value, RedisEndpoint& endpoint) {
-  endpoint.tls = endpoint.tls || value == "enable";
-  if (value == "enable" || value == "disable") return base::Status::Ok();
-  return base::InvalidArgumentError(base::Quoted(value) + " is not a mode of TLS; use enable or disable");
-}
-
-base::Status ParseEnableTls(const std::string& value, RedisEndpoint& endpoint) {
-  bool enable = false;
-  TW_RETURN_IF_ERROR(ParseFlag(value, &enable));
-  endpoint.tls = endpoint.tls || enable;
-  return base::Status::Ok();
+  bool tls = false;
+  base::Status status = kParse(value, &tls);
+  endpoint.tls = endpoint.tls || tls;
+  return status;
 }
 
 constexpr Field<RedisEndpoint> kServerFields[] = {
@@ -85,9 +81,9 @@ constexpr Field<RedisEndpoint> kLoginFields[] = {
     {"password", Need::kOptional, From::kSecret,
      [](const std::string& value, RedisEndpoint& endpoint) { return Keep(value, &endpoint.login.password); },
      "The password."},
-    {"enableTLS", Need::kOptional, From::kMetadata, &ParseEnableTls,
+    {"enableTLS", Need::kOptional, From::kMetadata, &ParseTls<ParseFlag>,
      "TLS, to every server. Default false. This or tls."},
-    {"tls", Need::kOptional, From::kAny, &ParseTls, "`enable` or `disable`. Default `disable`."},
+    {"tls", Need::kOptional, From::kAny, &ParseTls<ParseTlsMode>, "`enable` or `disable`. Default `disable`."},
     {"unsafeSsl", Need::kOptional, From::kMetadata,
      [](const std::string& value, RedisEndpoint& endpoint) {
        return ParseFlag(value, &endpoint.certificates.insecure_skip_verify);
@@ -190,8 +186,6 @@ bool IsAnswer(const base::Status& status) {
   return true;
 }
 
-std::string Text(const HostPort& server) { return server.host + ":" + std::to_string(server.port); }
-
 }  // namespace
 
 RedisEndpoint ReadRedisEndpoint(const TriggerSpec& spec, RedisTopology topology, MetadataReader& reader,
@@ -217,7 +211,7 @@ RedisEndpoint ReadRedisEndpoint(const TriggerSpec& spec, RedisTopology topology,
 
 std::string Servers(const RedisEndpoint& endpoint) {
   std::vector<std::string> servers;
-  for (const HostPort& server : endpoint.servers) servers.push_back(Text(server));
+  for (const HostPort& server : endpoint.servers) servers.push_back(TextOf(server));
   return base::Join(servers, ",") + (endpoint.master.empty() ? "" : " " + endpoint.master);
 }
 
@@ -238,7 +232,7 @@ base::Result<Reading> RedisSource::Afresh(const Read& read) {
     base::Result<Reading> reading = By(server, read);
     if (reading.ok()) return reading;
     connection_ = nullptr;
-    base::Status status = reading.status().Annotate("redis at " + Text(at_));
+    base::Status status = reading.status().Annotate("redis at " + TextOf(at_));
     if (IsAnswer(reading.status())) return status;
     // A server that refuses says more than one that is away.
     const bool refused = status.code() == base::Code::kFailedPrecondition;

@@ -51,13 +51,9 @@ constexpr char kPending[] =
     "if redis.call('EXISTS', KEYS[1]) == 0 then return 0 end "
     "return redis.call('XPENDING', KEYS[1], ARGV[1])[1]";
 constexpr char kLag[] =
-    "if redis.call('EXISTS', KEYS[1]) == 0 then return 0 end "
-    "for _, group in ipairs(redis.call('XINFO', 'GROUPS', KEYS[1])) do "
-    "  local fields = {} "
-    "  for i = 1, #group, 2 do fields[group[i]] = group[i + 1] end "
-    "  if fields['name'] == ARGV[1] then return fields['lag'] or -1 end "
-    "end "
-    "return redis.call('XLEN', KEYS[1])";
+    "if redis.call('EXISTS', KEYS[1]) == 0 then return 0 end for _, group in ipairs(redis.call('XINFO', 'GROUPS', "
+    "KEYS[1])) do   local fields = {}   for i = 1, #group, 2 do fields[group[i]] = group[i + 1] end   if "
+    "fields['name'] == ARGV[1] then return fields['lag'] or -1 end end return redis.call('XLEN', KEYS[1])";
 
 class StreamTrigger : public Trigger {
  public:

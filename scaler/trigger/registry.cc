@@ -39,15 +39,12 @@ constexpr Type kTypes[] = {
     {"etcd", &MakeEtcd, "The number that is the value of a key in etcd."},
     {"external", &MakeExternal,
      "What a scaler of your own says, by gRPC in KEDA's protocol: what it measures (GetMetricSpec, asked again each "
-     "minute), "
-     "the values (GetMetrics) and whether there is anything to do (IsActive). Of several metrics the one that asks for "
-     "the "
-     "most replicas counts. All other settings are passed on to it as they are; those that end with `FromEnv` with "
-     "the variable's value."},
+     "minute), the values (GetMetrics) and whether there is anything to do (IsActive). Of several metrics the one that "
+     "asks for the most replicas counts. All other settings are passed on to it as they are; those that end with "
+     "`FromEnv` with the variable's value."},
     {"external-push", &MakeExternal,
      "The same as `external`, and the scaler may say by itself that there is work (StreamIsActive): the object is "
-     "looked at "
-     "at once then. The stream is opened again after a failure; while there is none, readings go on every "
+     "looked at at once then. The stream is opened again after a failure; while there is none, readings go on every "
      "pollingInterval."},
     {"graphite", &MakeGraphite,
      "The latest value of a query to Graphite. No series and no points count as 0; several series are an error."},
@@ -55,9 +52,8 @@ constexpr Type kTypes[] = {
      "Requests per second of an ingress or service, from what the ingress controller or the mesh says in the embedded "
      "store. A short form of `prometheus`: no query has to be written."},
     {"influxdb", &MakeInfluxdb,
-     "The `_value` of the first record that a Flux query to InfluxDB gives, of version 2 or of 1.8 with Flux enabled. "
-     "A "
-     "query without a record, and a `_value` that is null or no number, is an error."},
+     "The `_value` of the first record that a Flux query to InfluxDB gives, of version 2 or of 1.8 with Flux "
+     "enabled. A query without a record, and a `_value` that is null or no number, is an error."},
     {"kafka", &MakeKafka, kKafka},
     {"kubernetes-workload", &MakeKubernetesWorkload, "How many pods of the object's namespace match a selector."},
     {"memory", &MakeMemory,
@@ -66,24 +62,21 @@ constexpr Type kTypes[] = {
     {"metrics-api", &MakeMetricsApi, "A number in the JSON or YAML that any HTTP API answers with."},
     {"mysql", &MakeMysql,
      "The number that a query to MySQL or MariaDB gives. Needs MariaDB's client library (package libmariadb3), which "
-     "is "
-     "loaded on first use."},
+     "is loaded on first use."},
     {"nats-jetstream", &MakeNatsJetstream,
      "What a consumer of a JetStream stream has pending or not acknowledged, by the monitoring endpoint of NATS."},
     {"postgresql", &MakePostgresql,
      "The number that a query to PostgreSQL gives. Needs libpq (package libpq5), which is loaded on first use."},
     {"prometheus", &MakePrometheus, "The value of a PromQL query, of the embedded store or of another server."},
     {"rabbitmq", &MakeRabbitmq,
-     "The length of a queue of RabbitMQ, by AMQP 0-9-1; or that and the rates of its messages, by the management API. "
-     "AMQP "
-     "counts the messages that are ready, the management API also those that consumers hold. AMQP needs rabbitmq-c "
-     "(package librabbitmq4), which is loaded on first use. A queue that does not exist is an error."},
+     "The length of a queue of RabbitMQ, by AMQP 0-9-1; or that and the rates of its messages, by the management "
+     "API. AMQP counts the messages that are ready, the management API also those that consumers hold. AMQP needs "
+     "rabbitmq-c (package librabbitmq4), which is loaded on first use. A queue that does not exist is an error."},
     {"redis", &MakeRedis,
      "The length of a list, hash, set or sorted set of Redis. A key that does not exist has length 0."},
     {"redis-cluster", &MakeRedisCluster,
      "The length of a list, hash, set or sorted set in a Redis cluster, of whichever server has it. A key that does "
-     "not "
-     "exist has length 0."},
+     "not exist has length 0."},
     {"redis-cluster-streams", &MakeRedisClusterStreams,
      "The length of a stream in a Redis cluster, or what a consumer group has pending or has not been delivered yet."},
     {"redis-sentinel", &MakeRedisSentinel,

@@ -27,8 +27,7 @@ base::Status ParseTarget(const std::string& value, ResourceConfig& config) {
 constexpr Field<ResourceConfig> kFields[] = {
     {"value", Need::kRequired, From::kMetadata, &ParseTarget,
      "With metricType Utilization: percent of the requests, on average over the pods. With AverageValue: a quantity "
-     "for "
-     "each pod, such as `500m` or `200Mi`."},
+     "for each pod, such as `500m` or `200Mi`."},
     {"containerName", Need::kOptional, From::kMetadata,
      [](const std::string& value, ResourceConfig& config) { return Keep(value, &config.container); },
      "Only this container of each pod counts. Default: all."},
